@@ -1,0 +1,148 @@
+"""`python -m connector`: print reports of this machine, without any core. Nothing is published."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import sys
+import time
+from typing import Callable, List, Optional, TypeVar
+
+from . import __version__
+from .config import CUSTOM_METRICS, DEFAULT_EXCLUDE
+from .encode import FORMATS, encode
+from .errors import ConnectorError
+from .report import build
+from .snapshot import Wanted, take
+from .traffic import Traffic
+
+T = TypeVar("T", int, float)
+
+EPILOG = """\
+The first report has no network_stats and no cpu_usage: they are the change since the report before, so ask for two.
+
+  python -m connector                          one report of this machine
+  python -m connector -n 2 -s 10               two, ten seconds apart; the second has the traffic between them
+  python -m connector -n 288 -s 300 > day.jsonl    a day's reports, one a line
+
+Exit codes: 0 all printed, 1 nothing could be read, 2 wrong usage.
+"""
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m connector",
+        description="Print the metrics reports that the connector would send from this machine.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "-n",
+        metavar="COUNT",
+        dest="count",
+        type=_number(int, 1, 10**9, "a number of reports, 1 or more"),
+        default=1,
+        help="how many reports (1)",
+    )
+    parser.add_argument(
+        "-s",
+        metavar="SECONDS",
+        dest="seconds",
+        type=_number(float, 0, 10**9, "a number of seconds"),
+        default=5.0,
+        help="seconds between them (5)",
+    )
+    parser.add_argument("--proc", metavar="PATH", default="/proc", help="where the host's proc is mounted (/proc)")
+    parser.add_argument(
+        "--short-names", action="store_true", help="short field names, as on the wire with MetricNames short"
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="json",
+        help="json (pretty on a terminal, a line a report elsewhere), or cbor (bytes; on a terminal hexadecimal)",
+    )
+    parser.add_argument(
+        "--max-list-size",
+        metavar="N",
+        type=_number(int, 1, 500, "a size from 1 to 500"),
+        default=50,
+        help="longest list in a report, 1 to 500 (50)",
+    )
+    parser.add_argument(
+        "--custom-metrics",
+        metavar="LIST",
+        type=_custom_metrics,
+        default=(),
+        help="names separated by commas: " + ", ".join(CUSTOM_METRICS),
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    options = parser.parse_args(arguments)
+
+    wanted = Wanted(options.proc, options.max_list_size, DEFAULT_EXCLUDE.split(","), options.custom_metrics)
+    rng = random.Random()
+    traffic = Traffic()
+    cpu = None
+    report_id = 0
+    said: List[str] = []
+    begun = time.monotonic()
+    for number in range(options.count):
+        time.sleep(max(0.0, begun + number * options.seconds - time.monotonic()))
+        snapshot = take(wanted, rng)
+        for problem, sentence in snapshot.problems.items():
+            if problem not in said:
+                said.append(problem)
+                print("{}: {}".format(problem, sentence), file=sys.stderr)
+        traffic = traffic.observe(snapshot)
+        carried = traffic.carry(snapshot)
+        report_id = max(int(time.time()), report_id + 1)
+        report = build(snapshot, report_id, carried, cpu, options.short_names)
+        if report is None:
+            print("nothing could be read under {}".format(options.proc), file=sys.stderr)
+            return 1
+        traffic, cpu = traffic.delivered(carried), snapshot.cpu or cpu
+        if options.format == "json" and sys.stdout.isatty():
+            print(json.dumps(report, indent=2), flush=True)
+            continue
+        try:
+            encoded = encode(report, options.format)
+        except ConnectorError as error:
+            print(error, file=sys.stderr)
+            return 1
+        if options.format == "json":
+            encoded += b"\n"
+        elif sys.stdout.isatty():
+            encoded = encoded.hex().encode("ascii") + b"\n"
+        sys.stdout.buffer.write(encoded)
+        sys.stdout.flush()
+    return 0
+
+
+def _number(kind: Callable[[str], T], least: float, most: float, words: str) -> Callable[[str], T]:
+    def parse(text: str) -> T:
+        try:
+            number = kind(text)
+            if least <= number <= most:
+                return number
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError("{!r} is not {}".format(text, words))
+
+    return parse
+
+
+def _custom_metrics(text: str) -> List[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in CUSTOM_METRICS:
+            raise argparse.ArgumentTypeError("{!r} is none of {}".format(name, ", ".join(CUSTOM_METRICS)))
+    return names
+
+
+if __name__ == "__main__":
+    # As other filters do: end quietly when the reader goes, or with Ctrl-C.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(main())

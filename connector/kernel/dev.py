@@ -1,0 +1,65 @@
+"""`net/dev`: the counters of each network interface (proc(5))."""
+
+from __future__ import annotations
+
+from typing import Dict, NamedTuple
+
+from ..errors import TableError
+
+_U64 = 2**64
+
+
+class Counters(NamedTuple):
+    """What passed an interface since it was made, or what changed between two readings; bytes and packets."""
+
+    bytes_in: int
+    bytes_out: int
+    packets_in: int
+    packets_out: int
+
+
+NOTHING = Counters(0, 0, 0, 0)
+
+
+def parse_dev(text: bytes) -> Dict[str, Counters]:
+    """Return the counters by interface.
+
+    Columns are found by their names in the second line, so that a kernel may add some. Raises TableError for a header,
+    a row or a number of another shape and for a last line that is cut: a sum over half the interfaces is a false one.
+    """
+    lines = text.split(b"\n")
+    if len(lines) < 3 or lines.pop():
+        raise TableError("net/dev: cut short")
+    columns = lines[1].split(b"|")
+    if len(columns) != 3 or columns[0].strip() != b"face":
+        raise TableError("net/dev: unknown columns {!r}".format(lines[1][:120]))
+    receive, transmit = columns[1].split(), columns[2].split()
+    try:
+        places = [
+            receive.index(b"bytes"),
+            len(receive) + transmit.index(b"bytes"),
+            receive.index(b"packets"),
+            len(receive) + transmit.index(b"packets"),
+        ]
+    except ValueError:
+        raise TableError("net/dev: unknown columns {!r}".format(lines[1][:120])) from None
+    width = len(receive) + len(transmit)
+
+    counters: Dict[str, Counters] = {}
+    for line in lines[2:]:
+        name, colon, numbers = line.partition(b":")
+        values = numbers.split()
+        chosen = [values[place] for place in places] if len(values) == width else []
+        interface = decode_name(name.strip())
+        if not (interface and chosen and all(value.isdigit() and len(value) <= 20 for value in chosen)):
+            raise TableError("net/dev: a row of unknown shape: {!r}".format(line[:160]))
+        numbers_now = Counters(*map(int, chosen))
+        if max(numbers_now) >= _U64 or interface in counters:
+            raise TableError("net/dev: a row that can't be: {!r}".format(line[:160]))
+        counters[interface] = numbers_now
+    return counters
+
+
+def decode_name(name: bytes) -> str:
+    """An interface's name is any bytes without white space, '/' and ':'; it stays what it is, as in os.fsdecode()."""
+    return name.decode("utf-8", "surrogateescape")

@@ -1,0 +1,104 @@
+"""The fifth room: bytes to a topic, through the Greengrass SDK."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable, Generic, List, Optional, TypeVar
+
+from .clock import Clock
+from .errors import PublishError
+
+TIMEOUT = 30.0
+
+# A core that hangs gets this many more calls, each a thread that waits; one is forgotten after PATIENCE, so that a core
+# that lost the calls for good is tried again. At worst that is a thread of some 100 KB an hour, while it hangs.
+MAX_WAITING = 4
+PATIENCE = 4 * 3600.0
+
+Carried = TypeVar("Carried")
+
+
+def in_thread(call: Callable[[], None]) -> None:
+    """Run the call on a thread that does not keep the process alive."""
+    threading.Thread(target=call, name="publish", daemon=True).start()
+
+
+class _Call(Generic[Carried]):
+    """One publish, made on a thread of its own as the core's IPC client waits for an answer without a time-out."""
+
+    def __init__(self, carried: Carried, started: float) -> None:
+        self.carried = carried
+        self.started = started
+        self.done = False
+        self.error: Optional[BaseException] = None
+
+
+class Publisher(Generic[Carried]):
+    """Hands reports to the core.
+
+    client: the SDK's `greengrasssdk.client("iot-data")`. start: runs a function beside the caller.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        topic: str,
+        clock: Clock,
+        start: Callable[[Callable[[], None]], None] = in_thread,
+    ) -> None:
+        self._client = client
+        self._topic = topic
+        self._clock = clock
+        self._start = start
+        self._waiting: List[_Call[Carried]] = []
+
+    def publish(self, payload: bytes, carried: Carried) -> None:
+        """Hand over one report and return when the core took it.
+
+        carried: what `late()` gives back should the core take it after it was given up.
+
+        Raises PublishError, with what to do, when the core refuses, can't be reached or does not answer in TIMEOUT.
+        """
+        now = self._clock.monotonic()
+        self._waiting = [call for call in self._waiting if now - call.started < PATIENCE]
+        if len(self._waiting) >= MAX_WAITING:
+            raise PublishError("the core has left {} calls unanswered: is it running?".format(len(self._waiting)))
+
+        call: _Call[Carried] = _Call(carried, now)
+
+        def run() -> None:
+            try:
+                # With this policy a full queue is an error; without one the core drops the message and says nothing.
+                self._client.publish(topic=self._topic, payload=payload, queueFullPolicy="AllOrException")
+            except BaseException as error:  # kept for publish() to raise; a thread has nobody else to tell
+                call.error = error
+            call.done = True
+            self._clock.wake()
+
+        try:
+            self._start(run)
+        except RuntimeError as error:
+            raise PublishError("no thread for the call: {}".format(error)) from error
+        while not call.done:
+            left = now + TIMEOUT - self._clock.monotonic()
+            if left <= 0 or self._clock.stopped:
+                self._waiting.append(call)
+                raise PublishError("the core did not answer in {:.0f} s".format(TIMEOUT))
+            self._clock.wait(left)
+        if call.error is not None:
+            raise PublishError(self._explain(call.error)) from call.error
+
+    def late(self) -> List[Carried]:
+        """Return, once each, what calls carried that the core took after they were given up."""
+        done = [call for call in self._waiting if call.done]
+        self._waiting = [call for call in self._waiting if not call.done]
+        return [call.carried for call in done if call.error is None]
+
+    def _explain(self, error: BaseException) -> str:
+        text = str(error) or type(error).__name__
+        if "HTTP Error 400" in text and "ubscription" in text:
+            return (
+                "no subscription carries the reports: add one with this function (V2: component:<its component>) as "
+                "source, {} as subject and IoT Core (V2: cloud) as target; the core says: {}".format(self._topic, text)
+            )
+        return "the core did not take the report: {}".format(text)

@@ -1,0 +1,164 @@
+"""What outlives a restart of the function, where StateDirectory gives it a place: one small JSON file.
+
+So that traffic during a redeploy is reported, and a function that is restarted again and again sends no more often than
+the service takes. It is a help, never a condition: whatever is wrong with the file costs what was in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any, Dict, NamedTuple, Optional
+
+from .errors import ConnectorError, TableError
+from .kernel.dev import Counters
+from .kernel.host import CpuTimes
+from .kernel.proc import read
+from .traffic import Traffic
+
+FILE = "device-defender-connector.json"
+VERSION = 1
+LONGEST = 2 << 20  # 10,000 interfaces need 1 MB
+
+
+class Memory(NamedTuple):
+    """report_id: the last one used, 0 for none. sent: when, on the monotonic clock, the last report was taken.
+
+    cpu: the processor times of that report. traffic: what is unsent.
+    """
+
+    report_id: int = 0
+    sent: Optional[float] = None
+    cpu: Optional[CpuTimes] = None
+    traffic: Traffic = Traffic()
+
+
+class Boot(NamedTuple):
+    """Which boot of the host this is: counters and the monotonic clock begin anew with each."""
+
+    boot_id: str
+    seconds: int  # boot time since 1970, 0 where unknown
+
+
+class StateError(ConnectorError):
+    """The state file can't be used."""
+
+
+def read_boot(proc: str) -> Boot:
+    """Return what the proc mounted at `proc` says (random(4), boot_id; proc(5), btime); empty where it is hidden."""
+    try:
+        boot_id = read(proc, "sys", "kernel", "random", "boot_id").decode("ascii", "replace").strip()
+    except TableError:
+        boot_id = ""
+    try:
+        found = re.search(rb"^btime ([0-9]{1,15})$", read(proc, "stat"), re.MULTILINE)
+    except TableError:
+        found = None
+    return Boot(boot_id, int(found.group(1)) if found else 0)
+
+
+def same_boot(one: Boot, other: Boot) -> bool:
+    """The id decides; only where it is hidden the boot time does, which moves with each step of the wall clock."""
+    if one.boot_id or other.boot_id:
+        return one.boot_id == other.boot_id
+    return one.seconds > 0 and abs(one.seconds - other.seconds) <= 5
+
+
+def load(directory: str, thing: str, boot: Boot) -> Memory:
+    """Return what an earlier run of this thing's function left; of an earlier boot only the report id.
+
+    Returns an empty Memory where there is no file. Raises StateError where it is another thing's or no state.
+    """
+    path = os.path.join(directory, FILE)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return Memory()
+    except OSError as error:
+        raise StateError("{} can't be read: {}".format(path, error.strerror)) from error
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            content = file.read(LONGEST + 1)
+        except OSError as error:
+            raise StateError("{} can't be read: {}".format(path, error.strerror)) from error
+    if len(content) > LONGEST:
+        raise StateError("{} is over {} bytes long and was ignored".format(path, LONGEST))
+    try:
+        state = json.loads(content.decode("ascii"))
+        if state["version"] != VERSION:
+            raise ValueError("version {}".format(state["version"]))
+        owner = state["thing"]
+        written = Boot(str(state["boot"][0]), _natural(state["boot"][1]))
+        memory = _memory(state)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise StateError("{} is damaged or of another version and was ignored ({!r})".format(path, error)) from error
+    if owner != thing:
+        raise StateError("{} belongs to the thing {!r} and was ignored".format(path, owner))
+    return memory if same_boot(written, boot) else Memory(report_id=memory.report_id)
+
+
+def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
+    """Replace the file at once, mode 0600. Raises StateError.
+
+    No fsync: what a loss of power could tear belongs to a boot that is over, and flash memory wears.
+    """
+    traffic = memory.traffic
+    state = {
+        "version": VERSION,
+        "thing": thing,
+        "boot": boot,
+        "report_id": memory.report_id,
+        "sent": memory.sent,
+        "cpu": memory.cpu,
+        "net": traffic.net,
+        "interfaces": traffic.counters,
+        "unsent": traffic.unsent,
+    }
+    path = os.path.join(directory, FILE)
+    new = path + ".new"
+    try:
+        try:
+            os.unlink(new)
+        except FileNotFoundError:
+            pass
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            json.dump(state, file, separators=(",", ":"))
+        os.replace(new, path)
+    except OSError as error:
+        raise StateError("{} can't be written: {}".format(path, error.strerror)) from error
+
+
+def _memory(state: Dict[str, Any]) -> Memory:
+    counters = state["interfaces"]
+    return Memory(
+        report_id=_natural(state["report_id"]),
+        sent=None if state["sent"] is None else _number(state["sent"]),
+        cpu=None if state["cpu"] is None else CpuTimes(*map(_number, state["cpu"])),
+        traffic=Traffic(
+            net=str(state["net"]),
+            counters=None
+            if counters is None
+            else {name: Counters(*map(_natural, row)) for name, row in counters.items()},
+            unsent=None if state["unsent"] is None else Counters(*map(_whole, state["unsent"])),
+        ),
+    )
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or abs(value) >= 2**80:
+        raise ValueError("{!r:.40} is no whole number".format(value))
+    return value
+
+
+def _natural(value: Any) -> int:
+    if _whole(value) < 0:
+        raise ValueError("{!r:.40} is below zero".format(value))
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value < 2**63:
+        raise ValueError("{!r:.40} is no time".format(value))
+    return float(value)

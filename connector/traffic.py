@@ -1,0 +1,68 @@
+"""What crossed the device's edge and was not reported yet: the one thing that is remembered between reports."""
+
+from __future__ import annotations
+
+from typing import Collection, Dict, Mapping, NamedTuple, Optional
+
+from .kernel.dev import NOTHING, Counters
+from .snapshot import Snapshot
+
+
+class Traffic(NamedTuple):
+    """An account of the counters' change.
+
+    net, counters: where and what the counters were when last seen; counters None before they ever were.
+    unsent: the change that no accepted report carried; None before there was anything to compare. It may be below zero
+    while a report that was given up and sent again turns out to have got through twice; then the next ones carry less.
+    """
+
+    net: str = ""
+    counters: Optional[Dict[str, Counters]] = None
+    unsent: Optional[Counters] = None
+
+    def observe(self, snapshot: Snapshot) -> Traffic:
+        """Return the account after a look at the counters; as it was where they could not be read.
+
+        The change since the last look, accepted or not, is added at once: so nothing that passed before an interface
+        was reset or went away is lost to a failed publish.
+        """
+        if snapshot.counters is None:
+            return self
+        if self.counters is None or self.net != snapshot.net:
+            return self._replace(net=snapshot.net, counters=snapshot.counters)
+        passed = change(self.counters, snapshot.counters, snapshot.edge)
+        return self._replace(counters=snapshot.counters, unsent=add(self.unsent or NOTHING, passed))
+
+    def carry(self, snapshot: Snapshot) -> Optional[Counters]:
+        """Return what a report of the snapshot, once observed, says as network_stats.
+
+        None where the counters could not be read or there is nothing yet to compare them with.
+        """
+        if snapshot.counters is None or self.unsent is None:
+            return None
+        return Counters(*(max(0, number) for number in self.unsent))
+
+    def delivered(self, carried: Optional[Counters]) -> Traffic:
+        """Return the account after a report that carried this was accepted."""
+        if carried is None:
+            return self
+        return self._replace(unsent=add(self.unsent or NOTHING, Counters(*(-number for number in carried))))
+
+
+def change(before: Mapping[str, Counters], now: Mapping[str, Counters], edge: Collection[str]) -> Counters:
+    """Return what passed the interfaces of `edge` between two readings; no number is below zero.
+
+    One that is new counts from zero. One of whose counters any went down was reset, and counts what it shows now. One
+    that went counts nothing.
+    """
+    total = NOTHING
+    for name in edge:
+        start = before.get(name, NOTHING)
+        if any(new < old for new, old in zip(now[name], start)):
+            start = NOTHING
+        total = add(total, Counters(*(new - old for new, old in zip(now[name], start))))
+    return total
+
+
+def add(one: Counters, other: Counters) -> Counters:
+    return Counters(*(a + b for a, b in zip(one, other)))
