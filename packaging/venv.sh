@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Make a virtual environment, or reuse it as long as the Python and the requirements are the same.
+#   packaging/venv.sh DIRECTORY REQUIREMENTS_FILE...
+# PYTHON names the interpreter to make it with (3.7 or later; default python3). The environment's own python is the only
+# line on stdout; stderr says when one is made.
+set -euo pipefail
+
+fail() { echo "venv.sh: $*" >&2; exit 1; }
+
+[ $# -ge 2 ] || fail "usage: packaging/venv.sh DIRECTORY REQUIREMENTS_FILE..."
+python=${PYTHON:-python3}
+mkdir -p "$1"
+directory=$(cd "$1" && pwd)
+shift
+for file in "$@"; do [ -f "$file" ] || fail "there is no file $file."; done
+command -v "$python" >/dev/null || fail "there is no '$python'; install Python 3.7 or later, or set PYTHON to one."
+
+# All that decides what is in the environment: which Python, where (scripts carry the path), and the files with those they
+# take in by "-r".
+wanted=$("$python" - "$directory" "$@" <<'END'
+import os
+import re
+import sys
+
+if sys.version_info < (3, 7):
+    sys.exit("venv.sh: %s is Python %d.%d; 3.7 or later is needed (set PYTHON)." % ((sys.executable,) + sys.version_info[:2]))
+
+
+def show(path):
+    with open(path) as lines:
+        text = lines.read()
+    print("# " + os.path.realpath(path))
+    print(text)
+    for name in re.findall(r"^-[rc]\s*(\S+)", text, re.MULTILINE):
+        show(os.path.join(os.path.dirname(path), name))
+
+
+print(sys.version.split()[0], os.path.realpath(sys.executable), sys.argv[1])
+for path in sys.argv[2:]:
+    show(path)
+END
+) || exit 1
+
+# One at a time: the lock is the directory itself, and goes with this process. The stamp is written last, so an
+# environment whose making was interrupted is made anew.
+exec 9<"$directory"
+flock 9
+stamp=$directory/stamp
+if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || ! "$directory/bin/python" -c '' 2>/dev/null; then
+  version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "Python $version has no venv or ensurepip module. On Debian and Ubuntu: apt-get install python$version-venv"
+  [ -e "$directory/pyvenv.cfg" ] || [ -z "$(ls -A "$directory")" ] ||
+    fail "$directory holds something else than a virtual environment; name another."
+  echo "venv.sh: making $directory (Python $version, ${*##*/}) ..." >&2
+  files=()
+  for file in "$@"; do files+=(-r "$file"); done
+  output=$("$python" -m venv --clear "$directory" 2>&1) ||
+    fail "$python -m venv failed: $output"
+  output=$("$directory/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}" 2>&1) ||
+    fail "pip could not install $*: $output"
+  echo "$wanted" >"$stamp"
+fi
+echo "$directory/bin/python"
