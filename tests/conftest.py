@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
@@ -17,7 +18,7 @@ for name in ("MY_FUNCTION_ARN", "AWS_IOT_THING_NAME"):
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_found():
+def _logging_as_found() -> Iterator[None]:
     logger = logging.getLogger("connector")
     level, handlers = logger.level, logger.handlers[:]
     yield

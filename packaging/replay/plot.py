@@ -1,0 +1,135 @@
+"""The outcome of a replay as a picture: each metric over time, its threshold and the spans in alarm."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullLocator
+
+from .errors import InputError
+from .evaluate import Outcome
+from .summary import number, rule
+
+NORMAL, VIOLATION, LIMIT, ALARM = "#1f77b4", "#c62828", "#555555", "#f8c9c4"
+MOST_ROWS = 12
+ENGINEERING = EngFormatter(sep=" ")
+# Text as text keeps an SVG small, and the salt keeps it the same from one run to the next. A dollar is a dollar.
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "detect", "font.size": 9, "text.parse_math": False}
+
+
+def draw(title: str, outcomes: Sequence[Outcome], path: Path) -> None:
+    """Write the picture; the ending of the path, .svg or .png, says in which format.
+
+    Behaviors that were not replayed are not in it. Raises InputError where the file can't be written.
+    """
+    shown = [outcome for outcome in outcomes if not outcome.skipped]
+    times = [datapoint.time for outcome in shown for datapoint in outcome.datapoints]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10, 0.6 + 2.1 * len(shown)), layout="constrained")
+        figure.suptitle(title)
+        all_axes = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
+        for axes, outcome in zip(all_axes, shown):
+            _behavior(axes, outcome, _date(max(times)))
+        locator = AutoDateLocator()  # type: ignore[no-untyped-call]
+        all_axes[-1].xaxis.set_major_locator(locator)
+        formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
+        all_axes[-1].xaxis.set_major_formatter(formatter)
+        all_axes[-1].set_xlabel("UTC")
+        metadata = {"Date": None} if path.suffix == ".svg" else {}
+        try:
+            figure.savefig(path, metadata=metadata)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}") from error
+
+
+def _behavior(axes: Axes, outcome: Outcome, end: float) -> None:
+    title = textwrap.shorten(f"{outcome.behavior.name}: normal is {rule(outcome.behavior)}", 110, placeholder=" ...")
+    axes.set_title(title, loc="left", fontsize=9)
+    axes.grid(axis="x", color="#eeeeee")
+    axes.set_axisbelow(True)
+    for alarm in outcome.alarms:
+        axes.axvspan(
+            _date(alarm.start), _date(alarm.end) if alarm.end else end, color=ALARM, label="in alarm", zorder=0, lw=1
+        )
+    if isinstance(outcome.datapoints[0].value, tuple):
+        _sets(axes, outcome)
+    else:
+        _numbers(axes, outcome)
+    # One entry of each kind: every alarm carries the same label.
+    handles, labels = axes.get_legend_handles_labels()
+    entries = dict(zip(labels, handles))
+    axes.legend(entries.values(), entries.keys(), loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+
+
+def _numbers(axes: Axes, outcome: Outcome) -> None:
+    limit = outcome.limit
+    assert limit is not None
+    values = [datapoint.value for datapoint in outcome.datapoints]
+    axes.plot(
+        [_date(d.time) for d in outcome.datapoints], values, color=NORMAL, marker=".", ms=4, lw=1, label="measured"
+    )
+    violations = [d for d in outcome.datapoints if d.outside]
+    if violations:
+        dates, measured = [_date(d.time) for d in violations], [d.value for d in violations]
+        axes.plot(dates, measured, ".", color=VIOLATION, ms=6, label="in violation")
+    statistic = f"{outcome.behavior.statistic} = " if outcome.behavior.statistic else ""
+    label = f"threshold {statistic}{number(limit)}"
+    axes.axhline(limit, color=LIMIT, ls="--", lw=1, label=label)
+
+    usual = statistics.median(values)
+    if min(values) >= 0 and limit >= 0 and max(*values, limit) > 30 * max(usual, 1):
+        # A limit or a burst far above the rest would press the rest flat.
+        decade = math.floor(math.log10(max(usual, 1)))
+        axes.set_yscale("symlog", linthresh=10**decade)
+        highest = math.ceil(math.log10(max(*values, limit)))
+        axes.set_yticks([0, *(10**power for power in range(decade, highest + 1))])
+        axes.yaxis.set_minor_locator(NullLocator())
+    elif outcome.behavior.kind == "count":
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins="auto"))
+    axes.margins(y=0.15)
+    if min(values) >= 0 and limit >= 0:
+        axes.set_ylim(bottom=0, top=axes.get_ylim()[1])
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda tick, _: f"{tick:g}" if abs(tick) < 1000 else ENGINEERING(tick))
+    )
+
+
+def _sets(axes: Axes, outcome: Outcome) -> None:
+    """Draw a row for each element, those in violation first."""
+    outside = {element for datapoint in outcome.datapoints for element in datapoint.outside}
+    seen = {element for datapoint in outcome.datapoints for element in datapoint.value}
+    rows = (sorted(outside, key=_order) + sorted(seen - outside, key=_order))[:MOST_ROWS]
+    for elements, color, label in ((seen - outside, NORMAL, "measured"), (outside, VIOLATION, "in violation")):
+        points = [
+            (_date(datapoint.time), len(rows) - 1 - rows.index(element))
+            for datapoint in outcome.datapoints
+            for element in dict.fromkeys(datapoint.value)
+            if element in elements and element in rows
+        ]
+        if points:
+            axes.plot(*zip(*points), marker=".", ls="", color=color, ms=4, label=label)
+    axes.set_yticks(range(len(rows)), [str(element) for element in reversed(rows)])
+    axes.set_ylim(-0.7, max(len(rows), 1) - 0.3)
+    # Empty lists draw nothing, yet are datapoints: they give the axis its dates.
+    axes.plot([_date(d.time) for d in outcome.datapoints], [-10] * len(outcome.datapoints), ls="")
+    if len(seen) > len(rows):
+        axes.set_ylabel(f"{len(rows)} of {len(seen)}")
+
+
+def _order(element: Any) -> tuple[str, Any]:
+    """Numbers and texts by value; addresses by version, then value."""
+    return (str(getattr(element, "version", "")), element)
+
+
+def _date(time: int) -> float:
+    """Return epoch seconds in matplotlib's unit of time, days."""
+    return time / 86400

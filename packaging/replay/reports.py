@@ -1,0 +1,237 @@
+"""Recorded reports: one JSON document a line, in long or short names, as what each says about each metric.
+
+Source of the names and shapes: developer guide, "Device metrics document specification".
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+from .metrics import METRICS
+
+LONG_NAMES = {
+    "hed": "header",
+    "rid": "report_id",
+    "v": "version",
+    "met": "metrics",
+    "cmet": "custom_metrics",
+    "tc": "tcp_connections",
+    "ec": "established_connections",
+    "cs": "connections",
+    "rad": "remote_addr",
+    "lp": "local_port",
+    "li": "local_interface",
+    "tp": "listening_tcp_ports",
+    "up": "listening_udp_ports",
+    "pts": "ports",
+    "pt": "port",
+    "if": "interface",
+    "t": "total",
+    "ns": "network_stats",
+    "bi": "bytes_in",
+    "bo": "bytes_out",
+    "pi": "packets_in",
+    "po": "packets_out",
+}
+
+TRAFFIC = {
+    "bytes_in": "aws:all-bytes-in",
+    "bytes_out": "aws:all-bytes-out",
+    "packets_in": "aws:all-packets-in",
+    "packets_out": "aws:all-packets-out",
+}
+
+LATEST = 253402300799
+"""The end of the year 9999 in epoch seconds; agents that count milliseconds are beyond it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a report says about one metric."""
+
+    kind: str
+    """The member of `criteria.value` that it can be compared with: count, number, ports, cidrs, numbers, strings."""
+    value: Any
+    """A number, or a tuple of ports, addresses, numbers or strings."""
+    unlisted: int = 0
+    """How many there were beyond those listed: the list is then a sample."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report of a recording."""
+
+    where: str
+    """File and line."""
+    time: int
+    """Its report_id: epoch seconds."""
+    readings: Mapping[str, Reading]
+    """By metric. What the report does not speak of is not in it; an empty list is."""
+
+
+def read(path: Path) -> list[Report]:
+    """Return the reports of a file, in the order of their time. Raises InputError at the first fault, with its line."""
+    reports: list[Report] = []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    for number, line in enumerate(lines, 1):
+        where = f"{path}:{number}"
+        if not line.strip():
+            continue
+        try:
+            report = _parse(line, where)
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from error
+        if reports and report.time <= reports[-1].time:
+            raise InputError(
+                f"{where}: report_id {report.time} is not above {reports[-1].time} of {reports[-1].where};"
+                " a recording is of one device, oldest report first"
+            )
+        reports.append(report)
+    if not reports:
+        raise InputError(f"{path}: no reports; record some with: python -m connector -n 288 -s 300 > {path}")
+    return reports
+
+
+def _parse(line: bytes, where: str) -> Report:
+    try:
+        document = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from error
+    if not isinstance(document, dict):
+        raise ValueError("not a report: a JSON object is expected")
+    document = {LONG_NAMES.get(name, name): block for name, block in document.items()}
+    if "header" not in document or not {"metrics", "custom_metrics"} & document.keys():
+        raise ValueError("not a report: it has a header, and metrics, custom_metrics or both")
+    header = _object(_long(document["header"]), "header")
+    time = _integer(header.get("report_id"), "header.report_id", 1)
+    if time > LATEST:
+        raise ValueError(f"header.report_id: {time} is no time in epoch seconds")
+    readings = dict(_metrics(_object(_long(document.get("metrics", {})), "metrics")))
+    readings.update(_custom_metrics(_object(document.get("custom_metrics", {}), "custom_metrics")))
+    return Report(where, time, readings)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _long(block: Any) -> Any:
+    """Return the block with long names. Not for custom metrics, whose names are the user's."""
+    if isinstance(block, dict):
+        return {LONG_NAMES.get(name, name): _long(inner) for name, inner in block.items()}
+    if isinstance(block, list):
+        return [_long(inner) for inner in block]
+    return block
+
+
+def _metrics(metrics: dict[str, Any]) -> Iterator[tuple[str, Reading]]:
+    for name, change in _object(metrics.get("network_stats", {}), "network_stats").items():
+        if name in TRAFFIC:
+            yield TRAFFIC[name], Reading("count", _integer(change, f"network_stats.{name}", 0))
+    for protocol in ("tcp", "udp"):
+        place = f"listening_{protocol}_ports"
+        block = _object(metrics.get(place, {}), place)
+        yield from _listed(
+            block, place, "ports", f"aws:num-listening-{protocol}-ports", f"aws:listening-{protocol}-ports"
+        )
+    block = _object(metrics.get("tcp_connections", {}), "tcp_connections")
+    block = _object(block.get("established_connections", {}), "established_connections")
+    yield from _listed(
+        block,
+        "established_connections",
+        "connections",
+        "aws:num-established-tcp-connections",
+        "aws:destination-ip-addresses",
+    )
+
+
+def _listed(
+    block: dict[str, Any], place: str, member: str, number_metric: str, list_metric: str
+) -> Iterator[tuple[str, Reading]]:
+    """Yield the two metrics of a block that has a list and a total."""
+    total = None
+    if "total" in block:
+        total = _integer(block["total"], f"{place}.total", 0)
+        yield number_metric, Reading("count", total)
+    if member in block:
+        place = f"{place}.{member}"
+        entries = [_object(entry, place) for entry in _list(block[member], place)]
+        kind = METRICS[list_metric].kind
+        if kind == "ports":
+            values: tuple[Any, ...] = tuple(_integer(entry.get("port"), f"{place}.port", 1) for entry in entries)
+        else:
+            values = tuple(_remote_address(entry.get("remote_addr"), place) for entry in entries)
+        yield list_metric, Reading(kind, values, max(0, total - len(values)) if total is not None else 0)
+
+
+def _custom_metrics(metrics: dict[str, Any]) -> Iterator[tuple[str, Reading]]:
+    for name, block in metrics.items():
+        place = f"custom_metrics.{name}"
+        if name.startswith("aws:"):
+            raise ValueError(f"{place}: a custom metric's name does not begin with aws:")
+        if not (isinstance(block, list) and len(block) == 1 and isinstance(block[0], dict) and len(block[0]) == 1):
+            raise ValueError(f'{place}: a list of one typed value is expected: [{{"number": 12.5}}]')
+        ((kind, value),) = block[0].items()
+        if kind == "number":
+            yield name, Reading("number", _number(value, place))
+        elif kind == "number_list":
+            yield name, Reading("numbers", tuple(_number(entry, place) for entry in _list(value, place)))
+        elif kind == "string_list":
+            yield name, Reading("strings", tuple(_text(entry, place) for entry in _list(value, place)))
+        elif kind == "ip_list":
+            values = tuple(ipaddress.ip_address(_text(entry, place)) for entry in _list(value, place))
+            yield name, Reading("cidrs", values)
+        else:
+            raise ValueError(f"{place}: {kind} is not one of number, number_list, string_list, ip_list")
+
+
+def _remote_address(text: Any, place: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the address of "192.0.2.1:443" or "[2001:db8::1]:443"."""
+    address, _, port = _text(text, f"{place}.remote_addr").rpartition(":")
+    bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+    try:
+        if not port.isdigit() or (":" in bare and bare == address):
+            raise ValueError
+        return ipaddress.ip_address(bare)
+    except ValueError:
+        raise ValueError(f'{place}.remote_addr: {text!r} is neither "ipv4:port" nor "[ipv6]:port"') from None
+
+
+def _object(value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{place}: an object is expected, not {json.dumps(value)[:50]}")
+    return value
+
+
+def _list(value: Any, place: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{place}: a list is expected, not {json.dumps(value)[:50]}")
+    return value
+
+
+def _text(value: Any, place: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{place}: text is expected, not {json.dumps(value)[:50]}")
+    return value
+
+
+def _number(value: Any, place: str) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{place}: a number is expected, not {json.dumps(value)[:50]}")
+    return value
+
+
+def _integer(value: Any, place: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{place}: an integer from {least} is expected, not {json.dumps(value)[:50]}")
+    return value

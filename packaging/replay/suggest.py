@@ -1,0 +1,136 @@
+"""A profile from what a device normally does: limits above the highest it had, and the ports it listens on."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Context
+from typing import Any
+
+from .evaluate import interval, measurements
+from .metrics import DURATIONS, METRICS
+from .profile import Behavior
+from .reports import Report
+from .summary import elements, moment, span
+
+DAY = 24 * 3600
+EPHEMERAL = 32768
+"""The first port that Linux gives to sockets that ask for none (net.ipv4.ip_local_port_range)."""
+
+PERCENTAGES = ("cpu_usage", "memory_usage")
+"""Custom metrics of the connector that end at 100."""
+
+
+@dataclass
+class Suggestion:
+    """A profile and what is to be said about it."""
+
+    profile: dict[str, Any]
+    """The input of create-security-profile."""
+    notes: list[str] = field(default_factory=list)
+
+
+def suggest(name: str, recordings: Sequence[Sequence[Report]], headroom: float) -> Suggestion:
+    """Return a profile that the recordings are normal for.
+
+    headroom: a limit is this many times the highest value recorded.
+    """
+    metrics = sorted({metric for reports in recordings for report in reports for metric in report.readings})
+    suggestion = Suggestion({"securityProfileName": name})
+    longest = max(reports[-1].time - reports[0].time for reports in recordings)
+    if longest < DAY:
+        suggestion.notes.append(
+            f"{span(longest)} recorded: what the device does only at other hours will alarm; record a day or a week"
+        )
+    behaviors = [
+        behavior
+        for metric in metrics
+        for behavior in [_behavior(metric, recordings, headroom, suggestion.notes)]
+        if behavior is not None
+    ]
+    custom = [behavior["metric"] for behavior in behaviors if behavior["metric"] not in METRICS]
+    if custom:
+        suggestion.notes.append(f"create the custom metrics first: {', '.join(custom)}")
+    total = sum(map(len, recordings))
+    first, last = min(reports[0].time for reports in recordings), max(reports[-1].time for reports in recordings)
+    suggestion.profile["securityProfileDescription"] = (
+        f"Normal as recorded in {total} reports from {moment(first)} to {moment(last)} UTC. Limits are {headroom:g}"
+        " times the highest value recorded, port sets are the ports recorded. Tune: raise a limit that alarms without"
+        " a cause."
+    )
+    suggestion.profile["behaviors"] = behaviors
+    return suggestion
+
+
+def _behavior(
+    metric: str, recordings: Sequence[Sequence[Report]], headroom: float, notes: list[str]
+) -> dict[str, Any] | None:
+    readings = [report.readings[metric] for reports in recordings for report in reports if metric in report.readings]
+    kind = readings[0].kind
+    if kind in ("count", "number"):
+        return _limit(metric, kind, recordings, headroom, notes)
+    unlisted = sum(reading.unlisted > 0 for reading in readings)
+    if unlisted:
+        notes.append(
+            f"{metric}: {unlisted} of {len(readings)} reports list a sample only, from which no set is learned;"
+            " record again with a larger --max-list-size"
+        )
+        return None
+    seen = Counter(element for reading in readings for element in dict.fromkeys(reading.value))
+    if not seen:
+        return None  # The limit of its number, 0, says the same.
+    if kind != "ports":
+        shown = elements([f"{element} ({times})" for element, times in seen.most_common()])
+        notes.append(f"{metric}: no set is learned, name the networks you know yourself; recorded (reports): {shown}")
+        return None
+    passing = sorted(port for port, times in seen.items() if port >= EPHEMERAL and times < len(readings))
+    if passing:
+        notes.append(
+            f"{metric}: ports from {EPHEMERAL} that come and go are no service ({elements(passing)}), so no set can say"
+            " what is normal; its number has a limit"
+        )
+        return None
+    return _in(metric, {"comparisonOperator": "in-port-set", "value": {"ports": sorted(seen)}})
+
+
+def _limit(
+    metric: str, kind: str, recordings: Sequence[Sequence[Report]], headroom: float, notes: list[str]
+) -> dict[str, Any] | None:
+    duration = None
+    if metric in METRICS and METRICS[metric].timed:
+        every = max(interval(reports) or 0 for reports in recordings)
+        # A report that comes a second late is still one of this duration.
+        duration = min(DURATIONS, key=lambda seconds: abs(seconds - every))
+    probe = Behavior(metric, metric, kind, duration=duration)
+    series = [[value for _, value in measurements(probe, reports)] for reports in recordings]
+    values = [value for one in series for value in one]
+    if not values:
+        notes.append(f"{metric}: no full period of {duration} s recorded, so no limit is learned")
+        return None
+    if kind == "number" and all(a < b for one in series for a, b in zip(one, one[1:])) and len(values) > 2:
+        notes.append(f"{metric}: it only grows, so no limit is learned")
+        return None
+    highest = max(values)
+    limit = highest * headroom if highest > 0 else highest
+    if metric in PERCENTAGES:
+        limit = min(limit, (highest + 100) / 2)
+    # Two digits are all that is meant; up, so that what was recorded stays normal.
+    limit = round_up(limit)
+    if kind == "count" or limit.is_integer():
+        limit = math.ceil(limit)
+    criteria: dict[str, Any] = {"comparisonOperator": "less-than-equals", "value": {kind: limit}}
+    if duration:
+        criteria["durationSeconds"] = duration
+    return _in(metric, criteria)
+
+
+def _in(metric: str, criteria: dict[str, Any]) -> dict[str, Any]:
+    behavior = metric.removeprefix("aws:")
+    return {"name": behavior, "metric": metric, "criteria": criteria}
+
+
+def round_up(value: float) -> float:
+    """Return the next number of two digits that is not below: 1,234 gives 1,300."""
+    return float(Context(prec=2, rounding=ROUND_CEILING).create_decimal(repr(value)))
