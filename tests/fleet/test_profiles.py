@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.api import lint_file  # type: ignore[import-untyped]
-from cfnlint.decode.cfn_yaml import load as load_template  # type: ignore[import-untyped]
+from cfnlint.api import lint_file
+from cfnlint.decode.cfn_yaml import load as load_template
 from replay.metrics import CUSTOM, METRICS
 from replay.profile import check
 

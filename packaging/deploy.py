@@ -1,0 +1,245 @@
+"""Deploy the connector to AWS IoT Greengrass V2 or V1: `python packaging/deploy.py v2|v1 plan|apply|status|remove`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+from fleet import artifact, component, parameters, settings, v1, v2
+from fleet.artifact import Artifact
+from fleet.aws import Aws, Waiting, connect
+from fleet.errors import DeployError, UsageError
+from fleet.function import Function
+from fleet.iot_policy import IotPolicy
+from fleet.plan import Change, show
+from fleet.settings import Settings
+
+EXIT_CODES = "0 done; 1 failed, not finished in --timeout, or not deployed (status); 2 bad usage or bad input"
+NAME = "device-defender-connector"
+Target = v1.Group | v2.Target
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    top = argparse.ArgumentParser(
+        prog="deploy.py",
+        description="Deploy the Device Defender connector to AWS IoT Greengrass, take it off again, or look.",
+        epilog=f"Exit codes: {EXIT_CODES}.",
+        allow_abbrev=False,
+    )
+    versions = top.add_subparsers(dest="version", required=True, metavar="v2|v1")
+    for version, text in (("v2", "Greengrass V2: a component"), ("v1", "Greengrass V1: entries in a group")):
+        verbs = versions.add_parser(version, help=text, allow_abbrev=False)
+        verb = verbs.add_subparsers(dest="verb", required=True, metavar="plan|apply|status|remove")
+        for name, help_text in (
+            ("plan", "show what apply would change, as a diff; write nothing"),
+            ("apply", "show the plan, ask, make it so, and wait for the cores"),
+            ("status", "show what is deployed, and how the last deployment went"),
+            ("remove", "take out what apply brought in, and nothing else"),
+        ):
+            _add_flags(verb.add_parser(name, help=help_text, description=help_text, allow_abbrev=False), version, name)
+    return top
+
+
+def _add_flags(flags: argparse.ArgumentParser, version: str, verb: str) -> None:
+    flags.add_argument("--profile", help="profile of the AWS configuration")
+    flags.add_argument("--region", help="AWS region")
+    flags.add_argument("--function-name", default=NAME, help="name of the Lambda function (default: %(default)s)")
+    if version == "v2":
+        target = flags.add_mutually_exclusive_group(required=True)
+        target.add_argument("--thing", help="deploy to this core device")
+        target.add_argument("--thing-group", help="deploy to the core devices of this thing group")
+        flags.add_argument("--component", default=NAME, help="name of the component (default: %(default)s)")
+    else:
+        flags.add_argument("--group", required=True, help="Greengrass group, by name or id")
+    if verb == "status":
+        return
+    flags.add_argument(
+        "--iot-policy", metavar="NAME", help="also keep an AWS IoT policy of this name that lets the cores report"
+    )
+    if verb in ("apply", "remove"):
+        flags.add_argument("--yes", action="store_true", help="don't ask")
+        flags.add_argument("--no-wait", action="store_true", help="don't wait for the cores")
+        flags.add_argument(
+            "--timeout", type=float, default=900, metavar="SECONDS", help="longest wait for the cores (default: 900)"
+        )
+    if verb in ("plan", "apply"):
+        _add_settings(flags, version)
+
+
+def _add_settings(flags: argparse.ArgumentParser, version: str) -> None:
+    flags.add_argument("--zip", type=Path, required=True, help="the connector, as built by ./build_zip.sh")
+    flags.add_argument(
+        "--isolation",
+        choices=(settings.CONTAINER, settings.NO_CONTAINER),
+        default=settings.CONTAINER,
+        help="run in a Greengrass container (on V2: needs cgroups v1), or as a process (default: %(default)s)",
+    )
+    flags.add_argument(
+        "--memory",
+        type=_megabytes,
+        default=settings.DEFAULT_MEMORY_MB,
+        metavar="MB",
+        help="the container's memory limit, 16 to 1024 MB (default: %(default)s)",
+    )
+    flags.add_argument("--role", metavar="ARN", help="execution role of the Lambda function (default: one is made)")
+    flags.add_argument("--bucket", help="keep the zip in this S3 bucket (default: it goes up with the call)")
+    if version == "v2":
+        flags.add_argument(
+            "--router-version",
+            metavar="VERSION",
+            help=f"version of {component.ROUTER} (default: the deployment's own, else the newest)",
+        )
+        flags.add_argument(
+            "--iot-policy-things",
+            metavar="PATTERN",
+            help="with --iot-policy and --thing-group: the things' names, such as 'gateway-*'",
+        )
+    else:
+        flags.add_argument(
+            "--new-core", metavar="THING", help="make the group, with this thing as core, if there is none"
+        )
+    parameters.add_flags(flags, resource_id=version == "v1")
+
+
+def _megabytes(text: str) -> int:
+    if not text.isdecimal() or not 16 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not 16 to 1024")
+    return int(text)
+
+
+def _target(aws: Aws, args: argparse.Namespace, built: Artifact | None) -> Target:
+    if args.version == "v1":
+        if built and built.runtime not in v1.RUNTIMES:
+            raise UsageError(f"--zip {built.path}: V1 cores run Python 3.7 and 3.8: ./build_zip.sh --python 3.8")
+        id_ = parameters.given(args).get(parameters.RESOURCE_ID, v1.DEFAULT_RESOURCE_ID)
+        runtime, core = built.runtime if built else "", getattr(args, "new_core", None)
+        return v1.Group(aws, args.group, args.function_name, runtime, id_, core)
+    kind = "thing" if args.thing else "thinggroup"
+    target = v2.Target(aws, kind, args.thing or args.thing_group, args.component)
+    if built:
+        target.connector_version, target.arch, target.router_version = built.version, built.arch, args.router_version
+    return target
+
+
+def _policy_changes(aws: Aws, args: argparse.Namespace, target: Target, wanted: Settings) -> list[Change]:
+    if not args.iot_policy:
+        target.notes.append(
+            f"The cores' AWS IoT policies must allow iot:Publish on {wanted.topic}, and iot:Subscribe and iot:Receive "
+            "on its /accepted and /rejected; --iot-policy NAME makes one that does."
+        )
+        return []
+    things = target.thing if isinstance(target, v1.Group) else args.iot_policy_things or args.thing
+    if not things:
+        raise UsageError(
+            "--iot-policy with --thing-group needs --iot-policy-things: a pattern for the names of the group's things, "
+            "such as 'gateway-*' (Greengrass cores can't use thing policy variables)"
+        )
+    document = wanted.iot_policy(aws.arn("iot", "").rstrip(":"), things)
+    if not target.principals:
+        raise DeployError(f"thing {args.thing} has no certificate that --iot-policy could be attached to")
+    return IotPolicy(aws, args.iot_policy).changes(document, target.principals)
+
+
+def _confirmed(args: argparse.Namespace, ask: Callable[[str], str]) -> bool:
+    if args.yes:
+        return True
+    try:
+        return ask("\nMake these changes? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError as error:
+        raise UsageError("nobody there to ask: pass --yes to make the changes without") from error
+
+
+def _wait(args: argparse.Namespace, aws: Aws, target: Target) -> None:
+    if args.no_wait:
+        return
+    print("\nDeployment to the cores (it goes on by itself; Ctrl-C leaves):")
+    target.wait(Waiting(aws.sleep, lambda state: print(f"  {state}", flush=True), args.timeout))
+
+
+def plan_or_apply(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str]) -> int:
+    """Show what is to change; for apply, ask and make it so."""
+    built = artifact.load(args.zip)
+    wanted = settings.make(parameters.given(args), isolation=args.isolation, memory_mb=args.memory)
+    target = _target(aws, args, built)
+    runtime = v1.CLOUD_RUNTIME if args.version == "v1" else built.runtime
+    function = Function(aws, built, args.function_name, runtime, args.role, args.bucket)
+
+    first = function.changes()
+    then = target.changes(wanted, function.version_arn() or function.pending_arn)
+    then = _policy_changes(aws, args, target, wanted) + then
+    print(show([*first, *then], [*wanted.notes(), *target.notes]))
+    if args.verb == "plan":
+        return 0
+    if first or then:
+        if not _confirmed(args, ask):
+            print("Nothing was changed.")
+            return 1
+        for change in first:
+            _make(change)
+        # Again, now that the function's version is known, and in case the account changed while somebody read.
+        arn = function.version_arn() or function.pending_arn
+        for change in [*_policy_changes(aws, args, target, wanted), *target.changes(wanted, arn)]:
+            _make(change)
+    _wait(args, aws, target)
+    return 0
+
+
+def remove(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str]) -> int:
+    """Show what is to go, ask, and take it out of the target."""
+    target = _target(aws, args, None)
+    changes = target.removals()
+    if args.iot_policy:
+        changes += IotPolicy(aws, args.iot_policy).removals(target.principals)
+    print(show(changes, target.notes))
+    if not changes:
+        return 0
+    if not _confirmed(args, ask):
+        print("Nothing was changed.")
+        return 1
+    for change in changes:
+        _make(change)
+    _wait(args, aws, target)
+    component_too = f", component {args.component}" if args.version == "v2" else ""
+    left = f"Lambda function {args.function_name}, its role{component_too}"
+    print(f"\nThis stays in the account, as other targets may use it: {left}.")
+    return 0
+
+
+def _make(change: Change) -> None:
+    print(f"  {change.title} ... ", end="", flush=True)
+    change.apply()
+    print("done")
+
+
+def status(args: argparse.Namespace, aws: Aws) -> int:
+    """Show what is deployed to the target."""
+    lines, well = _target(aws, args, None).status()
+    print("\n".join(lines))
+    return 0 if well else 1
+
+
+def run(argv: list[str] | None = None, aws: Aws | None = None, ask: Callable[[str], str] = input) -> int:
+    """Run one command line; `aws` and `ask` stand in for the account and the person in tests. Returns the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        aws = aws or connect(args.profile, args.region)
+        if args.verb == "status":
+            return status(args, aws)
+        return remove(args, aws, ask) if args.verb == "remove" else plan_or_apply(args, aws, ask)
+    except DeployError as error:
+        print(f"deploy.py: {error}", file=sys.stderr)
+        return error.exit_code
+    except (ClientError, BotoCoreError) as error:
+        print(f"deploy.py: {aws.explain(error) if aws else error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ndeploy.py: stopped; `status` shows how far it came", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,334 @@
+"""Greengrass V1: the connector's entries in a group, merged with whatever else the group holds.
+
+A group version points to one version of each definition (functions, resources, subscriptions, ...). None of them can
+be edited: what changes gets a new definition version, then the group a new version, which is deployed. Definitions
+that don't change keep their version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleet.aws import V1_ENDED, Aws, Waiting
+from fleet.errors import DeployError, UsageError
+from fleet.parameters import RESOURCE_ID
+from fleet.plan import Change, Document
+from fleet.settings import SUBSCRIPTION_IDS, TIMEOUT_SECONDS, Settings
+
+DEFAULT_RESOURCE_ID = "device-defender-proc"
+
+# V1 cores run Python 3.7 and 3.8, which AWS Lambda no longer takes: the function is created for a Python that Lambda
+# still has, and FunctionRuntimeOverride tells the core which one to use.
+RUNTIMES = ("python3.7", "python3.8")
+CLOUD_RUNTIME = "python3.13"
+
+_KINDS = ("Function", "Resource", "Subscription")
+
+
+@dataclass
+class Group:
+    """A group, found by name or id, and what the connector needs in it."""
+
+    aws: Aws
+    name: str
+    function: str
+    """Name of the Lambda function, and the id of its entry in the group."""
+    runtime: str = ""
+    resource_id: str = DEFAULT_RESOURCE_ID
+    new_core: str | None = None
+    """Thing to make a core of, with a new group around it, where there is no group of that name."""
+    notes: list[str] = field(default_factory=list)
+
+    _id: str = field(default="", init=False)
+    _version: str = field(default="", init=False)
+    _arns: dict[str, str] = field(default_factory=dict, init=False)
+    _core: Document = field(default_factory=dict, init=False)
+
+    @property
+    def _client(self) -> Any:
+        return self.aws.client("greengrass")
+
+    def read(self) -> None:
+        """Find the group and read its newest version and its core."""
+        self._id, self._version, self._arns, self._core = "", "", {}, {}
+        groups = self.aws.pages("greengrass", "list_groups", "Groups")
+        found = [g for g in groups if self.name in (g["Id"], g["Name"])]
+        if len(found) > 1:
+            ids = ", ".join(group["Id"] for group in found)
+            raise UsageError(f"--group {self.name}: there are {len(found)} groups of that name; give an id: {ids}")
+        if not found:
+            if not self.new_core:
+                raise DeployError(f"no Greengrass V1 group {self.name!r} in {self.aws.region}. {V1_ENDED}")
+            self._core = self._core_of(self.new_core)
+            return
+        self._id, self._version = found[0]["Id"], found[0].get("LatestVersion", "")
+        if self._version:
+            version = self._client.get_group_version(GroupId=self._id, GroupVersionId=self._version)
+            self._arns = {key: arn for key, arn in version["Definition"].items() if arn}
+        cores = self._definition("Core").get("Cores", [])
+        if not cores:
+            raise DeployError(f"group {self.name} has no core: add the core's thing and certificate to it first")
+        self._core = cores[0]
+
+    @property
+    def thing(self) -> str:
+        """The core's thing."""
+        return str(self._core["ThingArn"]).partition(":thing/")[2]
+
+    @property
+    def principals(self) -> list[str]:
+        """What an AWS IoT policy for the core is attached to."""
+        return [self._core["CertificateArn"]]
+
+    def changes(self, settings: Settings, function_arn: str) -> list[Change]:
+        """Return what brings the connector, as wanted, into the group and the group to its core."""
+        self.read()
+        self.notes = self._conflicts()
+        changes = []
+        if not self._id:
+            title = f"Greengrass group {self.name} with core {self.thing}"
+            changes.append(Change(title, None, {"Cores": [self._core]}, self._create))
+        resources, policies = self._resources(settings)
+        ours = {
+            "Function": [self._function(settings, function_arn, policies)],
+            "Resource": resources,
+            "Subscription": [
+                {key.capitalize(): value for key, value in subscription.items()}
+                for subscription in settings.subscriptions(function_arn, self.thing)
+            ],
+        }
+        return changes + self._merge(ours, function_arn)
+
+    def removals(self) -> list[Change]:
+        """Return what takes the connector out of the group, and only it."""
+        self.read()
+        held = {kind: self._definition(kind).get(f"{kind}s", []) for kind in _KINDS}
+        if not any(self._is_ours(kind, entry) for kind, entries in held.items() for entry in entries):
+            self.notes = [f"Group {self.name} holds nothing of {self.function}."]
+            return []
+        return self._merge({kind: [] for kind in _KINDS}, None)
+
+    def status(self) -> tuple[list[str], bool]:
+        """Return lines on the connector in this group, and whether it is deployed without a failure."""
+        self.read()
+        lines = [f"Group {self.name} ({self._id or 'not there'}), core {self.thing}"]
+        functions = self._definition("Function").get("Functions", [])
+        entry = next((f for f in functions if self._is_ours("Function", f)), None)
+        if not entry:
+            return [*lines, f"Not in the group: {self.function}"], False
+        lines.append(f"Function {entry['FunctionArn']}")
+        variables = entry["FunctionConfiguration"].get("Environment", {}).get("Variables", {})
+        lines += [f"  {name}={value}" for name, value in sorted(variables.items())]
+        deployment = self._deployment()
+        if not deployment:
+            return [*lines, "The group's newest version was never deployed."], False
+        state, _ = self._deployment_state(deployment)
+        return [*lines, f"Deployment {deployment}: {state}"], not state.startswith("Failure")
+
+    def wait(self, waiting: Waiting) -> None:
+        """Wait until the newest deployment is over; raise DeployError with the core's reason if it failed."""
+        deployment = self._deployment()
+        if not deployment:
+            return
+        waiting.until_done(lambda: self._deployment_state(deployment))
+        state, _ = self._deployment_state(deployment)
+        if state.startswith("Failure"):
+            raise DeployError(f"deployment {deployment} of group {self.name}: {state}")
+
+    # What we want, in V1's words
+
+    def _function(self, settings: Settings, arn: str, policies: list[Document]) -> Document:
+        environment: Document = {"Execution": {"IsolationMode": settings.isolation}, "Variables": settings.environment}
+        configuration: Document = {"EncodingType": settings.encoding, "Environment": environment}
+        if settings.volumes:  # in a container only: without one V1 takes neither
+            environment["ResourceAccessPolicies"] = policies
+            configuration["MemorySize"] = settings.memory_kb
+        configuration |= {"Pinned": True, "Timeout": TIMEOUT_SECONDS, "FunctionRuntimeOverride": self.runtime}
+        return {"Id": self.function, "FunctionArn": arn, "FunctionConfiguration": configuration}
+
+    def _resources(self, settings: Settings) -> tuple[list[Document], list[Document]]:
+        """Return our volume resources, and the function's access to all that it uses."""
+        existing = {r["Id"]: r for r in self._definition("Resource").get("Resources", [])}
+        names = dict(zip((self.resource_id, "device-defender-state"), self._resource_names, strict=True))
+        ours, policies = [], []
+        for (id_, name), volume in zip(names.items(), settings.volumes, strict=False):
+            data = {
+                "SourcePath": volume.source,
+                "DestinationPath": volume.destination,
+                "GroupOwnerSetting": {"AutoAddGroupOwner": True},
+            }
+            resource = {"Id": id_, "Name": name, "ResourceDataContainer": {"LocalVolumeResourceData": data}}
+            policies.append({"ResourceId": id_, "Permission": volume.permission})
+            if id_ not in existing or self._is_ours("Resource", existing[id_]):
+                ours.append(resource)
+            elif _bare(existing[id_]["ResourceDataContainer"]) != _bare(resource["ResourceDataContainer"]):
+                raise DeployError(
+                    f"resource {id_} of group {self.name} belongs to somebody else and is not what the connector "
+                    f"needs ({volume.source} on {volume.destination}, AutoAddGroupOwner true); choose another id "
+                    f"with --{RESOURCE_ID}"
+                )
+        return ours, policies
+
+    # What the group holds
+
+    @property
+    def _resource_names(self) -> tuple[str, str]:
+        return f"{self.function}-proc", f"{self.function}-state"
+
+    def _is_ours(self, kind: str, entry: Document) -> bool:
+        if kind == "Function":
+            return entry["Id"] == self.function or _is_version_of(entry.get("FunctionArn", ""), self.function)
+        if kind == "Resource":
+            return entry["Name"] in self._resource_names
+        return entry["Id"] in SUBSCRIPTION_IDS
+
+    def _definition(self, kind: str) -> Document:
+        """Return the group's definition of that kind in whole, all pages; {} if the group has none."""
+        arn = self._arns.get(f"{kind}DefinitionVersionArn")
+        if not arn:
+            return {}
+        get = getattr(self._client, f"get_{kind.lower()}_definition_version")
+        request = {f"{kind}DefinitionId": arn.split("/")[-3], f"{kind}DefinitionVersionId": arn.split("/")[-1]}
+        page = get(**request)
+        definition, entries = page["Definition"], list(page["Definition"].get(f"{kind}s", []))
+        while page.get("NextToken"):
+            page = get(**request, NextToken=page["NextToken"])
+            entries += page["Definition"].get(f"{kind}s", [])
+        return {**definition, f"{kind}s": entries}
+
+    def _merge(self, ours: dict[str, list[Document]], function_arn: str | None) -> list[Change]:
+        changes = []
+        for kind, entries in ours.items():
+            definition = self._definition(kind)
+            before = definition.get(f"{kind}s", [])
+            kept = self._shared_resources() if kind == "Resource" else set()
+            ours_now = [entry for entry in before if self._is_ours(kind, entry) and entry["Id"] not in kept]
+            after = _merged(before, entries, ours_now)
+            if kind == "Subscription":
+                after = self._repointed(after, function_arn)
+            if after != before:
+                title = f"{kind.lower()}s of group {self.name}"
+                shown = {f"{kind}s": before} if before else None, {f"{kind}s": after} if after else None
+                changes.append(Change(title, *shown, self._writer(kind, {**definition, f"{kind}s": after})))
+        if changes or not self._is_deployed():
+            before_version = {"GroupVersion": self._version} if self._version else None
+            after_version = {"GroupVersion": "(new version)" if changes else self._version}
+            if before_version == after_version:
+                before_version = None
+            title = f"deployment of group {self.name} to its core"
+            changes.append(Change(title, before_version, after_version, self._deployer(bool(changes))))
+        return changes
+
+    def _shared_resources(self) -> set[str]:
+        """Return the ids of resources that functions other than ours use; they stay even if we made them."""
+        others = [f for f in self._definition("Function").get("Functions", []) if not self._is_ours("Function", f)]
+        environments = [f.get("FunctionConfiguration", {}).get("Environment", {}) for f in others]
+        return {p["ResourceId"] for e in environments for p in e.get("ResourceAccessPolicies", [])}
+
+    def _repointed(self, subscriptions: list[Document], function_arn: str | None) -> list[Document]:
+        """Let others' subscriptions with our function follow its new version; without the function they'd dangle."""
+        result = []
+        for entry in subscriptions:
+            ends = [end for end in ("Source", "Target") if _is_version_of(entry[end], self.function)]
+            if ends and function_arn is None:
+                continue
+            result.append({**entry, **dict.fromkeys(ends, function_arn)})
+        return result
+
+    def _writer(self, kind: str, definition: Document) -> Callable[[], None]:
+        def write() -> None:
+            key = f"{kind}DefinitionVersionArn"
+            create = f"create_{kind.lower()}_definition"
+            if not definition[f"{kind}s"] and not definition.get("DefaultConfig"):
+                self._arns.pop(key, None)
+            elif key in self._arns:
+                parent = {f"{kind}DefinitionId": self._arns[key].split("/")[-3]}
+                self._arns[key] = getattr(self._client, f"{create}_version")(**parent, **definition)["Arn"]
+            else:
+                made = getattr(self._client, create)(Name=f"{self.name}-{kind.lower()}s", InitialVersion=definition)
+                self._arns[key] = made["LatestVersionArn"]
+
+        return write
+
+    def _deployer(self, new_version: bool) -> Callable[[], None]:
+        def deploy() -> None:
+            if new_version:
+                self._version = self._client.create_group_version(GroupId=self._id, **self._arns)["Version"]
+            self._client.create_deployment(
+                GroupId=self._id, GroupVersionId=self._version, DeploymentType="NewDeployment"
+            )
+
+        return deploy
+
+    # The group's core and its deployments
+
+    def _core_of(self, thing: str) -> Document:
+        certificates = self.aws.pages("iot", "list_thing_principals", "principals", thingName=thing)
+        if len(certificates) != 1:
+            raise DeployError(
+                f"thing {thing} has {len(certificates)} certificates; a new group's core needs exactly one"
+            )
+        arn = self.aws.arn("iot", f"thing/{thing}")
+        return {"Id": thing, "ThingArn": arn, "CertificateArn": certificates[0], "SyncShadow": False}
+
+    def _create(self) -> None:
+        core = self._client.create_core_definition(Name=f"{self.name}-core", InitialVersion={"Cores": [self._core]})
+        self._arns = {"CoreDefinitionVersionArn": core["LatestVersionArn"]}
+        self._id = self._client.create_group(Name=self.name, InitialVersion=self._arns)["Id"]
+
+    def _deployment(self) -> str | None:
+        """Return the id of the last deployment if it is of the group's newest version."""
+        if not self._id:
+            return None
+        deployments = self.aws.pages("greengrass", "list_deployments", "Deployments", GroupId=self._id)
+        last = max(deployments, key=lambda d: d["CreatedAt"], default=None)
+        if not last or "Reset" in last["DeploymentType"] or not last["GroupArn"].endswith(f"/{self._version}"):
+            return None
+        return str(last["DeploymentId"])
+
+    def _is_deployed(self) -> bool:
+        deployment = self._deployment()
+        return deployment is not None and not self._deployment_state(deployment)[0].startswith("Failure")
+
+    def _deployment_state(self, deployment: str) -> tuple[str, bool]:
+        status = self._client.get_deployment_status(GroupId=self._id, DeploymentId=deployment)
+        state = status["DeploymentStatus"]
+        details = [detail.get("DetailedErrorMessage", "") for detail in status.get("ErrorDetails", [])]
+        reasons = "; ".join(reason for reason in [status.get("ErrorMessage", ""), *details] if reason)
+        return f"{state}: {reasons}" if reasons else state, state in ("Success", "Failure")
+
+    def _conflicts(self) -> list[str]:
+        connectors = self._definition("Connector").get("Connectors", [])
+        if any("/connectors/DeviceDefender/" in connector["ConnectorArn"] for connector in connectors):
+            return [
+                f"Group {self.name} also holds AWS's own Device Defender connector. Both report for {self.thing}, and "
+                "the service takes one report in 300 s: remove that connector from the group."
+            ]
+        return []
+
+
+def _merged(entries: list[Document], wanted: list[Document], unwanted: list[Document]) -> list[Document]:
+    """Return `entries` with the wanted ones in their places or at the end, and the other unwanted ones left out."""
+    new = {entry["Id"]: entry for entry in wanted}
+    result = []
+    for entry in entries:
+        ours = new.pop(entry["Id"], None)
+        if ours:
+            result.append(entry if _bare(entry) == _bare(ours) else ours)
+        elif entry not in unwanted:
+            result.append(entry)
+    return result + list(new.values())
+
+
+def _bare(value: Any) -> Any:
+    """Return the value without its empty members: the service may or may not hand them back."""
+    if isinstance(value, dict):
+        return {key: _bare(member) for key, member in value.items() if member}
+    return [_bare(member) for member in value] if isinstance(value, list) else value
+
+
+def _is_version_of(arn: str, function: str) -> bool:
+    parts = arn.split(":")
+    return len(parts) == 8 and parts[2] == "lambda" and parts[6] == function

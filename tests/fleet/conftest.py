@@ -1,0 +1,47 @@
+"""Fixtures for the fleet's tools: an account that is none, and nothing that leaves this machine."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_aws import Account
+from moto import mock_aws
+
+
+def _unmocked(self: Any, request: Any) -> None:
+    raise AssertionError(f"not mocked, would have left the machine: {request.method} {request.url}")
+
+
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr("botocore.httpsession.URLLib3Session.send", _unmocked)
+
+
+@pytest.fixture
+def account() -> Iterator[Account]:
+    with mock_aws(config={"lambda": {"use_docker": False}}):
+        yield Account()
+
+
+@pytest.fixture
+def make_zip(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that makes a connector's zip and returns its path."""
+
+    def make(python: str = "312", arch: str = "any", version: str = "1.0.0", code: str = "pass\n") -> str:
+        path = tmp_path / f"device-defender-connector-{version}-py{python}-{arch}.zip"
+        with zipfile.ZipFile(path, "w") as content:
+            content.writestr(zipfile.ZipInfo("connector/handler.py"), code)
+        return str(path)
+
+    return make
