@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Run the connector's zip on this machine as a Greengrass core would, without AWS.
+
+An embedded local core unpacks the zip, starts it in a process of its own, takes what it publishes, and plays the
+Device Defender service: each report is checked against the specification, answered as accepted or rejected, and shown.
+Nothing leaves this machine. Ctrl-C ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Optional, Tuple
+
+if TYPE_CHECKING:
+    from local_core import Delivery, LocalCore
+
+FIRST_VERDICT_SECONDS = 45.0
+
+EPILOG = """examples:
+  run_local.py ZIP                    watch the reports, one every 300 s as in the field
+  run_local.py ZIP --once             one report; exit code 0 if it was accepted
+  run_local.py ZIP --interval 5       several reports soon
+  run_local.py ZIP --set MetricNames=short --set CustomMetrics=cpu_usage,memory_usage
+  run_local.py ZIP --set ReportFormat=cbor --encoding-type binary
+  run_local.py ZIP --interval 5 --fault status:503:2 --fault hang
+  run_local.py ZIP --mqtt localhost:1883
+
+faults, as KIND or KIND:COUNT; they befall the next publishes, in the order given:
+  status:CODE  the publish is answered with that HTTP status, 400 to 599
+  hang         the publish is accepted and never answered
+  reset        the connection is reset
+  cut          the answer ends in the middle of its first line
+  slow         the publish is taken after a second
+  full         the core's queue is full
+  restart      the core drops all connections and starts again on the same port
+  refuse       nothing listens on the core's port, for COUNT seconds from the start
+
+exit codes: 0 ended by Ctrl-C, or accepted with --once; 1 rejected with --once, no report, or the function ended or
+could not be started; 2 bad usage
+"""
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _parse(arguments)
+    # after the options: it needs the packages of requirements.txt, which --help can do without
+    from local_core import FUNCTION_ARN, FunctionError, LocalCore, LocalCoreError, read_subscriptions
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        subscriptions = None
+        if options.subscriptions:
+            document = json.loads(Path(options.subscriptions).read_text())
+            subscriptions = read_subscriptions(document, FUNCTION_ARN)
+        core = LocalCore(
+            options.artifact,
+            thing=options.thing,
+            python=options.python,
+            handler=options.handler,
+            environment=dict(options.set),
+            subscriptions=subscriptions,
+            generation=options.generation,
+            interval=options.interval,
+            user=options.user,
+            encoding_type=options.encoding_type,
+            proc=options.proc,
+            mqtt=options.mqtt,
+            on_delivery=_show,
+            on_log=_say,
+        )
+        for kind, times in options.fault:
+            core.faults.add(kind, times)
+        _introduce(core, options.artifact)
+        with core:
+            return _watch(core, options.once)
+    except KeyboardInterrupt:
+        return 0
+    except FunctionError as error:
+        _say(f"run_local: {error.reason}; the function's lines above say more.")
+    except (LocalCoreError, OSError, ValueError) as error:
+        _say(f"run_local: {error}")
+    return 1
+
+
+def _watch(core: LocalCore, once: bool) -> int:
+    end = time.monotonic() + FIRST_VERDICT_SECONDS
+    while True:
+        verdict = core.wait_for_delivery(end - time.monotonic() if once else float("inf")).verdict
+        if once and verdict:
+            return 0 if verdict.accepted else 1
+
+
+def _introduce(core: LocalCore, artifact: str) -> None:
+    version = ".".join(str(part) for part in core.interpreter.version)
+    _say(f"{artifact} on Python {version} ({core.interpreter.path})")
+    _say(f"a V{core.generation} core on 127.0.0.1:{core.port}, thing {core.thing}; Ctrl-C ends it")
+    built_for = re.search(r"-py(3[0-9]+)-", Path(artifact).name)
+    major, minor = core.interpreter.version[:2]
+    if built_for and built_for.group(1) != f"{major}{minor}":
+        _say(f"this zip is built for Python 3.{built_for.group(1)[1:]}: what is compiled in it may not load")
+
+
+def _show(delivery: Delivery) -> None:
+    verdict = delivery.verdict
+    outcome = "ACCEPTED"
+    if verdict is None:
+        outcome = "no report topic, so no verdict"
+    elif not verdict.accepted:
+        outcome = f"REJECTED, {verdict.code}: {verdict.reason}"
+    _say(f"{delivery.topic}, {len(delivery.payload)} bytes: {outcome}")
+    if delivery.report is None:
+        _say(repr(delivery.payload[:2000]))
+    else:
+        _say(json.dumps(delivery.report, indent=2))
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # nobody watches any more
+        pass
+
+
+def _parse(arguments: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="run_local.py",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("artifact", metavar="ZIP", help="the zip that build_zip.sh made, or a directory it is unpacked in")
+    add("--once", action="store_true", help="stop after the first verdict")
+    add("--python", help="interpreter for the function (default: the one that runs this, without its environment)")
+    add("--thing", default="local-core", metavar="NAME", help="thing name (default: %(default)s)")
+    add(
+        "--set",
+        action="append",
+        type=_setting,
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of the connector, or another variable of its environment; repeat for more",
+    )
+    add(
+        "--interval",
+        type=_positive,
+        metavar="SECONDS",
+        help="report this often; only a local core can go below the service's minimum of 300",
+    )
+    add("--proc", metavar="PATH", help="where the function finds /proc (default: /proc, or /host_proc if there)")
+    add("--user", metavar="NAME", help="run the function as this user; needs root")
+    add("--fault", action="append", type=_fault, default=[], metavar="KIND[:COUNT]", help="see below; repeat for more")
+    add("--mqtt", metavar="HOST:PORT", help="hand all that goes to the cloud, and the answers, to this broker too")
+    add(
+        "--subscriptions",
+        metavar="FILE",
+        help="JSON, as a V2 legacy subscription router is configured (default: reports to the cloud, verdicts back)",
+    )
+    add(
+        "--generation",
+        type=int,
+        choices=(1, 2),
+        default=2,
+        help="what a message without a subscription meets: V2 answers HTTP 400, V1 drops it (default: %(default)s)",
+    )
+    add(
+        "--encoding-type",
+        choices=("json", "binary"),
+        default="json",
+        help="how events reach the handler; CBOR verdicts need binary (default: %(default)s)",
+    )
+    add("--handler", default="connector.handler.function_handler", help="module and function (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+def _setting(text: str) -> Tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE")
+    return name, value
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of seconds from 1")
+    return int(text)
+
+
+def _fault(text: str) -> Tuple[str, int]:
+    match = re.fullmatch(r"(status:[45][0-9]{2}|hang|reset|cut|slow|full|restart|refuse)(?::([1-9][0-9]{0,5}))?", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"'{text}' is none of the faults below")
+    return match.group(1), int(match.group(2) or 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

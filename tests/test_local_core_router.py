@@ -1,0 +1,95 @@
+"""The local core's subscription table."""
+
+from typing import Dict
+
+import pytest
+from local_core import FUNCTION_ARN, LocalCoreError, Subscription, default_subscriptions, read_subscriptions
+from local_core.router import CLOUD, targets
+
+REPORT = "$aws/things/a-thing/defender/metrics/json"
+
+
+@pytest.mark.parametrize(
+    ("subject", "topic", "fits"),
+    [
+        ("a/b", "a/b", True),
+        ("a/b", "a/B", False),
+        ("a/b", "a/b/c", False),
+        ("a/b/c", "a/b", False),
+        ("a/+", "a/b", True),
+        ("a/+", "a/", True),
+        ("a/+", "a", False),
+        ("a/+", "a/b/c", False),
+        ("+/b/+", "a/b/c", True),
+        ("a/#", "a", True),
+        ("a/#", "a/b/c", True),
+        ("a/#", "ab/c", False),
+        ("#", "a/b", True),
+        ("#", REPORT, False),
+        ("+/things/a-thing/defender/metrics/json", REPORT, False),
+        ("$aws/#", REPORT, True),
+        ("$aws/things/+/defender/metrics/json", REPORT, True),
+        ("$aws/things/+/defender/metrics/json", REPORT + "/accepted", False),
+    ],
+)
+def test_filter_fits_topic_as_mqtt_says(subject: str, topic: str, fits: bool) -> None:
+    assert targets([Subscription("f", subject, "t")], "f", topic) == (["t"] if fits else [])
+
+
+def test_the_default_takes_reports_up_and_verdicts_down_and_nothing_else() -> None:
+    table = default_subscriptions(FUNCTION_ARN)
+    cbor = REPORT.replace("json", "cbor")
+    assert [targets(table, FUNCTION_ARN, topic) for topic in (REPORT, cbor, REPORT + "/accepted", "other")] == [
+        [CLOUD],
+        [CLOUD],
+        [],
+        [],
+    ]
+    assert [targets(table, CLOUD, topic) for topic in (cbor, cbor + "/accepted", REPORT + "/rejected")] == [
+        [],
+        [FUNCTION_ARN],
+        [FUNCTION_ARN],
+    ]
+    assert targets(table, "another function", REPORT) == []
+
+
+def test_two_subscriptions_to_one_target_deliver_once() -> None:
+    table = [Subscription("f", "a/#", "t"), Subscription("f", "a/+", "t"), Subscription("f", "#", "u")]
+    assert targets(table, "f", "a/b") == ["t", "u"]
+
+
+def row(**changes: object) -> Dict[str, object]:
+    return {"id": "report", "source": "component:com.example", "subject": "a/+", "target": "cloud", **changes}
+
+
+@pytest.mark.parametrize("name", ["component:com.example", FUNCTION_ARN, FUNCTION_ARN.rpartition(":")[0]])
+def test_the_legacy_routers_form_names_the_function_in_each_way(name: str) -> None:
+    document = {
+        "subscriptions": {
+            "report": row(source=name),
+            "verdict": row(id="verdict", source="cloud", subject="b/#", target=name),
+        }
+    }
+    assert read_subscriptions(document, FUNCTION_ARN) == [
+        Subscription(FUNCTION_ARN, "a/+", CLOUD),
+        Subscription(CLOUD, "b/#", FUNCTION_ARN),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ([], "expected {"),
+        ({"subscriptions": []}, "expected {"),
+        ({"subscriptions": {"report": "a"}}, "'report': expected id, source, subject and target"),
+        ({"subscriptions": {"other": row()}}, "the id equal to the key"),
+        ({"subscriptions": {"report": row(extra=1)}}, "'extra': 1"),
+        ({"subscriptions": {"report": row(source="arn:of:another")}}, "'arn:of:another' is neither 'cloud'"),
+        ({"subscriptions": {"report": row(target=None)}}, "'None' is neither 'cloud'"),
+        ({"subscriptions": {"report": row(subject="a/#/b")}}, "'a/#/b' is no topic filter"),
+        ({"subscriptions": {"report": row(subject="a/b+")}}, r"'a/b\+' is no topic filter"),
+    ],
+)
+def test_a_table_the_router_would_not_take_is_refused(document: object, reason: str) -> None:
+    with pytest.raises(LocalCoreError, match=reason):
+        read_subscriptions(document, FUNCTION_ARN)
