@@ -109,7 +109,7 @@ PARAMETERS = (
         None,
         "",
         "[a-zA-Z0-9_-]+; only the group's definition needs it",
-        str,
+        _matching("[a-zA-Z0-9_-]*"),
     ),
     Parameter("MetricNames", None, "long", "long or short", _one_of("long", "short")),
     Parameter("ReportFormat", None, "json", "json or cbor", _one_of(*FORMATS)),

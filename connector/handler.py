@@ -9,9 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import random
-import signal
 import threading
-import time
 from typing import Any, Mapping, Optional
 
 from . import config, snapshot
@@ -21,12 +19,11 @@ from .health import Health, plain
 from .kernel.proc import locate
 from .publisher import Publisher
 from .reporter import Reporter
+from .sigterm import end_on_sigterm
 from .state import read_boot
 from .verdict import Verdicts
 
 logger = logging.getLogger("connector")
-
-STOP = 1.0  # seconds for the loop to end by itself; the core's patience is not known
 
 
 def function_handler(event: Any, context: Any) -> None:
@@ -41,6 +38,8 @@ def function_handler(event: Any, context: Any) -> None:
         subject = context.client_context.custom["subject"]
     except Exception:  # a core of another kind, or a message by another way than a subscription
         subject = None
+    if not isinstance(subject, str):
+        subject = None
     try:
         _verdicts.take(event, subject)
     except Exception as error:  # a message must not end the function
@@ -50,13 +49,18 @@ def function_handler(event: Any, context: Any) -> None:
 def start(environ: Mapping[str, str]) -> Verdicts:
     """Start reporting, as the environment says, and return what takes the answers. Raises ConfigError."""
     clock = Clock()
-    end_on_sigterm(clock)
+    loop = threading.Thread(target=lambda: reporter.run(), name="reporter", daemon=True)
+    if not end_on_sigterm(clock.stop, loop):
+        logger.debug("not imported by the main thread: SIGTERM stays what it was")
     settings, warnings = config.parse(environ)
     logger.setLevel(settings.log_level)
     for warning in warnings:
         logger.warning("%s", plain(warning, 1000))
 
     import greengrasssdk  # only a core has what it needs
+
+    # It logs a traceback for each call that fails, before it raises; here that is one line when it starts.
+    logging.getLogger("greengrasssdk").setLevel(logging.CRITICAL)
 
     health = Health(logger, clock.monotonic)
     rng = random.Random()
@@ -78,8 +82,8 @@ def start(environ: Mapping[str, str]) -> Verdicts:
         settings.wanted.proc,
         whose_network(settings.wanted.proc),
     )
-    threading.Thread(target=reporter.run, name="reporter", daemon=True).start()
-    return Verdicts(settings.thing, settings.topic, health, logger)
+    loop.start()
+    return Verdicts(settings.thing, settings.topic, health, logger, clock.monotonic)
 
 
 def whose_network(proc: str) -> str:
@@ -91,29 +95,6 @@ def whose_network(proc: str) -> str:
     if found.host:
         return "the host's network" + (", which this function shares" if found.shared else "")
     return "this function's own network"
-
-
-def end_on_sigterm(clock: Clock) -> None:
-    """Have SIGTERM stop the clock and end the process with 0, whatever it is waiting for."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def end(number: int, frame: Any) -> None:
-        clock.stop()
-        # Sleeps, not Thread.join(): see Clock on time-outs of locks.
-        give_up = time.monotonic() + STOP
-        while time.monotonic() < give_up and any(thread.name == "reporter" for thread in threading.enumerate()):
-            time.sleep(0.02)
-        if callable(before):
-            before(number, frame)
-            return
-        logging.shutdown()
-        # Not sys.exit(): the runtime may be anywhere, and a call to a core that hangs would be waited for.
-        os._exit(0)
-
-    try:
-        signal.signal(signal.SIGTERM, end)
-    except ValueError:
-        logger.debug("not imported by the main thread: SIGTERM stays what it was")
 
 
 _verdicts: Optional[Verdicts] = None

@@ -10,8 +10,9 @@ from .errors import PublishError
 
 TIMEOUT = 30.0
 
-# A core that hangs gets this many more calls, each a thread that waits; one is forgotten after PATIENCE, so that a core
-# that lost the calls for good is tried again. At worst that is a thread of some 100 KB an hour, while it hangs.
+# A core that hangs gets this many more calls, each a thread that waits; one does not count any more after PATIENCE, so
+# that a core that lost the calls for good is tried again. At worst that is a thread of some 100 KB an hour, while it
+# hangs. Should it take even such a call, late() says so.
 MAX_WAITING = 4
 PATIENCE = 4 * 3600.0
 
@@ -60,9 +61,9 @@ class Publisher(Generic[Carried]):
         Raises PublishError, with what to do, when the core refuses, can't be reached or does not answer in TIMEOUT.
         """
         now = self._clock.monotonic()
-        self._waiting = [call for call in self._waiting if now - call.started < PATIENCE]
-        if len(self._waiting) >= MAX_WAITING:
-            raise PublishError("the core has left {} calls unanswered: is it running?".format(len(self._waiting)))
+        waiting = sum(now - call.started < PATIENCE for call in self._waiting)
+        if waiting >= MAX_WAITING:
+            raise PublishError("the core has left {} calls unanswered: is it running?".format(waiting))
 
         call: _Call[Carried] = _Call(carried, now)
 
@@ -96,7 +97,8 @@ class Publisher(Generic[Carried]):
 
     def _explain(self, error: BaseException) -> str:
         text = str(error) or type(error).__name__
-        if "HTTP Error 400" in text and "ubscription" in text:
+        # A V2 core's answer where no subscription matches. The body says so, but not every runtime passes it on.
+        if "HTTP Error 400" in text and ("ubscription" in text or text.endswith("Bad Request")):
             return (
                 "no subscription carries the reports: add one with this function (V2: component:<its component>) as "
                 "source, {} as subject and IoT Core (V2: cloud) as target; the core says: {}".format(self._topic, text)

@@ -134,7 +134,8 @@ class Reporter:
         except PublishError as error:
             if not self._clock.stopped:
                 self._health.failing("publishing", str(error))
-                self._remember(self._memory)
+            # At a stop, too: what was seen now may be gone at the next start, and the core may have taken this id.
+            self._remember(self._memory)
             return False
         self._health.well("publishing")
         self._logger.debug("report %d was taken by the core: %d bytes", report_id, len(payload))
@@ -148,6 +149,7 @@ class Reporter:
             try:
                 self._memory = state.load(self._config.state_directory, self._config.thing, self._boot)
             except StateError as error:
+                self._memory = error.memory
                 self._logger.warning("StateDirectory: %s", plain(error))
 
     def _remember(self, memory: Memory) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from typing import Any, Dict, NamedTuple, Optional
 
 from .errors import ConnectorError, TableError
@@ -42,7 +43,11 @@ class Boot(NamedTuple):
 
 
 class StateError(ConnectorError):
-    """The state file can't be used."""
+    """The state file can't be used, or only `memory` of it."""
+
+    def __init__(self, text: str, memory: Optional[Memory] = None) -> None:
+        super().__init__(text)
+        self.memory = memory or Memory()
 
 
 def read_boot(proc: str) -> Boot:
@@ -66,22 +71,20 @@ def same_boot(one: Boot, other: Boot) -> bool:
 
 
 def load(directory: str, thing: str, boot: Boot) -> Memory:
-    """Return what an earlier run of this thing's function left; of an earlier boot only the report id.
+    """Return what an earlier run of this thing's function left, or an empty Memory where there is no file.
 
-    Returns an empty Memory where there is no file. Raises StateError where it is another thing's or no state.
+    Raises StateError where it is another thing's or no state, and with the report id where it is of an earlier boot.
     """
     path = os.path.join(directory, FILE)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(path, "rb", opener=_open) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise StateError("{} is no file and was ignored".format(path))
+            content = file.read(LONGEST + 1)
     except FileNotFoundError:
         return Memory()
     except OSError as error:
         raise StateError("{} can't be read: {}".format(path, error.strerror)) from error
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            content = file.read(LONGEST + 1)
-        except OSError as error:
-            raise StateError("{} can't be read: {}".format(path, error.strerror)) from error
     if len(content) > LONGEST:
         raise StateError("{} is over {} bytes long and was ignored".format(path, LONGEST))
     try:
@@ -95,7 +98,12 @@ def load(directory: str, thing: str, boot: Boot) -> Memory:
         raise StateError("{} is damaged or of another version and was ignored ({!r})".format(path, error)) from error
     if owner != thing:
         raise StateError("{} belongs to the thing {!r} and was ignored".format(path, owner))
-    return memory if same_boot(written, boot) else Memory(report_id=memory.report_id)
+    if not same_boot(written, boot):
+        raise StateError(
+            "{} is of an earlier boot, whose last traffic is not reported".format(path),
+            Memory(report_id=memory.report_id),
+        )
+    return memory
 
 
 def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
@@ -130,8 +138,15 @@ def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
         raise StateError("{} can't be written: {}".format(path, error.strerror)) from error
 
 
+def _open(path: str, flags: int) -> int:
+    """Neither follow a link nor wait for who would write into a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 def _memory(state: Dict[str, Any]) -> Memory:
     counters = state["interfaces"]
+    if state["report_id"] >= 2**53:  # past it not every reader of JSON keeps an integer (RFC 8259, 6)
+        raise ValueError("report id {!r:.40}".format(state["report_id"]))
     return Memory(
         report_id=_natural(state["report_id"]),
         sent=None if state["sent"] is None else _number(state["sent"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 import struct
@@ -15,6 +16,8 @@ from .proc import Proc, read
 
 # Packed address -> interface; None where several interfaces have it (a link-local address may).
 Owners = Dict[bytes, Optional[str]]
+
+_LOOPBACK = bytes(15) + b"\1"  # ::1
 
 
 def read_owners(proc: Proc) -> Owners:
@@ -30,10 +33,8 @@ def read_owners(proc: Proc) -> Owners:
             raise TableError("the kernel does not list its addresses: {}".format(error.strerror or error)) from error
     else:
         pairs = list(parse_fib_trie(read(proc.net, "fib_trie"), parse_route(read(proc.net, "route"))))
-    try:
+    if os.path.lexists(os.path.join(proc.net, "if_inet6")):  # a host without IPv6 has none
         pairs += parse_if_inet6(read(proc.net, "if_inet6"))
-    except TableError:
-        pass  # a host without IPv6
     owners: Owners = {}
     for address, interface in pairs:
         owners[address] = interface if owners.get(address, interface) == interface else None
@@ -41,9 +42,11 @@ def read_owners(proc: Proc) -> Owners:
 
 
 def owner(owners: Owners, address: bytes) -> Optional[str]:
-    """Return the name of the interface that owns a packed address, or None; all of 127.0.0.0/8 is the loopback's."""
+    """Return the interface that owns a packed address, or None; all of 127.0.0.0/8 and ::1 is the loopback's."""
     if len(address) == 4 and address[0] == 127:
         return owners.get(address) or owners.get(b"\x7f\0\0\1") or "lo"
+    if address == _LOOPBACK:
+        return owners.get(address) or "lo"
     return owners.get(address)
 
 
@@ -69,7 +72,7 @@ def parse_route(text: bytes) -> List[Route]:
         if len(fields) < 8 or not all(re.fullmatch(rb"[0-9A-F]{1,8}", fields[place]) for place in (1, 2, 3, 7)):
             raise TableError("route: a row of unknown shape: {!r}".format(line[:160]))
         up, gateway, reject = 0x1, 0x2, 0x200
-        if int(fields[3], 16) & (up | gateway | reject) == up:
+        if int(fields[3], 16) & (up | gateway | reject) == up and fields[0] != b"*":  # a blackhole has no interface
             routes.append((_word(fields[1]), _word(fields[7]), decode_name(fields[0])))
     return routes
 

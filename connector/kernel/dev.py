@@ -50,10 +50,9 @@ def parse_dev(text: bytes) -> Dict[str, Counters]:
         name, colon, numbers = line.partition(b":")
         values = numbers.split()
         chosen = [values[place] for place in places] if len(values) == width else []
-        interface = decode_name(name.strip())
-        if not (interface and chosen and all(value.isdigit() and len(value) <= 20 for value in chosen)):
+        if not (chosen and all(value.isdigit() and len(value) <= 20 for value in chosen)):
             raise TableError("net/dev: a row of unknown shape: {!r}".format(line[:160]))
-        numbers_now = Counters(*map(int, chosen))
+        interface, numbers_now = decode_name(name.strip()), Counters(*map(int, chosen))
         if max(numbers_now) >= _U64 or interface in counters:
             raise TableError("net/dev: a row that can't be: {!r}".format(line[:160]))
         counters[interface] = numbers_now
@@ -61,5 +60,10 @@ def parse_dev(text: bytes) -> Dict[str, Counters]:
 
 
 def decode_name(name: bytes) -> str:
-    """An interface's name is any bytes without white space, '/' and ':'; it stays what it is, as in os.fsdecode()."""
+    """An interface's name is up to 15 bytes without white space, '/' and ':'; it stays what it is, as in os.fsdecode().
+
+    Raises TableError for what the kernel takes for no name (dev_valid_name).
+    """
+    if not 0 < len(name) < 16 or b"/" in name or b":" in name:
+        raise TableError("a name that no interface has: {!r}".format(name[:160]))
     return name.decode("utf-8", "surrogateescape")

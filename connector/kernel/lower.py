@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from typing import Collection, Dict, FrozenSet, Iterable, List, Optional, Tuple
+from typing import Collection, Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
 
 from ..errors import TableError
 from .dev import decode_name
@@ -60,14 +60,23 @@ def at_the_edge(interfaces: Iterable[str], exclude: Iterable[str], lower: Lower)
     """Return the interfaces that count: no pattern of `exclude` matches and they lie over none that counts."""
     excluded = re.compile("|".join(map(fnmatch.translate, exclude)) or r"(?!)")
     named = {name for name in interfaces if not excluded.match(name)}
-    return frozenset(name for name in named if not _carried(name, named, lower, []))
+    return frozenset(name for name in named if not _carried(name, named, lower))
 
 
-def _carried(name: str, named: Collection[str], lower: Lower, seen: List[str]) -> bool:
-    below = lower.get(name, ())
-    if below is None:
-        return True
-    return any(other in named or _carried(other, named, lower, seen + [name]) for other in below if other not in seen)
+def _carried(name: str, named: Collection[str], lower: Lower) -> bool:
+    """Return whether an interface of `named` lies, at whatever depth, below this one."""
+    seen: Set[str] = set()
+    below = [name]
+    while below:
+        under = lower.get(below.pop(), ())
+        if under is None:
+            return True
+        new = set(under) - seen
+        if any(other in named for other in new):
+            return True
+        seen |= new
+        below += new
+    return False
 
 
 def _names(directory: str) -> List[str]:
