@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Tuple
 
@@ -74,6 +75,16 @@ def _items(text: str) -> Tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
+def _patterns(text: str) -> Tuple[str, ...]:
+    patterns = _items(text)
+    for pattern in patterns:
+        try:
+            re.compile(fnmatch.translate(pattern))
+        except re.error as error:  # before Python 3.9 translate() lets [z-a] through
+            raise ValueError from error
+    return patterns
+
+
 def _custom_metrics(text: str) -> Tuple[str, ...]:
     names = tuple(dict.fromkeys(_items(text)))
     if not set(names) <= set(CUSTOM_METRICS):
@@ -121,7 +132,7 @@ PARAMETERS = (
         "empty, or names, separated by commas, of " + " ".join(CUSTOM_METRICS),
         _custom_metrics,
     ),
-    Parameter("ExcludeInterfaces", None, DEFAULT_EXCLUDE, "shell patterns, separated by commas", _items),
+    Parameter("ExcludeInterfaces", None, DEFAULT_EXCLUDE, "shell patterns, separated by commas", _patterns),
     Parameter(
         "MetricsTopic",
         None,

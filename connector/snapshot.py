@@ -96,9 +96,8 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc") -> Snapshot:
             return None
 
     host = read_host(wanted.proc, wanted.custom_metrics)
-    for reason in sorted(set(host.missing.values())):
-        names = ", ".join(sorted(name for name, why in host.missing.items() if why == reason))
-        problems["custom metrics " + names] = "left out of the reports: {}: {}".format(names, reason)
+    for name, reason in host.missing.items():
+        problems["custom metric " + name] = "left out of the reports: {}".format(reason)
     nothing = Snapshot(custom=host.values, cpu=host.cpu, problems=problems)
 
     proc = attempt("network tables", "nothing of the network can be read", lambda: locate(wanted.proc, own))

@@ -38,11 +38,6 @@ LEFT_OUT = (
     "*/py.typed",
     "cbor2/tool.py",
     "greengrasssdk/stream_manager/*",
-    "psutil/_psaix.py",
-    "psutil/_psbsd.py",
-    "psutil/_psosx.py",
-    "psutil/_pssunos.py",
-    "psutil/_pswindows.py",
 )
 LICENCE = re.compile(r"[^/]+\.dist-info/(?:licenses/)?((?:LICEN[CS]E|COPYING|NOTICE|AUTHORS)[^/]*)")
 

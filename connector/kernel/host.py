@@ -1,12 +1,18 @@
-"""Custom metrics of the host, from the mounted proc with psutil: the one file that knows psutil's oddities."""
+"""`stat`, `meminfo`, `loadavg`, `uptime` and the processes' directories: custom metrics of the host (proc(5)).
+
+They are psutil's numbers without psutil. Its import, compiled from the zip's sources, takes 5 MB of the 16 MB that a core
+gives a function by default, with which a function on Python 3.11 is killed; and no wheel of it is made for armv7l.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
+import os
+import re
+from typing import Callable, Dict, NamedTuple, Optional, Sequence
 
 from ..errors import TableError
-from .proc import read
+from .proc import read, unreadable
 
 
 class CpuTimes(NamedTuple):
@@ -39,50 +45,61 @@ def read_host(root: str, names: Sequence[str]) -> Host:
         try:
             if name == "cpu_usage":
                 cpu = _cpu_times(root)
-                continue
-            value = METRICS[name](root)
-            if not math.isfinite(value):
-                raise TableError("it is {}".format(value))
-            values[name] = value
-        except Exception as error:  # psutil raises whatever its parsing meets
-            missing[name] = str(error) or type(error).__name__
+            else:
+                values[name] = METRICS[name](root)
+        except TableError as error:
+            missing[name] = str(error)
     return Host(values, cpu, missing)
 
 
-def _psutil(root: str) -> Any:
-    try:
-        import psutil  # here, not above: it costs a third of the 16 MB that a core gives a function by default
-    except ImportError as error:
-        raise TableError(
-            "psutil can't be imported ({}): deploy the zip built for this device's processor and Python, or install "
-            "psutil on the device (Debian: apt install python3-psutil)".format(error)
-        ) from error
-    psutil.PROCFS_PATH = root  # a global, looked up at each call
-    return psutil
-
-
 def _cpu_times(root: str) -> CpuTimes:
-    times = _psutil(root).cpu_times()._asdict()
-    # The kernel counts a guest's time in user and nice too; waiting for a disk is idleness.
-    total = sum(times.values()) - times.get("guest", 0.0) - times.get("guest_nice", 0.0)
-    return CpuTimes(total - times["idle"] - times.get("iowait", 0.0), total)
+    """The first row of `stat`: user nice system idle iowait irq softirq steal, in ticks.
+
+    What follows, guests' time, is counted in user and nice already. Waiting for a disk is idleness.
+    """
+    row = read(root, "stat").split(b"\n", 1)[0]
+    match = re.match(rb"cpu +([0-9]{1,20}(?: [0-9]{1,20}){7})(?: |$)", row)
+    if match is None:
+        raise TableError("stat: a row of unknown shape: {!r}".format(row[:160]))
+    ticks = [int(field) for field in match.group(1).split()]
+    second = os.sysconf("SC_CLK_TCK")
+    return CpuTimes((sum(ticks) - ticks[3] - ticks[4]) / second, sum(ticks) / second)
 
 
 def _memory_usage(root: str) -> float:
-    return float(_psutil(root).virtual_memory().percent)
+    """Percent of the memory that is not available to programs, as free(1) counts it, to a tenth."""
+    rows = dict(re.findall(rb"^(MemTotal|MemAvailable): +([0-9]{1,20}) kB$", read(root, "meminfo"), re.MULTILINE))
+    total, available = int(rows.get(b"MemTotal", 0)), int(rows.get(b"MemAvailable", -1))
+    if not 0 <= available <= total or not total:
+        raise TableError("meminfo: no MemTotal and MemAvailable that go together: {!r}".format(rows))
+    return round(100.0 * (total - available) / total, 1)
 
 
 def _process_count(root: str) -> float:
-    return len(_psutil(root).pids())
+    """The numbered directories; with hidepid those that this user may see."""
+    try:
+        return sum(name.isdigit() for name in os.listdir(root))
+    except OSError as error:
+        raise unreadable(root, error) from error
 
 
-# psutil reads these two from its own /proc, wherever PROCFS_PATH points.
 def _load_average_1m(root: str) -> float:
-    return float(read(root, "loadavg").split()[0])
+    return _first_number(root, "loadavg")
 
 
 def _uptime_seconds(root: str) -> float:
-    return int(float(read(root, "uptime").split()[0]))
+    return int(_first_number(root, "uptime"))
+
+
+def _first_number(root: str, name: str) -> float:
+    text = read(root, name)
+    try:
+        number = float(text.split()[0])
+    except (IndexError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise TableError("{}: no number at its start: {!r}".format(name, text[:160]))
+    return number
 
 
 METRICS: Dict[str, Callable[[str], float]] = {
