@@ -80,7 +80,7 @@ def _patterns(text: str) -> Tuple[str, ...]:
     for pattern in patterns:
         try:
             re.compile(fnmatch.translate(pattern))
-        except re.error as error:  # before Python 3.9 translate() lets [z-a] through
+        except re.error as error:  # before Python 3.10 translate() lets [z-a] through
             raise ValueError from error
     return patterns
 

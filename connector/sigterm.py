@@ -24,8 +24,9 @@ def end_on_sigterm(stop: Callable[[], None], loop: threading.Thread) -> bool:
     numbers, wake = os.pipe()
     os.set_blocking(wake, False)
     try:
-        signal.signal(signal.SIGTERM, before if callable(before) else _ignore)
+        # In this order: a signal between the two must not be lost.
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, before if callable(before) else _ignore)
     except ValueError:
         os.close(numbers)
         os.close(wake)

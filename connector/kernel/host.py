@@ -1,7 +1,7 @@
 """`stat`, `meminfo`, `loadavg`, `uptime` and the processes' directories: custom metrics of the host (proc(5)).
 
-They are psutil's numbers without psutil. Its import, compiled from the zip's sources, takes 5 MB of the 16 MB that a core
-gives a function by default, with which a function on Python 3.11 is killed; and no wheel of it is made for armv7l.
+They are psutil's numbers without psutil. Its import, compiled from the zip's sources, takes 5 MB of the 16 MB that a
+core gives a function by default, with which a function on Python 3.11 is killed; and no wheel of it is made for armv7l.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _first_number(root: str, name: str) -> float:
         number = float(text.split()[0])
     except (IndexError, ValueError):
         number = math.nan
-    if not math.isfinite(number):
+    if not 0 <= number < 2**53:  # nan is neither
         raise TableError("{}: no number at its start: {!r}".format(name, text[:160]))
     return number
 
