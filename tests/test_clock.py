@@ -1,0 +1,117 @@
+"""The clock: its wait ends in time, early when woken, and from a signal handler."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import threading
+import time
+from typing import Any, Callable, Iterator, Set
+
+import pytest
+
+from connector.clock import Clock
+
+LONG = 60.0  # seconds that no test waits for
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_it_is_not_stopped_from_the_start() -> None:
+    assert not Clock().stopped
+
+
+def timed(call: Callable[[], None]) -> float:
+    begun = time.monotonic()
+    call()
+    return time.monotonic() - begun
+
+
+@pytest.mark.parametrize("seconds", [0.0, -5.0, 1e-9, 0.05])
+def test_a_wait_takes_what_it_should(clock: Clock, seconds: float) -> None:
+    assert seconds <= timed(lambda: clock.wait(seconds)) < LONG / 2
+
+
+def test_it_is_the_systems_time(clock: Clock) -> None:
+    assert abs(clock.time() - time.time()) < LONG
+    assert abs(clock.monotonic() - time.clock_gettime(time.CLOCK_MONOTONIC)) < LONG
+
+
+@pytest.mark.parametrize("seconds", [LONG, 86_400.0 * 365, 1e9, 1e300])
+def test_a_wake_from_another_thread_ends_the_wait(clock: Clock, seconds: float) -> None:
+    """Also one that is longer than poll(2) can count."""
+    other = threading.Thread(target=clock.wake)
+    other.start()
+    assert timed(lambda: clock.wait(seconds)) < LONG / 2
+    other.join(LONG)
+
+
+def test_a_wake_before_the_wait_is_not_lost_and_ends_one_wait(clock: Clock) -> None:
+    clock.wake()
+    clock.wake()
+    assert timed(lambda: clock.wait(LONG)) < LONG / 2
+    assert timed(lambda: clock.wait(0.05)) >= 0.05
+
+
+def test_wakes_that_nobody_waits_for_do_not_block(clock: Clock) -> None:
+    for _ in range(70_000):  # more than a pipe holds
+        clock.wake()
+    clock.wait(LONG)
+
+
+def test_a_stop_ends_the_wait_and_stays(clock: Clock) -> None:
+    clock.stop()
+    assert clock.stopped
+    assert timed(lambda: clock.wait(LONG)) < LONG / 2
+
+
+@pytest.fixture
+def _alarm() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGALRM)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("_alarm")
+def test_a_stop_from_a_signal_handler_ends_the_wait(clock: Clock) -> None:
+    def handler(number: int, frame: Any) -> None:
+        clock.stop()
+
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    assert timed(lambda: clock.wait(LONG)) < LONG / 2
+    assert clock.stopped
+
+
+@pytest.mark.usefixtures("_alarm")
+def test_another_signal_does_not_end_the_wait(clock: Clock) -> None:
+    signals = []
+    signal.signal(signal.SIGALRM, lambda number, frame: signals.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    assert timed(lambda: clock.wait(0.1)) >= 0.1
+    assert signals == [signal.SIGALRM]
+
+
+def test_its_pipe_does_not_go_to_children() -> None:
+    before = pipes()
+    clock = Clock()
+    made = pipes() - before
+    assert len(made) == 2, clock
+    assert not any(os.get_inheritable(descriptor) for descriptor in made)
+
+
+def pipes() -> Set[int]:
+    """The process' descriptors that are pipes."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if stat.S_ISFIFO(os.fstat(int(name)).st_mode):
+                found.add(int(name))
+        except OSError:
+            pass  # the listing's own
+    return found

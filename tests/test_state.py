@@ -1,0 +1,361 @@
+"""The state file: what comes back from it, and that nothing in its place can do harm."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any, Callable, Dict
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from connector import state
+from connector.kernel.dev import Counters
+from connector.kernel.host import CpuTimes
+from connector.state import Boot, Memory, StateError, load, read_boot, same_boot, save
+from connector.traffic import Traffic
+
+BOOT = Boot("b0071d00-0000-4000-8000-000000000001", 1_699_000_000)
+MEMORY = Memory(
+    report_id=1_700_000_300,
+    sent=4711.25,
+    cpu=CpuTimes(12.5, 100.25),
+    traffic=Traffic(
+        net="/host_proc/1/net",
+        counters={"eth0": Counters(2**64 - 1, 2, 3, 4), "w\udcff\x1b": Counters(5, 6, 7, 8)},
+        unsent=Counters(-9, 10, 11, 12),
+    ),
+)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def write(directory: Path, document: Any) -> None:
+    (directory / state.FILE).write_text(document if isinstance(document, str) else json.dumps(document))
+
+
+def saved(directory: Path) -> Dict[str, Any]:
+    """Save MEMORY; return what the file then says."""
+    save(str(directory), "gateway-7", BOOT, MEMORY)
+    document: Dict[str, Any] = json.loads((directory / state.FILE).read_text())
+    return document
+
+
+@pytest.mark.parametrize("memory", [MEMORY, Memory(), Memory(report_id=1), MEMORY._replace(cpu=None)])
+def test_what_was_saved_comes_back(directory: Path, memory: Memory) -> None:
+    save(str(directory), "gateway-7", BOOT, memory)
+    assert load(str(directory), "gateway-7", BOOT) == memory
+    save(str(directory), "gateway-7", BOOT, memory._replace(report_id=2_000_000_000))
+    assert load(str(directory), "gateway-7", BOOT) == memory._replace(report_id=2_000_000_000)
+
+
+def test_where_nothing_was_saved_nothing_is_remembered(directory: Path) -> None:
+    assert load(str(directory), "gateway-7", BOOT) == Memory()
+    assert load(str(directory / "missing"), "gateway-7", BOOT) == Memory()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_nobody_else_may_read_it_and_nothing_lies_beside_it(directory: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        for _ in range(3):
+            save(str(directory), "gateway-7", BOOT, MEMORY)
+    finally:
+        os.umask(before)
+    (path,) = directory.iterdir()
+    assert path.name == state.FILE
+    assert path.stat().st_mode & 0o7777 == 0o600
+
+
+def test_ten_thousand_interfaces_fit(directory: Path) -> None:
+    counters = {"interface{:06}".format(number): Counters(*[2**64 - 1] * 4) for number in range(10_000)}
+    memory = MEMORY._replace(traffic=MEMORY.traffic._replace(counters=counters))
+    save(str(directory), "gateway-7", BOOT, memory)
+    assert load(str(directory), "gateway-7", BOOT) == memory
+
+
+# --- which boot, which thing
+
+
+@pytest.mark.parametrize(
+    ("boot", "same"),
+    [
+        (BOOT, True),
+        (BOOT._replace(seconds=0), True),
+        (BOOT._replace(seconds=BOOT.seconds + 86_400), True),  # the wall clock was set; it is the same boot
+        (Boot("b0071d00-0000-4000-8000-000000000002", BOOT.seconds), False),
+        (Boot("", BOOT.seconds), False),
+        (Boot("", 0), False),
+    ],
+)
+def test_the_boot_id_tells_boots_apart(directory: Path, boot: Boot, same: bool) -> None:
+    saved(directory)
+    if same:
+        assert load(str(directory), "gateway-7", boot) == MEMORY
+        return
+    with pytest.raises(StateError, match="is of an earlier boot, whose last traffic is not reported") as raised:
+        load(str(directory), "gateway-7", boot)
+    assert raised.value.memory == Memory(report_id=MEMORY.report_id), "ids increase over a boot, too"
+
+
+@pytest.mark.parametrize(("seconds", "same"), [(100, True), (105, True), (95, True), (106, False), (94, False)])
+def test_where_the_id_is_hidden_the_boot_time_does(seconds: int, same: bool) -> None:
+    assert same_boot(Boot("", 100), Boot("", seconds)) is same
+
+
+def test_two_unknown_boots_are_not_the_same() -> None:
+    assert not same_boot(Boot("", 0), Boot("", 0))
+
+
+def test_the_boot_is_that_of_the_mounted_proc(tmp_path: Path) -> None:
+    (tmp_path / "sys" / "kernel" / "random").mkdir(parents=True)
+    (tmp_path / "sys" / "kernel" / "random" / "boot_id").write_text(BOOT.boot_id + "\n")
+    (tmp_path / "stat").write_text("cpu  1 2\nintr 5\nctxt 9\nbtime 1699000000\nprocesses 3\n")
+    assert read_boot(str(tmp_path)) == BOOT
+    (tmp_path / "sys" / "kernel" / "random" / "boot_id").unlink()
+    assert read_boot(str(tmp_path)) == Boot("", 1_699_000_000)
+    (tmp_path / "stat").write_text("btime " + "9" * 30 + "\n")
+    assert read_boot(str(tmp_path)) == Boot("", 0)
+    (tmp_path / "stat").unlink()
+    assert read_boot(str(tmp_path)) == Boot("", 0)
+
+
+def test_this_machine_has_a_boot() -> None:
+    boot = read_boot("/proc")
+    assert boot.boot_id
+    assert boot.seconds > 0
+
+
+def test_another_things_file_is_refused(directory: Path) -> None:
+    saved(directory)
+    with pytest.raises(StateError, match="belongs to the thing 'gateway-7' and was ignored") as raised:
+        load(str(directory), "gateway-8", BOOT)
+    assert raised.value.memory == Memory()
+
+
+# --- what else may be there
+
+
+def test_a_file_torn_anywhere_is_refused(directory: Path) -> None:
+    saved(directory)
+    path = directory / state.FILE
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(StateError, match="is damaged or of another version and was ignored"):
+            load(str(directory), "gateway-7", BOOT)
+
+
+NOT_A_STATE = [
+    "null",
+    "[]",
+    "3",
+    '"text"',
+    "{}",
+    "NaN",
+    "[" * 100_000,
+    '{"version":1}',
+    '{"version":' + "1" * 10_000 + "}",
+    "\xff\xfe",
+]
+
+
+@pytest.mark.parametrize("text", NOT_A_STATE, ids=[text[:12] for text in NOT_A_STATE])
+def test_what_is_no_state_is_refused(directory: Path, text: str) -> None:
+    (directory / state.FILE).write_bytes(text.encode("latin-1"))
+    with pytest.raises(StateError, match="is damaged or of another version and was ignored"):
+        load(str(directory), "gateway-7", BOOT)
+
+
+ODD: Dict[str, Any] = {
+    "version": 2,
+    "thing": 5,
+    "boot": ["x"],
+    "report_id": -1,
+    "sent": "soon",
+    "cpu": [1.0],
+    "interfaces": {"eth0": [1, 2, 3]},
+    "unsent": [1.5, 0, 0, 0],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *ODD.items(),
+        ("boot", [None, None]),
+        ("boot", ["x", -1]),
+        ("report_id", True),
+        ("report_id", 1.0),
+        ("report_id", 2**53),
+        ("sent", -1.0),
+        ("sent", float("nan")),
+        ("sent", float("inf")),
+        ("sent", True),
+        ("cpu", [1.0, float("nan")]),
+        ("cpu", [1, 2, 3]),
+        ("cpu", {"busy": 1}),
+        ("interfaces", []),
+        ("interfaces", {"eth0": None}),
+        ("interfaces", {"eth0": [1, 2, 3, -4]}),
+        ("interfaces", {"eth0": [1, 2, 3, 10**400]}),
+        ("unsent", {}),
+        ("unsent", [0, 0, 0]),
+    ],
+)
+def test_one_odd_field_spoils_the_whole(directory: Path, field: str, value: Any) -> None:
+    write(directory, dict(saved(directory), **{field: value}))
+    with pytest.raises(StateError, match="was ignored"):
+        load(str(directory), "gateway-7", BOOT)
+
+
+@pytest.mark.parametrize(
+    "field", ["version", "thing", "boot", "report_id", "sent", "cpu", "interfaces", "unsent", "net"]
+)
+def test_a_missing_field_spoils_the_whole(directory: Path, field: str) -> None:
+    document = saved(directory)
+    del document[field]
+    write(directory, document)
+    with pytest.raises(StateError, match="is damaged or of another version and was ignored .KeyError"):
+        load(str(directory), "gateway-7", BOOT)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values, max_size=5) | st.dictionaries(st.text(), values, max_size=5),
+    max_leaves=20,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(field=st.sampled_from(sorted(ODD) + ["net"]), value=json_values)
+@example(field="net", value=None)
+def test_any_value_in_a_field_is_taken_or_refused(directory: Path, field: str, value: Any) -> None:
+    write(directory, dict(saved(directory), **{field: value}))
+    try:
+        memory = load(str(directory), "gateway-7", BOOT)
+    except StateError:
+        return
+    # What was taken can be used: saved, and loaded again.
+    save(str(directory), "gateway-7", BOOT, memory)
+    assert load(str(directory), "gateway-7", BOOT) == memory
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_refused(directory: Path, content: bytes) -> None:
+    (directory / state.FILE).write_bytes(content)
+    with pytest.raises(StateError):
+        load(str(directory), "gateway-7", BOOT)
+
+
+def test_a_file_over_its_size_is_refused_and_not_read_whole(directory: Path) -> None:
+    with (directory / state.FILE).open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(StateError, match="is over 2097152 bytes long and was ignored"):
+        load(str(directory), "gateway-7", BOOT)
+
+
+def make_link(path: Path) -> None:
+    path.with_name("victim").write_text("precious")
+    path.symlink_to(path.with_name("victim"))
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (make_link, "can't be read: Too many levels of symbolic links"),
+        (make_pipe, "is no file and was ignored"),
+        (Path.mkdir, "can't be read: Is a directory"),
+    ],
+)
+def test_what_is_no_file_is_refused(directory: Path, make: Callable[[Path], None], reason: str) -> None:
+    make(directory / state.FILE)
+    with pytest.raises(StateError, match=reason):
+        load(str(directory), "gateway-7", BOOT)
+
+
+def test_a_pipe_somebody_holds_open_is_refused(directory: Path) -> None:
+    make_pipe(directory / state.FILE)
+    descriptor = os.open(str(directory / state.FILE), os.O_RDWR)
+    try:
+        with pytest.raises(StateError, match="is no file and was ignored"):
+            load(str(directory), "gateway-7", BOOT)
+    finally:
+        os.close(descriptor)
+
+
+def test_what_was_refused_leaves_no_descriptor_open(directory: Path) -> None:
+    (directory / state.FILE).mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        with pytest.raises(StateError):
+            load(str(directory), "gateway-7", BOOT)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# --- writing
+
+
+@pytest.mark.parametrize("name", [state.FILE, state.FILE + ".new"])
+def test_a_link_that_lies_in_wait_is_replaced_and_not_followed(directory: Path, name: str) -> None:
+    make_link(directory / name)
+    save(str(directory), "gateway-7", BOOT, MEMORY)
+    assert (directory / "victim").read_text() == "precious"
+    assert load(str(directory), "gateway-7", BOOT) == MEMORY
+
+
+def test_what_an_interrupted_write_left_is_replaced(directory: Path) -> None:
+    (directory / (state.FILE + ".new")).write_text("half")
+    save(str(directory), "gateway-7", BOOT, MEMORY)
+    assert os.listdir(str(directory)) == [state.FILE]
+
+
+def test_a_write_that_fails_leaves_the_old_file(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(directory)
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dump", full)
+        with pytest.raises(StateError, match="can't be written: No space left on device"):
+            save(str(directory), "gateway-7", BOOT, Memory())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(StateError, match="can't be written: No space left on device"):
+            save(str(directory), "gateway-7", BOOT, Memory())
+    assert load(str(directory), "gateway-7", BOOT) == MEMORY
+
+
+def test_a_file_is_seen_whole_or_not_at_all(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads it while it is written reads the old one."""
+    saved(directory)
+    seen = []
+    dump = json.dump
+
+    def watched(*arguments: Any, **options: Any) -> None:
+        dump(*arguments, **options)
+        seen.append(load(str(directory), "gateway-7", BOOT))
+
+    monkeypatch.setattr(json, "dump", watched)
+    save(str(directory), "gateway-7", BOOT, Memory())
+    assert seen == [MEMORY]
+    assert load(str(directory), "gateway-7", BOOT) == Memory()
+
+
+@pytest.mark.parametrize("place", ["missing", "a-file"])
+def test_a_directory_that_is_none_is_an_error(directory: Path, place: str) -> None:
+    (directory / "a-file").write_text("")
+    with pytest.raises(StateError, match="/{}/{} can't be written: ".format(place, state.FILE)):
+        save(str(directory / place), "gateway-7", BOOT, MEMORY)
