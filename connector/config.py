@@ -14,6 +14,8 @@ from .snapshot import Wanted
 # Seconds. The service takes no more than one report in this time from a thing, whatever the reason for the next one.
 MIN_SAMPLE_INTERVAL = 300
 
+LONGEST_TOPIC = 256  # bytes, AWS IoT's limit
+
 CUSTOM_METRICS = ("cpu_usage",) + tuple(METRICS)
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DEFAULT_EXCLUDE = "lo,veth*,docker*,br-*,virbr*,cni*,flannel*,cali*,tap*,ifb*,dummy*,bond*"
@@ -93,11 +95,15 @@ def _custom_metrics(text: str) -> Tuple[str, ...]:
 
 
 def _topic(text: str) -> str:
-    """AWS IoT's limits: 256 bytes; wildcards are for filters. What stands for {thing} is known to be harmless."""
-    filled = text.replace("{thing}", "").replace("{format}", "")
-    if not text or re.search(r"[+#{}\x00-\x1f\x7f]", filled) or len(text.encode("utf-8", "replace")) > 256:
+    """AWS IoT's limits; wildcards are for filters. What stands for {thing} and {format} is known to be harmless."""
+    fixed = _filled(text, "", "")
+    if not text or re.search(r"[+#{}\x00-\x1f\x7f]", fixed) or len(text.encode("utf-8")) > LONGEST_TOPIC:
         raise ValueError
     return text
+
+
+def _filled(topic: str, thing: str, report_format: str) -> str:
+    return topic.replace("{thing}", thing).replace("{format}", report_format)
 
 
 def _directory(text: str) -> str:
@@ -145,6 +151,10 @@ PARAMETERS = (
 )
 
 
+def _default(name: str) -> str:
+    return next(parameter.default for parameter in PARAMETERS if parameter.name == name)
+
+
 def parse(environ: Mapping[str, str]) -> Tuple[Config, List[str]]:
     """Return the settings and, for each value that is not valid, a sentence that names it and what is used instead.
 
@@ -170,7 +180,12 @@ def parse(environ: Mapping[str, str]) -> Tuple[Config, List[str]]:
                     name, text[:160], parameter.valid, parameter.default
                 )
             )
-    topic = values["MetricsTopic"].replace("{thing}", thing).replace("{format}", values["ReportFormat"])
+    topic = _filled(values["MetricsTopic"], thing, values["ReportFormat"])
+    if len(topic.encode("utf-8")) > LONGEST_TOPIC:
+        warnings.append(
+            "MetricsTopic is over {} bytes long once filled in: the default is used instead".format(LONGEST_TOPIC)
+        )
+        topic = _filled(_default("MetricsTopic"), thing, values["ReportFormat"])
     return (
         Config(
             thing=thing,

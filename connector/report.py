@@ -94,11 +94,13 @@ def _connections(connections: Connections, n: Callable[[str], str]) -> Dict[str,
 
 
 def _ports(ports: Ports, n: Callable[[str], str]) -> Dict[str, Any]:
+    # Names that differ only in what plain_name() leaves out are one entry.
+    shown = dict.fromkeys((port.port, port.interface and plain_name(port.interface)) for port in ports.items)
     entries: List[Dict[str, Any]] = []
-    for port in ports.items:
-        entry: Dict[str, Any] = {n("port"): port.port}
-        if port.interface is not None:
-            entry[n("interface")] = plain_name(port.interface)
+    for port, interface in shown:
+        entry: Dict[str, Any] = {n("port"): port}
+        if interface is not None:
+            entry[n("interface")] = interface
         entries.append(entry)
     return {n("ports"): entries, n("total"): ports.total}
 

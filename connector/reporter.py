@@ -21,6 +21,7 @@ from .state import Boot, Memory, StateError
 
 FIRST_RETRY = 5.0  # seconds; doubled with each further failure, up to the interval
 LATE = 1.0  # seconds; a report that begins later than this after its time had its time missed
+STALLED = 60.0  # seconds; a report that takes longer had a stall in it: no core is waited for so long
 
 
 class Reporter:
@@ -82,7 +83,7 @@ class Reporter:
         following = origin + interval * (int((now - origin) / interval + 0.001) + 1)
         if taken:
             self._failures = 0
-            return max(following, begun + self._config.spacing)
+            return max(following, (self._memory.sent or begun) + self._config.spacing)
         if taken is None:
             return following
         delay = min(interval, FIRST_RETRY * 2.0 ** min(self._failures, 30)) * self._rng.uniform(0.5, 1.0)
@@ -138,9 +139,11 @@ class Reporter:
             self._remember(self._memory)
             return False
         self._health.well("publishing")
+        now = self._clock.monotonic()
+        sent = begun if now - begun < STALLED else now
         self._logger.debug("report %d was taken by the core: %d bytes", report_id, len(payload))
         self._remember(
-            self._memory._replace(traffic=traffic.delivered(carried), sent=begun, cpu=snapshot.cpu or self._memory.cpu)
+            self._memory._replace(traffic=traffic.delivered(carried), sent=sent, cpu=snapshot.cpu or self._memory.cpu)
         )
         return True
 

@@ -14,11 +14,13 @@ class Traffic(NamedTuple):
     net, counters: where and what the counters were when last seen; counters None before they ever were.
     unsent: the change that no accepted report carried; None before there was anything to compare. It may be below zero
     while a report that was given up and sent again turns out to have got through twice; then the next ones carry less.
+    compared: whether the last look had one before it, at the same network, to be compared with.
     """
 
     net: str = ""
     counters: Optional[Dict[str, Counters]] = None
     unsent: Optional[Counters] = None
+    compared: bool = False
 
     def observe(self, snapshot: Snapshot) -> Traffic:
         """Return the account after a look at the counters; as it was where they could not be read.
@@ -29,16 +31,16 @@ class Traffic(NamedTuple):
         if snapshot.counters is None:
             return self
         if self.counters is None or self.net != snapshot.net:
-            return self._replace(net=snapshot.net, counters=snapshot.counters)
+            return self._replace(net=snapshot.net, counters=snapshot.counters, compared=False)
         passed = change(self.counters, snapshot.counters, snapshot.edge)
-        return self._replace(counters=snapshot.counters, unsent=add(self.unsent or NOTHING, passed))
+        return self._replace(counters=snapshot.counters, unsent=add(self.unsent or NOTHING, passed), compared=True)
 
     def carry(self, snapshot: Snapshot) -> Optional[Counters]:
         """Return what a report of the snapshot, once observed, says as network_stats.
 
         None where the counters could not be read or there is nothing yet to compare them with.
         """
-        if snapshot.counters is None or self.unsent is None:
+        if snapshot.counters is None or self.unsent is None or not self.compared:
             return None
         return Counters(*(max(0, number) for number in self.unsent))
 

@@ -191,6 +191,14 @@ def test_the_older_name_is_accepted_and_the_first_name_wins(name: str, alias: st
     assert (parsed, [warning.split(" is ")[0] for warning in warnings]) == (DEFAULTS, [alias])
 
 
+def test_a_topic_that_is_too_long_once_filled_in_is_named_and_the_default_used() -> None:
+    """AWS IoT's limit is of the topic that is published to, not of the parameter."""
+    thing = "t" * 128
+    settings, warnings = parse({"AWS_IOT_THING_NAME": thing, "MetricsTopic": "{thing}/{thing}/{format}"})
+    assert settings.topic == "$aws/things/" + thing + "/defender/metrics/json"
+    assert warnings == ["MetricsTopic is over 256 bytes long once filled in: the default is used instead"]
+
+
 def test_names_are_exact() -> None:
     """Another spelling is another variable, and the environment has many that are none of ours."""
     others = {"sampleintervalseconds": "900", "MAX_LIST_SIZE": "5", "LOG_LEVEL": "DEBUG", "PATH": "/bin"}

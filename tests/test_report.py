@@ -219,3 +219,14 @@ def test_the_longest_report_is_shorter_than_what_aws_iot_takes() -> None:
     sizes = {name: len(encode(report, name)) for name in ("json", "cbor")}
     assert 100_000 < sizes["json"] < 128 * 1024
     assert sizes["cbor"] < sizes["json"]
+
+
+def test_two_names_that_are_written_alike_are_one_entry() -> None:
+    """The service takes an interface and a port once; the total stays that of the kernel."""
+    snapshot = Snapshot(listening_tcp=Ports(3, [Port(80, "\u00e90"), Port(80, "\u00e80"), Port(81, "\u00e80")]))
+    report = build(snapshot, 1)
+    assert report is not None
+    assert report["metrics"]["listening_tcp_ports"] == {
+        "ports": [{"port": 80, "interface": "?0"}, {"port": 81, "interface": "?0"}],
+        "total": 3,
+    }

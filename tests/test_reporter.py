@@ -292,6 +292,14 @@ def test_a_stall_is_one_report_and_not_a_burst(loop: Loop, stall: float) -> None
     assert loop.lines == []
 
 
+def test_a_stall_inside_a_report_keeps_the_services_distance_to_the_next(loop: Loop) -> None:
+    """Begun at 300 and sent at 700: the next may not go at 900."""
+    stalls = iter([0.0, 400.0])
+    loop.before_look = lambda: loop.clock.pass_by(next(stalls, 0.0))
+    loop.run(1601)
+    assert loop.moments == [0, 700, 1000, 1300, 1600]
+
+
 def test_a_wall_clock_of_no_sense_costs_no_report(tmp_path: Path) -> None:
     loop = Loop(tmp_path, clock=FakeClock(monotonic=0.0, wall=-5.0))
     loop.run(601)
