@@ -1,0 +1,133 @@
+"""One sample under a flood, beside its peers: CPU, peak memory, bytes, start, idleness. Run by run.sh.
+
+Tools take turns, sample by sample, so that a noisy moment of the machine meets all of them; what counts are the ratios
+of the medians. Nothing here fails for being slow: targets and figures stand side by side in the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Callable, List
+
+from bench import measure, tables
+from bench.cgroup import Unavailable
+from bench.load import MAX_SOCKETS, Load
+from bench.plot import plot
+from bench.tools import TOOLS
+
+HERE = Path(__file__).resolve().parent
+SIZES = (10, 100, 500, 2_000, 6_000, 18_000, 36_000)
+DESCRIPTORS = 20_000
+MAX_ROUNDS = 200
+
+
+def say(text: str) -> None:
+    """Tell the person who waits what is going on."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Measure, print the table, and write it and the picture."""
+    options = parse()
+    sizes, rounds = sorted(set(options.sizes)), options.rounds
+    costs: tables.Sizes = {}
+    for size in sizes:
+        say(f"{size:,} sockets ...")
+        with Load(size):
+            costs[size] = measure.compare(list(TOOLS), rounds)
+
+    say(f"a process with {DESCRIPTORS:,} descriptors ...")
+    with Load(sizes[0]):
+        few = measure.compare(["floor", "connector", "psutil"], rounds)
+        with Load(descriptors=DESCRIPTORS) as load:
+            many = measure.compare(["floor", "connector", "psutil"], rounds)
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        directory = Path(temporary)
+        directory.chmod(0o755)
+        say("start and idleness of the function ...")
+        start = statistics.median(measure.start_cost(options.zip, directory))
+        idle = measure.idle_cost(options.zip)
+        wake_ups = measure.wake_ups(options.zip)
+        say(f"{sizes[-1]:,} sockets in a memory limit of 16 MB ...")
+        try:
+            fates, unavailable = measure.under_a_limit(options.zip, directory, sizes[-1]), ""
+        except Unavailable as reason:
+            fates, unavailable = [], str(reason)
+
+    lines = ["# One sample under a flood", "", machine(), ""]
+    lines += ["## CPU of one sample, ms (times the floor)", "", *tables.cpu(costs), ""]
+    lines += ["## Peak resident memory of a process that does nothing else, MB", "", *tables.memory(costs), ""]
+    lines += [f"## In a memory cgroup of 16 MB, {sizes[-1]:,} established sockets", ""]
+    lines += tables.limit(fates) if fates else [f"Not measured: {unavailable}."]
+    lines += ["", "## Bytes of a report", "", *tables.wire(), "", tables.flood(costs), ""]
+    lines += ["## Targets", ""]
+    lines += tables.targets(
+        [
+            *tables.sample_targets(costs),
+            tables.descriptors(few, many, load.descriptors),
+            tables.start(start),
+            *tables.idle(idle, wake_ups),
+            *tables.wire_targets(),
+        ]
+    )
+    text = "\n".join(lines) + "\n"
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "table.md").write_text(text)
+    plot(sizes, {tool: [costs[size][tool].cpu for size in sizes] for tool in TOOLS}, options.output / "cpu.svg")
+    print(text)
+    say(f"written to {options.output}")
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+
+    def number(least: int, most: int) -> Callable[[str], int]:
+        def parse(text: str) -> int:
+            if not (text.isdecimal() and least <= int(text) <= most):
+                raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
+            return int(text)
+
+        return parse
+
+    parser = argparse.ArgumentParser(prog="run.sh", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--sizes",
+        type=number(2, MAX_SOCKETS),
+        nargs="+",
+        default=SIZES,
+        metavar="N",
+        help=f"established sockets, 2 to {MAX_SOCKETS:,}",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=number(1, MAX_ROUNDS),
+        default=25,
+        metavar="N",
+        help=f"samples of each tool at a size, 1 to {MAX_ROUNDS} (25)",
+    )
+    parser.add_argument("--output", type=Path, default=HERE / "results", help="directory (tests/bench/results)")
+    parser.add_argument("--zip", type=Path, required=True, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def machine() -> str:
+    """Return in a sentence on what this was measured."""
+    cpus = re.findall(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    names: List[str] = sorted(set(cpus)) or [platform.machine()]
+    return (
+        f"{len(cpus) or '?'} processors ({', '.join(names)}), Linux {platform.release().partition('-')[0]}, Python "
+        f"{platform.python_version()}. Half of the sockets are IPv4, half IPv6; a connection on loopback has two. "
+        "The floor only reads the kernel's four tables in blocks of 64 KB."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
