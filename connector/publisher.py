@@ -9,6 +9,7 @@ from .clock import Clock
 from .errors import PublishError
 
 TIMEOUT = 30.0
+LAST_MOMENT = 0.5  # seconds for an answer at a stop: unread, it would have the same sent again after the next start
 
 # A core that hangs gets this many more calls, each a thread that waits; one does not count any more after PATIENCE, so
 # that a core that lost the calls for good is tried again. At worst that is a thread of some 100 KB an hour, while it
@@ -80,9 +81,12 @@ class Publisher(Generic[Carried]):
             self._start(run)
         except RuntimeError as error:
             raise PublishError("no thread for the call: {}".format(error)) from error
+        until, stopping = now + TIMEOUT, False
         while not call.done:
-            left = now + TIMEOUT - self._clock.monotonic()
-            if left <= 0 or self._clock.stopped:
+            if self._clock.stopped and not stopping:
+                until, stopping = min(until, self._clock.monotonic() + LAST_MOMENT), True
+            left = until - self._clock.monotonic()
+            if left <= 0:
                 self._waiting.append(call)
                 raise PublishError("the core did not answer in {:.0f} s".format(TIMEOUT))
             self._clock.wait(left)

@@ -154,6 +154,8 @@ class Reporter:
             except StateError as error:
                 self._memory = error.memory
                 self._logger.warning("StateDirectory: %s", plain(error))
+            # A report that was under way when the function was killed may have used one more.
+            self._memory = self._memory._replace(report_id=self._memory.report_id + 1)
 
     def _remember(self, memory: Memory) -> None:
         self._memory = memory

@@ -1,205 +1,264 @@
-"""The built zip under the local core: its first report, an unprivileged user, a core that misbehaves, verdicts."""
+"""The built zip as a core's function and an ordinary user's: reports, faults of the core, restarts, the service's word.
+
+On the running Python; the suite itself is run under each.
+"""
 
 from __future__ import annotations
 
 import json
-import threading
+import os
+import re
+import signal
 import time
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
-from local_core import Delivery, LocalCore, Verdict
-from support_core import PROC, built_zip, launcher, refusal
+import support_core
+from local_core import FUNCTION_ARN, Delivery, LocalCore, Subscription
+from support_core import PROC, FunctionCore
 from support_proc import dev, tree
 from support_user import NOBODY, public_directory
 
-REPORTS = "$aws/things/local-core/defender/metrics/"
+from connector.config import CUSTOM_METRICS
+from connector.kernel.dev import Counters
+
+LONG = 60.0  # seconds that no test waits for
+TOPIC = "$aws/things/local-core/defender/metrics/"
+needs_mounts = pytest.mark.skipif(support_core.refusal() is not None, reason=str(support_core.refusal()))
 
 
-class Watched(LocalCore):
-    """The zip under a local core whose lines, its own and the function's, are waited for."""
-
-    def __init__(self, artifact: Any = None, **settings: Any) -> None:
-        self.lines: List[str] = []
-        self._printed = threading.Condition()
-        super().__init__(artifact or built_zip(), on_log=self._print, **settings)
-
-    def __enter__(self) -> Watched:
-        super().__enter__()
-        return self
-
-    def _print(self, line: str) -> None:
-        with self._printed:
-            self.lines.append(line)
-            self._printed.notify_all()
-
-    def lines_with(self, text: str, begin: int = 0) -> List[str]:
-        return [line for line in self.lines[begin:] if text in line]
-
-    def wait_for_line(self, text: str, begin: int = 0, times: int = 1) -> None:
-        """Wait until so many lines from number `begin` on have the text."""
-        with self._printed:
-            there = self._printed.wait_for(lambda: len(self.lines_with(text, begin)) >= times, 20)
-        assert there, "no {!r} in:\n{}".format(text, "\n".join(self.lines[begin:]))
-
-    def start_with(self, launcher: Path) -> None:
-        """Have a program start the interpreter."""
-        self.interpreter = self.interpreter._replace(path=str(launcher))
-
-
-MOUNTS = pytest.mark.skipif(refusal() is not None, reason=str(refusal()))
-FORMATS = [
-    ({"ReportFormat": "json", "MetricNames": "long"}, b'{"header":', {"header", "metrics"}),
-    ({"ReportFormat": "json", "MetricNames": "short"}, b'{"hed":', {"hed", "met"}),
-    ({"ReportFormat": "cbor", "MetricNames": "short"}, b"\xa2\x63hed", {"hed", "met"}),
-]
-
-
-def check_first_report(core: Watched, environment: Dict[str, str], start: bytes, keys: object) -> None:
-    delivery = core.wait_for_delivery()
-    assert delivery.verdict == Verdict(accepted=True)
-    assert delivery.topic == REPORTS + environment["ReportFormat"]
-    assert delivery.payload.startswith(start)
-    assert set(delivery.report) == keys
-
-
-@pytest.mark.parametrize(("environment", "start", "keys"), FORMATS, ids=["json-long", "json-short", "cbor-short"])
-def test_the_first_report_is_accepted(environment: Dict[str, str], start: bytes, keys: object) -> None:
-    with Watched(environment=environment, encoding_type="binary") as core:
-        check_first_report(core, environment, start, keys)
-        assert core.stop() == 0
-        assert core.lines_with("WARNING") + core.lines_with("ERROR") == []
-
-
-@MOUNTS
-@pytest.mark.parametrize(("environment", "start", "keys"), FORMATS, ids=["json-long", "json-short", "cbor-short"])
-def test_an_unprivileged_user_is_enough(environment: Dict[str, str], start: bytes, keys: object) -> None:
-    with public_directory() as public:
-        core = Watched(environment=environment, encoding_type="binary")
-        core.start_with(launcher(public))
-        with core:
-            user = Path("/proc/{}/status".format(core.pid)).read_text()
-            assert "\nUid:\t{0}\t{0}\t{0}\t{0}\n".format(NOBODY) in user
-            check_first_report(core, environment, start, keys)
-            assert core.stop() == 0
-            assert core.lines_with("WARNING") + core.lines_with("ERROR") == []
-
-
-class Host:
-    """A host's proc of the test's own, whose only interface has the traffic it is given."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = tree(root)
-        self.bytes = 0
-        self.receive(1000)
-
-    def receive(self, number: int) -> None:
-        self.bytes += number
-        new = self.root / "1" / "net" / "dev.new"
-        new.write_bytes(dev({"eth0": (self.bytes, 10 * self.bytes, 1, 1)}))
-        new.rename(new.with_name("dev"))
-
-
-@pytest.fixture(scope="module")
-def public() -> Iterator[Path]:
+@pytest.fixture
+def directory() -> Iterator[Path]:
     with public_directory() as path:
         yield path
 
 
-@pytest.fixture(scope="module")
-def host(public: Path) -> Host:
-    (public / "proc").mkdir()
-    return Host(public / "proc")
+class Host:
+    """A proc tree whose counters go up, so that each report has another traffic."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = tree(directory / "proc")
+        (self.directory / "sys" / "kernel" / "random").mkdir(parents=True)
+        (self.directory / "sys" / "kernel" / "random" / "boot_id").write_text("b0071d00-0000-4000-8000-000000000001\n")
+        (self.directory / "stat").write_text("cpu  1 0 1 1 0 0 0 0 0 0\nbtime 1700000000\n")
+        self.counters = Counters(1000, 1000, 1000, 1000)
+        self.pass_by(Counters(0, 0, 0, 0))
+
+    def pass_by(self, numbers: Counters) -> None:
+        self.counters = Counters(*(a + b for a, b in zip(self.counters, numbers)))
+        new = self.directory / "1" / "net" / "dev.new"
+        new.write_bytes(dev({"lo": (0, 0, 0, 0), "eth0": self.counters}))
+        os.replace(str(new), str(self.directory / "1" / "net" / "dev"))
 
 
-@pytest.fixture(scope="module")
-def running(public: Path, host: Host) -> Iterator[Watched]:
-    """The function with a report every second, on that host, for all faults to befall in turn."""
-    core = Watched(interval=1, proc=PROC)
-    core.start_with(launcher(public, tree=host.root))
-    with core:
-        assert core.wait_for_delivery().verdict == Verdict(accepted=True)
-        yield core
+def accepted(core: LocalCore) -> List[Delivery]:
+    """What the service took so far; nothing else may have come."""
+    for delivery in core.deliveries:
+        assert delivery.verdict is not None
+        assert delivery.verdict.accepted, delivery
+    return core.deliveries
 
 
-def received(deliveries: Sequence[Delivery]) -> List[int]:
-    stats = [delivery.report["metrics"].get("network_stats", {}) for delivery in deliveries]
-    assert all(one["bytes_out"] == 10 * one["bytes_in"] for one in stats if one)
-    return [one["bytes_in"] for one in stats if one]
+def told(deliveries: List[Delivery]) -> Counters:
+    """What the reports say passed, in all."""
+    stats = [delivery.report["metrics"].get("network_stats") for delivery in deliveries]
+    return Counters(*(sum(numbers) for numbers in zip(*(found.values() for found in stats if found))))
 
 
-def check_traffic(core: Watched, host: Host) -> None:
-    """All that the host received since the first report is in those that the core took, once."""
-    end = time.monotonic() + 20
-    while sum(received(core.deliveries)) < host.bytes - 1000 and time.monotonic() < end:
-        core.wait_for_delivery()
-    known = len(core.deliveries)
-    while len(core.deliveries) == known:  # one more, as what comes twice would come late
-        core.wait_for_delivery()
-    assert sum(received(core.deliveries)) == host.bytes - 1000
-    # Of reports a second apart, one that was held up may be too near to the next for the service.
-    assert {delivery.verdict and delivery.verdict.code for delivery in core.deliveries} <= {"", "Throttled"}
+def lines(core: LocalCore, *words: str) -> List[str]:
+    """The function's log lines with all these words, without their time."""
+    found = [line.partition(" ")[2].partition(" ")[2] for line in core.function_log.splitlines()]
+    return [line for line in found if all(word in line for word in words)]
 
 
-@MOUNTS
-@pytest.mark.parametrize("fault", ["status:503", "status:400", "full", "reset", "cut", "restart", "refuse"])
-def test_after_a_fault_reports_go_on_and_no_traffic_is_lost(running: Watched, host: Host, fault: str) -> None:
-    begin = len(running.lines)
-    host.receive(7_000_000)
-    running.faults.add(fault)
-    running.wait_for_line("WARNING connector: publishing: ", begin)
-    host.receive(300)
-    running.faults.release()  # of a port that is refused
-    running.wait_for_line("INFO connector: publishing: well again after ", begin)
-    check_traffic(running, host)
-    said = running.lines_with("connector: publishing: ", begin)
-    assert ["WARNING" in line for line in said] == [True, False], said
-    assert running.lines_with("Traceback", begin) == []
+def wait_until(ready: Callable[[], Any], core: LocalCore) -> None:
+    end = time.monotonic() + LONG
+    while not ready():
+        assert time.monotonic() < end, core.function_log
+        time.sleep(0.01)
 
 
-@MOUNTS
-def test_a_slow_core_is_no_fault(running: Watched, host: Host) -> None:
-    begin = len(running.lines)
-    host.receive(5_000)
-    running.faults.add("slow")
-    assert running.faults.wait(20)
-    check_traffic(running, host)
-    assert running.lines_with("publishing: ", begin) == []
+def is_quiet(core: LocalCore) -> bool:
+    """Whether the log is free of what no log should have."""
+    bad = r"^Traceback|^\S+ \S+ (ERROR|CRITICAL)|[\x00-\x09\x0b-\x1f\x7f-\x9f]"
+    return not re.search(bad, core.function_log, re.MULTILINE)
 
 
-def test_a_rejected_report_is_one_warning() -> None:
-    rejected = {
-        "thingName": "local-core",
-        "reportId": 7,
-        "status": "REJECTED",
-        "statusDetails": {"ErrorCode": "Throttled", "ErrorMessage": "too\x1b[2Jmany"},
+@pytest.mark.parametrize(
+    ("report_format", "metric_names", "encoding_type"),
+    [("json", "long", "json"), ("cbor", "short", "binary"), ("json", "short", "binary")],
+)
+def test_this_machine_is_reported_and_the_service_takes_it(
+    directory: Path, report_format: str, metric_names: str, encoding_type: str
+) -> None:
+    settings: Dict[str, Any] = {
+        "ReportFormat": report_format,
+        "MetricNames": metric_names,
+        "CustomMetrics": ",".join(CUSTOM_METRICS),
+        "LogLevel": "DEBUG",
     }
-    with Watched(environment={"LogLevel": "DEBUG"}) as core:
-        core.wait_for_line("was accepted by Device Defender")
+    with FunctionCore(directory, environment=settings, encoding_type=encoding_type) as core:
+        first, second = core.wait_for_delivery(), core.wait_for_delivery()
+        wait_until(lambda: lines(core, "was accepted by Device Defender"), core)
+        status = Path("/proc", str(core.pid), "status").read_text()
+        assert core.stop() == 0
+    if support_core.refusal() is None:
+        assert re.search("^Uid:\t{0}\t{0}\t{0}\t{0}$".format(NOBODY), status, re.MULTILINE)
+    assert first.topic == second.topic == TOPIC + report_format
+    for delivery in accepted(core):
+        assert len(delivery.payload) < 20_000
+    metrics, custom, stats = ("metrics", "custom_metrics", "network_stats")
+    if metric_names == "short":
+        metrics, custom, stats = ("met", "cmet", "ns")
+    assert stats not in first.report[metrics], "nothing to compare with yet"
+    assert len(second.report[metrics]) == 4
+    assert set(second.report[custom]) == set(CUSTOM_METRICS)
+    assert is_quiet(core), core.function_log
+    assert lines(core, "WARNING") == []
+
+
+@needs_mounts
+def test_faults_of_the_core_lose_no_byte_are_two_lines_and_leave_nothing_behind(directory: Path) -> None:
+    host = Host(directory)
+    step = Counters(1_000_003, 70_001, 701, 303)
+    with FunctionCore(directory, tree=host.directory) as core:
+        core.wait_for_delivery()
+        start = host.counters
+        before = descriptors_and_threads(core.pid)
+        for fault in ("reset", "status:403", "status:503", "cut", "full", "restart", "hang"):
+            core.faults.add(fault)
+            host.pass_by(step)
+            assert core.faults.wait(LONG), core.function_log
+        core.faults.release()  # dropped; to wait for the 30 s is the fake clock's business
+        core.wait_for_delivery(LONG)
+        wait_until(lambda: lines(core, "INFO", "publishing: well again"), core)
+        core.faults.add("refuse", 3600)
+        host.pass_by(step)
+        wait_until(lambda: len(lines(core, "WARNING", "publishing: ")) == 2, core)
+        core.faults.release()
+        core.wait_for_delivery(LONG)
+        core.wait_for_delivery(LONG)
+        wait_until(lambda: descriptors_and_threads(core.pid) == before, core)
+        assert core.stop() == 0
+        deliveries = accepted(core)
+    passed = Counters(*(now - then for now, then in zip(host.counters, start)))
+    assert told(deliveries) == passed == Counters(*(8 * number for number in step))
+    assert [line.split()[0] for line in lines(core, "publishing: ")] == ["WARNING", "INFO"] * 2
+    ids = [delivery.report["header"]["report_id"] for delivery in deliveries]
+    assert ids == sorted(set(ids))
+    assert is_quiet(core), core.function_log
+
+
+def descriptors_and_threads(pid: int) -> Tuple[int, int]:
+    return len(os.listdir("/proc/{}/fd".format(pid))), len(os.listdir("/proc/{}/task".format(pid)))
+
+
+@needs_mounts
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_with_a_state_directory_no_byte_is_lost_over_a_restart(directory: Path, number: int) -> None:
+    host = Host(directory)
+    state = directory / "state"
+    state.mkdir()
+    state.chmod(0o777)
+    with FunctionCore(directory, tree=host.directory, environment={"StateDirectory": str(state)}) as core:
+        core.wait_for_delivery()
+        last = core.wait_for_delivery()
+        host.pass_by(Counters(11, 22, 33, 44))
+        if number == signal.SIGKILL:  # between the core's yes and the file it leaves no time to remember
+            wait_until(lambda: remembers(state, last), core)
+        os.kill(core.pid, number)
+        wait_until(lambda: core.exit_code is not None, core)
+        assert core.exit_code == (0 if number == signal.SIGTERM else -number)
+        host.pass_by(Counters(1100, 2200, 3300, 4400))
+        core.restart_function()
+        core.wait_for_delivery()
+        assert core.stop() == 0
+        deliveries = accepted(core)
+        (name,) = os.listdir(str(state))
+        mode = (state / name).stat().st_mode
+    assert told(deliveries) == Counters(1111, 2222, 3333, 4444)
+    assert [("network_stats" in delivery.report["metrics"]) for delivery in deliveries[:2]] == [False, True]
+    assert mode & 0o777 == 0o600
+    assert lines(core, "WARNING") == []
+
+
+def remembers(state: Path, delivery: Delivery) -> bool:
+    document = json.loads((state / "device-defender-connector.json").read_text())
+    return bool(document["report_id"] >= delivery.report["header"]["report_id"])
+
+
+@needs_mounts
+def test_a_proc_that_goes_and_comes_back_needs_no_restart(directory: Path) -> None:
+    host = Host(directory)
+    net = host.directory / "1" / "net"
+    with FunctionCore(directory, tree=host.directory) as core:
+        core.wait_for_delivery()
+        net.rename(net.with_name("away"))
+        wait_until(lambda: lines(core, "WARNING", "network tables: "), core)
+        net.with_name("away").rename(net)
+        host.pass_by(Counters(5, 6, 7, 8))
+        wait_until(lambda: lines(core, "INFO", "network tables: well again"), core)
+        core.wait_for_delivery()
+        assert core.stop() == 0
+    assert told(accepted(core)) == Counters(5, 6, 7, 8)
+    assert len(lines(core, "network tables: ")) == 2
+    assert lines(core, "WARNING")[0].endswith("is the host's /proc mounted there?")
+
+
+@needs_mounts
+def test_a_directory_that_cant_be_written_is_one_warning(directory: Path) -> None:
+    host = Host(directory)
+    state = directory / "state"
+    state.mkdir()  # root's
+    with FunctionCore(directory, tree=host.directory, environment={"StateDirectory": str(state)}) as core:
         for _ in range(3):
-            assert core.send(REPORTS + "json/rejected", json.dumps(rejected).encode())
-        core.wait_for_line("was rejected: Throttled: too?[2Jmany; reports come more often than every 300 s", times=3)
-        assert len(core.lines_with("WARNING")) == 1
-
-
-def test_a_missing_subscription_is_said_once_with_what_to_add() -> None:
-    with Watched(interval=1, subscriptions=[]) as core:
-        core.wait_for_line("answered with HTTP 400", times=3)
-        core.wait_for_line("WARNING")
-        (line,) = core.lines_with("WARNING")
-        assert "publishing: no subscription carries the reports: add one with this function " in line
-        assert REPORTS + "json as subject and IoT Core (V2: cloud) as target" in line
-        assert core.deliveries == []
-
-
-def test_a_restarted_function_reports_again() -> None:
-    with ExitStack() as stack:
-        core = stack.enter_context(Watched(interval=1))
-        first = core.wait_for_delivery().report["header"]["report_id"]
-        assert core.restart_function() == 0
-        begin = len(core.deliveries)
-        while len(core.deliveries) == begin:
             core.wait_for_delivery()
-        assert core.deliveries[-1].report["header"]["report_id"] >= first
+        assert core.stop() == 0
+    (line,) = lines(core, "WARNING")
+    assert line.endswith(
+        "StateDirectory: {}/device-defender-connector.json can't be written: Permission denied".format(state)
+    )
+
+
+def test_the_services_word_is_heard_and_no_strangers(directory: Path) -> None:
+    rejected = TOPIC + "json/rejected"
+    table = [
+        Subscription(FUNCTION_ARN, TOPIC + "json", "cloud"),
+        Subscription("cloud", TOPIC + "json/+", FUNCTION_ARN),
+        Subscription("cloud", "test/#", FUNCTION_ARN),
+    ]
+    with FunctionCore(directory, interval=300, encoding_type="binary", subscriptions=table) as core:
+        core.wait_for_delivery()
+        for payload in (
+            b"\x1b[2J\r\nforged",
+            b"{" * 4000,
+            b"\x81" * 4000,
+            b"[" * 100_000,
+            b"",
+            b'{"thingName":"other"}',
+        ):
+            for topic in (rejected, "test/x"):
+                assert core.send(topic, payload)
+        answer = {"thingName": "local-core", "reportId": 1, "status": "REJECTED"}
+        answer["statusDetails"] = {"ErrorCode": "\x1b[31mThrottled", "ErrorMessage": "no\r\nERROR more"}
+        assert core.send(rejected, json.dumps(answer).encode())
+        wait_until(lambda: lines(core, "was rejected"), core)
+        assert core.stop() == 0
+    assert is_quiet(core), core.function_log
+    ignored, said = lines(core, "WARNING")
+    assert "ignored, as all further ones will be: a message that is no answer to this thing's reports" in ignored
+    assert "report 1 was rejected: ?[31mThrottled: no??" in said
+
+
+def test_a_missing_subscription_is_told_with_what_to_add(directory: Path) -> None:
+    with FunctionCore(directory, interval=300, subscriptions=[]) as core:
+        wait_until(lambda: lines(core, "publishing: "), core)
+        assert core.stop() == 0
+    (line,) = lines(core, "publishing: ")
+    assert "no subscription carries the reports: add one with this function" in line
+    assert is_quiet(core), core.function_log
+
+
+def test_the_paths_of_the_mounts_are_those_the_parameter_takes() -> None:
+    assert re.fullmatch(r"/[a-zA-Z0-9_-]+", PROC)

@@ -10,7 +10,7 @@ from support_loop import TOPIC, FakeClock
 
 from connector.clock import Clock
 from connector.errors import PublishError
-from connector.publisher import MAX_WAITING, PATIENCE, TIMEOUT, Publisher
+from connector.publisher import LAST_MOMENT, MAX_WAITING, PATIENCE, TIMEOUT, Publisher
 
 NO_SUBSCRIPTION = (
     "Failed to invoke function due to HTTP Error 400: Bad Request: No subscription exists for the source arn:x"
@@ -172,7 +172,26 @@ def test_a_stop_ends_the_wait_for_an_answer(clock: FakeClock) -> None:
     begun = clock.monotonic()
     clock.at(begun + 2, clock.stop)
     give_up(publisher, "a")
-    assert clock.monotonic() == begun + 2
+    assert clock.monotonic() == begun + 2 + LAST_MOMENT
+
+
+def test_an_answer_that_comes_just_after_the_stop_counts(clock: FakeClock) -> None:
+    held = Held()
+    publisher: Publisher[str] = Publisher(Client(), TOPIC, clock, held)
+    begun = clock.monotonic()
+    clock.at(begun + 2, clock.stop)
+    clock.at(begun + 2.1, lambda: held.calls[0]())
+    publisher.publish(b"{}", "a")
+    assert clock.monotonic() == begun + 2.1
+    assert publisher.late() == []
+
+
+def test_a_stop_does_not_prolong_the_wait(clock: FakeClock) -> None:
+    publisher: Publisher[str] = Publisher(Client(), TOPIC, clock, Held())
+    begun = clock.monotonic()
+    clock.at(begun + TIMEOUT - 0.1, clock.stop)
+    give_up(publisher, "a")
+    assert clock.monotonic() == begun + TIMEOUT
 
 
 # --- with threads, and time

@@ -170,6 +170,8 @@ def is_started(core: FunctionCore) -> bool:
 
 # --- the handler alone, in what a runtime may be doing
 
+Scene = Callable[..., "subprocess.Popen[bytes]"]
+
 FRAME = """
 import logging, os, signal, sys, threading, time
 sys.path.insert(0, {root!r})
@@ -204,35 +206,40 @@ while True:
 }
 
 
-def scene(busy: str, loop: float = 0.0, before: str = "") -> subprocess.Popen[bytes]:
-    """Start a process that installs the handler and is then busy."""
-    source = FRAME.format(root=str(ROOT), loop=loop, before=before, busy=busy)
-    process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    return process
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    """Return what starts a process that installs the handler and is then busy."""
+    processes: List[subprocess.Popen[bytes]] = []
+
+    def start(busy: str, loop: float = 0.0, before: str = "") -> subprocess.Popen[bytes]:
+        source = FRAME.format(root=str(ROOT), loop=loop, before=before, busy=busy)
+        process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 def end(process: subprocess.Popen[bytes]) -> float:
     """Send SIGTERM; return how long the process took."""
     begun = time.monotonic()
     process.terminate()
-    try:
-        process.wait(LONG)
-    finally:
-        process.kill()
+    process.wait(LONG)
     return time.monotonic() - begun
 
 
-def leave(process: subprocess.Popen[bytes]) -> bytes:
-    assert process.stdout is not None
+def complaints(process: subprocess.Popen[bytes]) -> bytes:
     assert process.stderr is not None
-    with process.stdout, process.stderr:
-        return process.stderr.read()
+    return process.stderr.read()
 
 
 @pytest.mark.parametrize("busy", BUSY)
-def test_whatever_the_main_thread_does(busy: str) -> None:
+def test_whatever_the_main_thread_does(scene: Scene, busy: str) -> None:
     process = scene(BUSY[busy])
     if "nobody reads" in busy:
         output = process.stdout
@@ -247,7 +254,7 @@ def test_whatever_the_main_thread_does(busy: str) -> None:
     took = end(process)
     assert process.returncode == 0
     assert took < PROMISE
-    assert leave(process) == b""
+    assert complaints(process) == b""
 
 
 def unread(pipe: IO[bytes]) -> int:
@@ -256,42 +263,38 @@ def unread(pipe: IO[bytes]) -> int:
     return int.from_bytes(count, sys.byteorder)
 
 
-def test_the_loop_has_a_second_to_end_and_no_more() -> None:
+def test_the_loop_has_a_second_to_end_and_no_more(scene: Scene) -> None:
     process = scene("time.sleep(1e6)", loop=0.5)
     assert 0.2 < end(process) < PROMISE
     assert process.returncode == 0
-    leave(process)
     process = scene("time.sleep(1e6)", loop=1e6)
     assert 0.9 < end(process) < PROMISE
     assert process.returncode == 0
-    leave(process)
 
 
-def test_a_second_signal_changes_nothing() -> None:
+def test_a_second_signal_changes_nothing(scene: Scene) -> None:
     process = scene("time.sleep(1e6)", loop=0.3)
     process.terminate()
     assert end(process) < PROMISE
     assert process.returncode == 0
-    assert leave(process) == b""
+    assert complaints(process) == b""
 
 
-def test_where_the_runtime_has_a_handler_the_end_is_the_runtimes() -> None:
+def test_where_the_runtime_has_a_handler_the_end_is_the_runtimes(scene: Scene) -> None:
     process = scene(
         "time.sleep(1e6)", before="signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(40 + len(stopped)))"
     )
     end(process)
     assert process.returncode in (40, 41)
-    leave(process)
 
 
-def test_other_signals_end_nothing() -> None:
+def test_other_signals_end_nothing(scene: Scene) -> None:
     process = scene("time.sleep(1e6)", before="signal.signal(signal.SIGUSR1, lambda number, frame: None)")
     for _ in range(100):
         process.send_signal(signal.SIGUSR1)
     assert process.poll() is None
     end(process)
     assert process.returncode == 0
-    leave(process)
 
 
 def test_only_the_main_thread_can_and_another_says_so() -> None:

@@ -67,7 +67,7 @@ class SteppedClock(FakeClock):
         """Let time pass, with all that happens in it."""
         end = self._monotonic + seconds
         while self.running:
-            if not (self.woken or self.stopped or self.killed):
+            if not (self.woken or self.killed):
                 if self._plan and self._plan[0][0] <= min(self._due, end):
                     moment, _, happen = heapq.heappop(self._plan)
                     self._monotonic = max(self._monotonic, moment)
@@ -83,8 +83,10 @@ class SteppedClock(FakeClock):
 
     def end(self, kill: bool) -> None:
         """End what runs, as SIGKILL does or as SIGTERM."""
-        self.killed, self.stopped = kill, not kill
-        self.advance(0.0)
+        self.killed = kill
+        if not kill:
+            self.stop()
+        self.advance(2.0)
         assert not self.running
 
     def reboot(self, wall: float) -> None:
@@ -372,9 +374,7 @@ class TrafficMachine(RuleBasedStateMachine):
     @invariant()
     def there_is_no_burst(self) -> None:
         calls = self.core.calls[self.first_of_run :]
-        for place, call in enumerate(calls):
-            within = [other for other in calls[place:] if other < call + 300]
-            assert len(within) <= 9, within
+        assert all(tenth - first >= 300 for first, tenth in zip(calls, calls[9:])), calls
 
     @invariant()
     def report_ids_increase(self) -> None:
@@ -412,4 +412,4 @@ class TrafficMachine(RuleBasedStateMachine):
 REAL_SAVE = state.save
 
 TestTraffic = TrafficMachine.TestCase
-TestTraffic.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestTraffic.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
