@@ -675,7 +675,12 @@ def test_a_function_that_ends_is_told_with_1(make_zip: Callable[..., Path]) -> N
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_it_quietly(make_zip: Callable[..., Path], number: int) -> None:
     process = subprocess.Popen(
-        command(make_zip({"function.py": REPORTER})), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command(make_zip({"function.py": REPORTER})),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # As in a terminal: a suite that runs in the background of a script was started with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     output = ""
