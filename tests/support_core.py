@@ -61,8 +61,8 @@ def launcher(directory: Path, tree: Optional[Path] = None, trace: Optional[Path]
     if trace:
         trace.touch()
         trace.chmod(0o666)
-        # -D: the function stays the process that the core has started.
-        command += ["strace", "-D", "-f", "-qq", "-y", "-s", "256", "-o", shlex.quote(str(trace))]
+        # -D: the function stays the process that the core has started. -q, not -qq: the trace tells of its end.
+        command += ["strace", "-D", "-f", "-q", "-y", "-s", "256", "-o", shlex.quote(str(trace))]
         command += ["-e", "trace=%file,%process,%network,kill,tkill,tgkill,ptrace,mount,ioctl"]
     command += [shlex.quote(str(INTERPRETER)), '"$@"']
     steps.append(" ".join(command))
