@@ -22,6 +22,8 @@ from connector.traffic import add
 
 DAY = 86_400.0
 DAYS = 30
+RESTLESS = 6  # days in which the function is restarted again and again
+MEASURED = (8, 29)  # the days on which what the process holds is compared
 CALM = 1500.0  # seconds without faults before a restart: longer than the latest answer, and then some reports
 LATEST = 700.0  # seconds that an answer may take
 EDGE = ("eth0", "wwan0")
@@ -66,6 +68,9 @@ class FaultyCore(Core):
             self._of_call, self._called = number, moment
             call()
 
+        if self.hanging and self._soak.rng.random() < 0.05:  # the core has started anew: what hung is reset
+            while self.hanging:
+                self.hanging.pop()(ConnectionResetError())
         self.answers.append(self._answer(moment))
         super().start(watched)
         self.calls.clear()
@@ -130,7 +135,9 @@ class Soak:
     def run(self) -> None:
         clock = self.loop.clock
         while clock.monotonic() < START + DAYS * DAY:
-            seconds = self.rng.choice([3000.0, 20_000.0, DAY, 2 * DAY]) + self.rng.uniform(0, 300)
+            seconds = self.rng.choice([3000.0, 20_000.0, DAY / 2]) + self.rng.uniform(0, 300)
+            if clock.monotonic() > START + RESTLESS * DAY:  # then without an end: what one run gathers would show
+                seconds = START + DAYS * DAY - clock.monotonic() + 1.0
             self.calm_from = clock.monotonic() + seconds - CALM
             self.rng.choice([self.loop.run, self.loop.kill])(seconds)
             clock._plan.clear()
@@ -146,7 +153,7 @@ class Soak:
         self.looks += 1
         clock, rng = self.loop.clock, self.rng
         day = int((clock.monotonic() - START) / DAY)
-        if day in (2, DAYS - 1) and day not in self.sizes:
+        if day in MEASURED and day not in self.sizes:
             self.check_log()
             self.core.check_ids()
             self.forget()
@@ -198,8 +205,8 @@ def test_thirty_days(tmp_path: Path, seed: int) -> None:
     assert soak.looks >= 0.9 * DAYS * DAY / 300
     assert min(core.accepted, core.failed, core.late, soak.restarts) > 10, "this seed leaves something out"
     assert core.sum == soak.passed
-    early, late = soak.sizes[2], soak.sizes[DAYS - 1]
+    early, late = (soak.sizes[day] for day in MEASURED)
     assert (late.threads, late.descriptors) == (early.threads, early.descriptors)
-    # One object kept for every fourth report, or for every failed one, would be more.
-    assert late.objects - early.objects < 1000, (early, late)
-    assert late.blocks - early.blocks < 2000, (early, late)
+    # A few hundred are what the calls that hang at the moment hold. One kept for each report would be 6,000 more.
+    assert late.objects - early.objects < 300, (early, late)
+    assert late.blocks - early.blocks < 700, (early, late)
