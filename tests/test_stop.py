@@ -60,11 +60,17 @@ def test_while_it_waits_for_the_next_report(directory: Path) -> None:
 
 
 def test_while_a_publish_hangs(directory: Path) -> None:
-    with FunctionCore(directory, interval=300) as core:
-        core.faults.add("hang")
+    """Nor is the traffic lost that the report under way told of: the next start finds it in StateDirectory."""
+    state = directory / "state"
+    state.mkdir()
+    state.chmod(0o777)
+    core = FunctionCore(directory, interval=300, environment={"StateDirectory": str(state)})
+    core.faults.add("hang")
+    with core:
         assert core.faults.wait(LONG)
         stopped(core)
     assert "WARNING" not in core.function_log, "a stop is no fault"
+    assert [file.name for file in state.iterdir()] == ["device-defender-connector.json"]
 
 
 def test_while_the_core_does_not_listen(directory: Path) -> None:

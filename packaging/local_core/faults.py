@@ -51,10 +51,10 @@ class Faults:
             self._changed.notify_all()
             return fault
 
-    def wait(self, timeout: float) -> bool:
-        """Wait until every fault has befallen a publish; return whether that came within `timeout` seconds."""
+    def wait(self, timeout: float, left: int = 0) -> bool:
+        """Wait until all faults but `left` have befallen a publish; return whether `timeout` seconds were enough."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._queue, timeout)
+            return self._changed.wait_for(lambda: len(self._queue) <= left, timeout)
 
     def hang(self, wanted: Callable[[], bool], seconds: float = math.inf) -> None:
         """Keep a publish waiting until `release`, or for so long, or until it is not wanted any more."""
