@@ -189,9 +189,9 @@ def opened(calls: List[Call]) -> Set[str]:
 
 def read_trace_of(pid: int, trace: Path) -> List[Call]:
     """The calls of a function that has ended. strace, which nobody waits for, may still be writing them."""
-    end = "\n{} +++ ".format(pid)  # exited, or killed
+    end = re.compile(r"^{} +\+\+\+ ".format(pid), re.MULTILINE)  # exited, or killed
     deadline = time.monotonic() + 60
-    while end not in trace.read_text():
+    while not end.search(trace.read_text()):
         assert time.monotonic() < deadline, "the trace does not end"
         time.sleep(0.01)
     return judged_calls(read_trace(trace.read_text()))
