@@ -143,6 +143,6 @@ def _ports(listeners: Listeners, size: int, rng: random.Random) -> Ports:
     """Each (interface, port) once; drawn by number, so that no list of thousands is made for the fifty that stay."""
     total = sum(map(len, listeners.values()))
     chosen = set(rng.sample(range(total), size)) if total > size else range(total)
-    pairs = (Port(port, interface) for interface, ports in listeners.items() for port in ports)
-    items = [port for number, port in enumerate(pairs) if number in chosen]
+    pairs = ((port, interface) for interface, ports in listeners.items() for port in ports)
+    items = [Port(*pair) for number, pair in enumerate(pairs) if number in chosen]
     return Ports(total, sorted(items, key=lambda port: (port.port, port.interface or "")))

@@ -8,14 +8,14 @@ import socket
 import threading
 import tracemalloc
 from pathlib import Path
-from typing import Dict, List, Optional, Set, Tuple
+from typing import List, Tuple
 
 import pytest
 import support_proc as proc
 
 from connector.errors import TableError
 from connector.kernel.sample import Reservoir
-from connector.kernel.sockets import BLOCK, Established, Socket, Tcp, read_tcp, read_udp
+from connector.kernel.sockets import BLOCK, Established, Listeners, Socket, Tcp, read_tcp, read_udp
 
 OWNERS = {
     socket.inet_aton("127.0.0.1"): "lo",
@@ -30,7 +30,7 @@ def tcp_of(root: Path, size: int = 10_000) -> Tcp:
     return read_tcp(str(root / "1" / "net"), Reservoir(size, random.Random(1)), OWNERS.get)
 
 
-def udp_of(root: Path) -> Dict[Optional[str], Set[int]]:
+def udp_of(root: Path) -> Listeners:
     return read_udp(str(root / "1" / "net"), OWNERS.get)
 
 
@@ -194,6 +194,24 @@ def test_memory_does_not_grow_with_the_number_of_connections(tmp_path: Path) -> 
     finally:
         tracemalloc.stop()
     assert total == 20_000
+    assert peak < 12 * BLOCK
+
+
+def test_memory_does_not_grow_with_the_number_of_listeners(tmp_path: Path) -> None:
+    """Whoever may open sockets may open a port each, of every protocol."""
+    ports = range(1, 2**16, 3)
+    everywhere = [("0.0.0.0:{}".format(port), proc.V4_NOBODY, "CLOSE") for port in ports]
+    proc.tree(tmp_path, udp=proc.udp(*everywhere))
+    tracemalloc.start()
+    try:
+        listeners = udp_of(tmp_path)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert listeners == {"0.0.0.0": set(ports)}
+    assert len(listeners["0.0.0.0"]) == len(ports)
+    assert (2**16 in listeners["0.0.0.0"], "80" in listeners["0.0.0.0"]) == (False, False)
+    assert held < BLOCK
     assert peak < 12 * BLOCK
 
 

@@ -5,7 +5,8 @@
 
 Under a flood these tables are what costs. The kernel formats each row, about a microsecond, and no reader can avoid
 that. So here the states of all rows of a block are taken as one slice and counted, and only what is used, the
-listeners and the few rows drawn for the sample, is decoded. Nothing is held but one block and the sample.
+listeners and the few rows drawn for the sample, is decoded. Nothing is held but one block, the sample and the
+listening ports, a bit each.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import os
 import re
 import sys
 from functools import partial
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..errors import TableError
+from .ports import PortSet
 from .proc import unreadable
 from .sample import Reservoir
 
@@ -53,7 +55,7 @@ class Established(NamedTuple):
 
 
 # Ports by the interface, or the wildcard address, that they are bound to; None where the interface is unknown.
-Listeners = Dict[Optional[str], Set[int]]
+Listeners = Dict[Optional[str], PortSet]
 
 InterfaceOf = Callable[[bytes], Optional[str]]  # packed address -> name of the interface that owns it
 
@@ -175,7 +177,7 @@ def _listen(name: str, rows: List[bytes], interface_of: InterfaceOf, listeners: 
         socket = _decode(name, row)
         if socket.local_port:
             bound_to = _WILDCARDS.get(socket.local) or interface_of(socket.local)
-            listeners.setdefault(bound_to, set()).add(socket.local_port)
+            listeners.setdefault(bound_to, PortSet()).add(socket.local_port)
 
 
 def _decode(name: str, row: bytes) -> Socket:
