@@ -59,11 +59,21 @@ def change(before: Mapping[str, Counters], now: Mapping[str, Counters], edge: Co
     """
     total = NOTHING
     for name in edge:
-        start = before.get(name, NOTHING)
-        if any(new < old for new, old in zip(now[name], start)):
-            start = NOTHING
-        total = add(total, Counters(*(new - old for new, old in zip(now[name], start))))
+        total = add(total, _passed(before.get(name, NOTHING), now[name]))
     return total
+
+
+def _passed(start: Counters, end: Counters) -> Counters:
+    """Return what passed one interface.
+
+    A driver on a 32-bit kernel may count in 32 bits (`unsigned long` of struct net_device_stats): then bytes begin anew
+    every 4 GiB. That is no reset, which takes the packets of the same direction down as well.
+    """
+    steps = [new - old for new, old in zip(end, start)]
+    for one, other in ((0, 2), (2, 0), (1, 3), (3, 1)):  # bytes and packets in, bytes and packets out
+        if steps[one] < 0 < steps[other] and 2**31 <= start[one] < 2**32 and end[one] < 2**31:
+            steps[one] += 2**32
+    return Counters(*steps) if min(steps) >= 0 else end
 
 
 def add(one: Counters, other: Counters) -> Counters:

