@@ -15,3 +15,7 @@ class ConfigError(ConnectorError):
 
 class PublishError(ConnectorError):
     """The core did not take a report."""
+
+
+class NoSubscriptionError(PublishError):
+    """The core has nobody to hand the reports to: it stays so until somebody adds a subscription."""

@@ -6,16 +6,16 @@ import threading
 from typing import Any, Callable, Generic, List, Optional, TypeVar
 
 from .clock import Clock
-from .errors import PublishError
+from .errors import NoSubscriptionError, PublishError
 
 TIMEOUT = 30.0
 LAST_MOMENT = 0.5  # seconds for an answer at a stop: unread, it would have the same sent again after the next start
 
-# A core that hangs gets this many more calls, each a thread that waits; one does not count any more after PATIENCE, so
-# that a core that lost the calls for good is tried again. At worst that is a thread of some 100 KB an hour, while it
-# hangs. Should it take even such a call, late() says so.
-MAX_WAITING = 4
-PATIENCE = 4 * 3600.0
+# A call that is never answered is a thread that waits, of some 50 KB. So a core that left a few of them is given
+# pauses, each twice the one before: one that lost some answers gets reports again soon, and one that hangs for days does
+# not fill the memory. Should it take such a call after all, late() says so.
+FEW = 4
+FIRST_PAUSE, LONGEST_PAUSE = 900.0, 4 * 3600.0
 
 Carried = TypeVar("Carried")
 
@@ -59,11 +59,12 @@ class Publisher(Generic[Carried]):
 
         carried: what `late()` gives back should the core take it after it was given up.
 
-        Raises PublishError, with what to do, when the core refuses, can't be reached or does not answer in TIMEOUT.
+        Raises PublishError, with what to do, when the core refuses, can't be reached or does not answer in TIMEOUT;
+        NoSubscriptionError where that is what the core says.
         """
         now = self._clock.monotonic()
-        waiting = sum(now - call.started < PATIENCE for call in self._waiting)
-        if waiting >= MAX_WAITING:
+        waiting = len(self._waiting)
+        if waiting >= FEW and now - self._waiting[-1].started < _pause(waiting):
             raise PublishError("the core has left {} calls unanswered: is it running?".format(waiting))
 
         call: _Call[Carried] = _Call(carried, now)
@@ -91,7 +92,7 @@ class Publisher(Generic[Carried]):
                 raise PublishError("the core did not answer in {:.0f} s".format(TIMEOUT))
             self._clock.wait(left)
         if call.error is not None:
-            raise PublishError(self._explain(call.error)) from call.error
+            raise self._explained(call.error) from call.error
 
     def late(self) -> List[Carried]:
         """Return, once each, what calls carried that the core took after they were given up."""
@@ -99,12 +100,16 @@ class Publisher(Generic[Carried]):
         self._waiting = [call for call in self._waiting if not call.done]
         return [call.carried for call in done if call.error is None]
 
-    def _explain(self, error: BaseException) -> str:
+    def _explained(self, error: BaseException) -> PublishError:
         text = str(error) or type(error).__name__
         # A V2 core's answer where no subscription matches. The body says so, but not every runtime passes it on.
         if "HTTP Error 400" in text and ("ubscription" in text or text.endswith("Bad Request")):
-            return (
+            return NoSubscriptionError(
                 "no subscription carries the reports: add one with this function (V2: component:<its component>) as "
                 "source, {} as subject and IoT Core (V2: cloud) as target; the core says: {}".format(self._topic, text)
             )
-        return "the core did not take the report: {}".format(text)
+        return PublishError("the core did not take the report: {}".format(text))
+
+
+def _pause(waiting: int) -> float:
+    return min(FIRST_PAUSE * 2.0 ** min(waiting - FEW, 30), LONGEST_PAUSE)

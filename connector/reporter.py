@@ -134,7 +134,7 @@ class Reporter:
             self._publisher.publish(payload, carried)
         except PublishError as error:
             if not self._clock.stopped:
-                self._health.failing("publishing", str(error))
+                self._health.failing("publishing", str(error), type(error).__name__)
             # At a stop, too: what was seen now may be gone at the next start, and the core may have taken this id.
             self._remember(self._memory)
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Optional
+from typing import Any, Callable, Deque, Dict, Optional, Tuple
 
 from .health import Health, plain
 
@@ -54,7 +54,8 @@ class Verdicts:
                 self._health.well("Device Defender's verdict")
         elif subject == self._topic + "/rejected" and self._is_ours(verdict):
             if self._may_be(rejected=True):
-                self._health.failing("Device Defender's verdict", _reason(verdict))
+                code, sentence = _reason(verdict)
+                self._health.failing("Device Defender's verdict", sentence, code if code in ADVICE else "")
         elif not self._ignored:
             self._ignored = True
             self._logger.warning(
@@ -76,11 +77,12 @@ class Verdicts:
         return True
 
 
-def _reason(verdict: Dict[Any, Any]) -> str:
+def _reason(verdict: Dict[Any, Any]) -> Tuple[str, str]:
+    """Return the service's error code, and a sentence for the log."""
     details = verdict.get("statusDetails")
     details = details if isinstance(details, dict) else {}
     code = _said(details, "ErrorCode")
-    return "report {} was rejected: {}: {}; {}".format(
+    return code, "report {} was rejected: {}: {}; {}".format(
         _said(verdict, "reportId"), code, _said(details, "ErrorMessage"), ADVICE.get(code, ASK)
     )
 

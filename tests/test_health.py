@@ -38,6 +38,28 @@ def test_a_failure_is_said_once_and_so_is_its_end() -> None:
     ]
 
 
+def test_another_reason_that_lasts_is_said_once_too() -> None:
+    """At the boot the core is not up yet; then it is, and has no subscription until somebody adds one."""
+    watched = Watched()
+    for reason in ["refused"] + ["no subscription"] * 5 + ["refused"] * 5 + ["no subscription"] * 5:
+        watched.health.failing("publishing", reason, reason)
+    watched.health.well("publishing")
+    watched.health.failing("publishing", "no subscription", "no subscription")
+    assert watched.records.lines == [
+        "WARNING publishing: refused",
+        "WARNING publishing: no subscription",
+        "INFO publishing: well again after 0 s",
+        "WARNING publishing: no subscription",
+    ]
+
+
+def test_another_reason_now_and_then_is_no_news() -> None:
+    watched = Watched()
+    for reason in ["a", "b", "b", "a", "b", "a", "b", "b", "a"] * 10:
+        watched.health.failing("publishing", reason, reason)
+    assert watched.records.lines == ["WARNING publishing: a"]
+
+
 def test_at_debug_each_failure_is_there() -> None:
     watched = Watched(logging.DEBUG)
     watched.health.failing("a", "one")

@@ -10,7 +10,7 @@ from support_loop import TOPIC, FakeClock
 
 from connector.clock import Clock
 from connector.errors import PublishError
-from connector.publisher import LAST_MOMENT, MAX_WAITING, PATIENCE, TIMEOUT, Publisher
+from connector.publisher import FEW, LAST_MOMENT, TIMEOUT, Publisher
 
 NO_SUBSCRIPTION = (
     "Failed to invoke function due to HTTP Error 400: Bad Request: No subscription exists for the source arn:x"
@@ -136,26 +136,43 @@ def test_what_was_taken_late_is_told_once(clock: FakeClock) -> None:
 def test_a_core_that_hangs_gets_no_more_than_a_few_calls(clock: FakeClock) -> None:
     held = Held()
     publisher: Publisher[int] = Publisher(Client(), TOPIC, clock, held)
-    first = clock.monotonic()
-    for number in range(MAX_WAITING):
+    for number in range(FEW):
         give_up(publisher, number)
-    for _ in range(100):
-        with pytest.raises(PublishError, match="^the core has left 4 calls unanswered: is it running.$"):
-            publisher.publish(b"{}", -1)
-    assert len(held.calls) == MAX_WAITING
 
-    # One that is answered makes room; a call that is never answered does after some hours.
-    held.calls[1]()
-    assert publisher.late() == [1]
-    give_up(publisher, 4)
-    with pytest.raises(PublishError, match="unanswered"):
-        publisher.publish(b"{}", -1)
-    clock.pass_by(first + PATIENCE - clock.monotonic())
-    give_up(publisher, 5)
-    assert len(held.calls) == MAX_WAITING + 2
-    # It is not forgotten: should the core have it after all, it counts.
-    held.calls[0]()
-    assert publisher.late() == [0]
+    def is_paused() -> bool:
+        with pytest.raises(PublishError, match="^the core has left [0-9]+ calls unanswered: is it running.$"):
+            publisher.publish(b"{}", -1)
+        return True
+
+    for pause in (900, 1800, 3600, 7200, 14400, 14400):
+        last = clock.monotonic() - TIMEOUT
+        made = len(held.calls)
+        assert all(is_paused() for _ in range(100))
+        clock.pass_by(last + pause - 1 - clock.monotonic())
+        assert is_paused()
+        assert len(held.calls) == made
+        clock.pass_by(1)
+        give_up(publisher, made)
+
+    # Those that are answered after all count, whenever it is, and make room.
+    for call in held.calls[3:]:
+        call()
+    assert publisher.late() == list(range(3, FEW + 6))
+    give_up(publisher, -1)
+    assert is_paused()
+
+
+def test_the_calls_that_a_core_forgot_hold_up_none_that_it_answers(clock: FakeClock) -> None:
+    held = Held()
+    publisher: Publisher[int] = Publisher(Client(), TOPIC, clock, held)
+    for number in range(FEW):
+        give_up(publisher, number)
+    clock.pass_by(900)
+    clock_start = clock.monotonic()
+    for number in range(10):
+        clock.at(clock_start + 1 + number, lambda: held.calls[-1]())
+        publisher.publish(b"{}", number)
+    assert clock.monotonic() == clock_start + 10
 
 
 def test_no_thread_to_be_had_is_an_error_like_others(clock: FakeClock) -> None:

@@ -234,13 +234,34 @@ def test_a_core_that_hangs_for_days_gets_few_calls_and_is_tried_again(loop: Loop
     loop.core.usual = Never()
     loop.clock.at(START + 3 * DAY, lambda: setattr(loop.core, "usual", None))
     loop.run(4 * DAY)
-    # Four in as many hours.
     assert len(loop.core.hanging) == 0, "the run is over"
     hung = [call for call in loop.core.calls if call < START + 3 * DAY]
-    assert len(hung) <= 4 * 3 * 6
+    # A few, some with growing pauses, then one in four hours.
+    assert len(hung) <= 4 + 4 + 3 * 6
     assert START + 3 * DAY <= loop.core.taken[0].moment < START + 3 * DAY + 4 * HOUR + 600
     assert min(gaps(loop.moments)) >= 300
     assert len(loop.said("publishing")) == 2
+
+
+def test_a_core_that_is_up_at_last_and_has_no_subscription_says_what_to_do(loop: Loop) -> None:
+    """What fails first at a boot must not hide what fails from then on."""
+    loop.core.answers.extend([ConnectionRefusedError("refused")] * 2)
+    loop.core.usual = Exception("HTTP Error 400: Bad Request")
+    loop.run(DAY)
+    first, second = loop.said("publishing")
+    assert "refused" in first
+    assert "no subscription carries the reports" in second
+
+
+def test_a_core_that_lost_a_few_answers_gets_reports_again_soon(loop: Loop) -> None:
+    moving(loop)
+    loop.core.answers.extend([None] + [Never()] * 4)
+    loop.run(4 * HOUR)
+    waited = loop.core.taken[1].moment - loop.core.taken[0].moment
+    assert waited < 1800
+    assert total(loop.core.taken) == Counters(
+        *(number * (len(loop.looks) - 1) for number in (1_000_003, 70_001, 701, 303))
+    )
 
 
 def test_a_yes_after_any_time_is_accounted(loop: Loop) -> None:

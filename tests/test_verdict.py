@@ -71,6 +71,22 @@ def test_a_rejection_is_one_warning_and_its_end_one_info(ears: Ears, encode: Any
     assert ears.hear(encode(YES), ACCEPTED) == []
 
 
+def test_another_error_that_lasts_is_said_too(ears: Ears) -> None:
+    throttled = dict(NO, statusDetails={"ErrorCode": "Throttled", "ErrorMessage": "slow down"})
+    said = ears.hear(throttled, REJECTED)
+    for _ in range(100):
+        said += ears.hear(NO, REJECTED)
+    assert [line.split(": ")[2] for line in said] == ["Throttled", "InvalidPayload"]
+
+
+def test_codes_that_somebody_makes_up_are_one_line(ears: Ears) -> None:
+    said = []
+    for number in range(1000):
+        made_up = {"statusDetails": {"ErrorCode": "E{}".format(number // 5)}}
+        said += ears.hear(made_up, REJECTED)
+    assert len(said) == 1
+
+
 @pytest.mark.parametrize("answer", [YES, YES_OF_THE_GUIDE, {}, {"thingName": THING}])
 def test_an_acceptance_is_no_line_but_for_debug(answer: Dict[str, Any]) -> None:
     assert Ears().hear(answer, ACCEPTED) == []
