@@ -12,8 +12,8 @@ TIMEOUT = 30.0
 LAST_MOMENT = 0.5  # seconds for an answer at a stop: unread, it would have the same sent again after the next start
 
 # A call that is never answered is a thread that waits, of some 50 KB. So a core that left a few of them is given
-# pauses, each twice the one before: one that lost some answers gets reports again soon, and one that hangs for days does
-# not fill the memory. Should it take such a call after all, late() says so.
+# pauses, each twice the one before: one that lost some answers gets reports again soon, and one that hangs for days
+# does not fill the memory. Should it take such a call after all, late() says so.
 FEW = 4
 FIRST_PAUSE, LONGEST_PAUSE = 900.0, 4 * 3600.0
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, TypeVar
+from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from .errors import TableError
 from .kernel.addresses import owner, read_owners
-from .kernel.dev import Counters, parse_dev
+from .kernel.dev import Counters, matching, parse_dev
 from .kernel.host import CpuTimes, read_host
 from .kernel.lower import at_the_edge, read_lower
 from .kernel.proc import locate, read
@@ -50,13 +50,13 @@ class Ports(NamedTuple):
 class Snapshot(NamedTuple):
     """What was read; None stands for what could not be read, which is not the same as empty.
 
-    net: the directory of the network tables: counters of one network can't be compared with another's.
-    counters: of every interface. edge: those of them whose traffic crosses the device's edge.
+    scope: what the counters are of: a network, and what of it is excluded; those of another can't be compared with it.
+    counters: of every interface that is not excluded. edge: those of them whose traffic crosses the device's edge.
     custom: custom metrics by name, units as in kernel/host.py. cpu: for `cpu_usage`, if wanted.
     problems: what could not be read -> a sentence for the log.
     """
 
-    net: str = ""
+    scope: str = ""
     established: Optional[Connections] = None
     listening_tcp: Optional[Ports] = None
     listening_udp: Optional[Ports] = None
@@ -118,15 +118,21 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc") -> Snapshot:
     sample: Reservoir[bytes] = Reservoir(wanted.max_list_size, rng)
     tcp = attempt("TCP sockets", "left out of the reports", lambda: read_tcp(net, sample, interface_of))
     udp = attempt("UDP sockets", "left out of the reports", lambda: read_udp(net, interface_of))
-    counters = attempt("network_stats", "left out of the reports", lambda: parse_dev(read(net, "dev")))
+    exclude = tuple(wanted.exclude_interfaces)
+    counters = attempt("network_stats", "left out of the reports", lambda: parse_dev(read(net, "dev"), exclude))
     return nothing._replace(
-        net=net,
+        scope="{} without {}".format(net, ",".join(exclude)),
         established=tcp and _connections(tcp.established, interface_of),
         listening_tcp=tcp and _ports(tcp.listeners, wanted.max_list_size, rng),
         listening_udp=None if udp is None else _ports(udp, wanted.max_list_size, rng),
         counters=counters,
-        edge=at_the_edge(counters, wanted.exclude_interfaces, read_lower(net, counters)) if counters else frozenset(),
+        edge=_edge(net, counters, exclude) if counters else frozenset(),
     )
+
+
+def _edge(net: str, counters: Mapping[str, Counters], exclude: Tuple[str, ...]) -> FrozenSet[str]:
+    is_excluded = matching(exclude)
+    return at_the_edge(counters, read_lower(net, lambda name: name in counters or is_excluded(name)))
 
 
 def _connections(established: Established, interface_of: Callable[[bytes], Optional[str]]) -> Connections:

@@ -119,7 +119,7 @@ def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
         "report_id": memory.report_id,
         "sent": memory.sent,
         "cpu": memory.cpu,
-        "net": traffic.net,
+        "scope": traffic.scope,
         "interfaces": traffic.counters,
         "unsent": traffic.unsent,
     }
@@ -152,7 +152,7 @@ def _memory(state: Dict[str, Any]) -> Memory:
         sent=None if state["sent"] is None else _number(state["sent"]),
         cpu=None if state["cpu"] is None else CpuTimes(*map(_number, state["cpu"])),
         traffic=Traffic(
-            net=str(state["net"]),
+            scope=str(state["scope"]),
             counters=None
             if counters is None
             else {name: Counters(*map(_natural, row)) for name, row in counters.items()},

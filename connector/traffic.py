@@ -7,17 +7,19 @@ from typing import Collection, Dict, Mapping, NamedTuple, Optional
 from .kernel.dev import NOTHING, Counters
 from .snapshot import Snapshot
 
+LARGEST_PACKET = 1 << 16  # bytes; what is received or sent in one go may count as one packet
+
 
 class Traffic(NamedTuple):
     """An account of the counters' change.
 
-    net, counters: where and what the counters were when last seen; counters None before they ever were.
+    scope, counters: of what and what the counters were when last seen; counters None before they ever were.
     unsent: the change that no accepted report carried; None before there was anything to compare. It may be below zero
     while a report that was given up and sent again turns out to have got through twice; then the next ones carry less.
-    compared: whether the last look had one before it, at the same network, to be compared with.
+    compared: whether the last look had one before it, of the same scope, to be compared with.
     """
 
-    net: str = ""
+    scope: str = ""
     counters: Optional[Dict[str, Counters]] = None
     unsent: Optional[Counters] = None
     compared: bool = False
@@ -30,8 +32,8 @@ class Traffic(NamedTuple):
         """
         if snapshot.counters is None:
             return self
-        if self.counters is None or self.net != snapshot.net:
-            return self._replace(net=snapshot.net, counters=snapshot.counters, compared=False)
+        if self.counters is None or self.scope != snapshot.scope:
+            return self._replace(scope=snapshot.scope, counters=snapshot.counters, compared=False)
         passed = change(self.counters, snapshot.counters, snapshot.edge)
         return self._replace(counters=snapshot.counters, unsent=add(self.unsent or NOTHING, passed), compared=True)
 
@@ -70,9 +72,11 @@ def _passed(start: Counters, end: Counters) -> Counters:
     every 4 GiB. That is no reset, which takes the packets of the same direction down as well.
     """
     steps = [new - old for new, old in zip(end, start)]
-    for one, other in ((0, 2), (2, 0), (1, 3), (3, 1)):  # bytes and packets in, bytes and packets out
-        if steps[one] < 0 < steps[other] and 2**31 <= start[one] < 2**32 and end[one] < 2**31:
-            steps[one] += 2**32
+    for size, count in ((0, 2), (1, 3)):  # bytes and packets in, bytes and packets out
+        if steps[size] < 0 < steps[count] and 2**31 <= start[size] < 2**32 and end[size] < 2**31:
+            around = steps[size] + 2**32
+            if around <= LARGEST_PACKET * steps[count]:
+                steps[size] = around
     return Counters(*steps) if min(steps) >= 0 else end
 
 

@@ -70,7 +70,7 @@ def test_the_gateways_traffic_is_that_of_its_lowest_interfaces() -> None:
     assert before.counters is not None
     assert now.counters is not None
     moved = {name for name, counters in now.counters.items() if counters != before.counters[name]}
-    assert moved == {"eth0", "lan1", "br-lan", "docker0", "veth1a2b3c", "eth0.100", "eth0.100.200", "mgmt"}
+    assert moved == {"eth0", "lan1", "eth0.100", "eth0.100.200", "mgmt"}
     by_hand = [
         now.counters[name][place] - before.counters[name][place] for name in ("eth0", "lan1") for place in range(4)
     ]

@@ -8,7 +8,7 @@ import socket
 import threading
 import tracemalloc
 from pathlib import Path
-from typing import List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import pytest
 import support_proc as proc
@@ -210,7 +210,7 @@ def test_memory_does_not_grow_with_the_number_of_listeners(tmp_path: Path) -> No
         tracemalloc.stop()
     assert listeners == {"0.0.0.0": set(ports)}
     assert len(listeners["0.0.0.0"]) == len(ports)
-    assert (2**16 in listeners["0.0.0.0"], "80" in listeners["0.0.0.0"]) == (False, False)
+    assert 2**16 not in listeners["0.0.0.0"]
     assert held < BLOCK
     assert peak < 12 * BLOCK
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple
+import fnmatch
+import functools
+import io
+import re
+from typing import Callable, Dict, NamedTuple, Tuple
 
 from ..errors import TableError
 
@@ -21,18 +25,30 @@ class Counters(NamedTuple):
 NOTHING = Counters(0, 0, 0, 0)
 
 
-def parse_dev(text: bytes) -> Dict[str, Counters]:
-    """Return the counters by interface.
+@functools.lru_cache(maxsize=8)
+def matching(patterns: Tuple[str, ...]) -> Callable[[str], bool]:
+    """Return what tells whether any of some shell patterns matches a name.
+
+    Made once: on Python 3.9 and 3.10 translate() has other names for its groups each time, and `re` keeps them all.
+    """
+    match = re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)").match
+    return lambda name: match(name) is not None
+
+
+def parse_dev(text: bytes, exclude: Tuple[str, ...] = ()) -> Dict[str, Counters]:
+    """Return the counters by interface, without those that any pattern of `exclude` matches: a host may have thousands.
 
     Columns are found by their names in the second line, so that a kernel may add some. Raises TableError for a header,
     a row or a number of another shape and for a last line that is cut: a sum over half the interfaces is a false one.
     """
-    lines = text.split(b"\n")
-    if len(lines) < 3 or lines.pop():
+    lines = io.BytesIO(text)
+    lines.readline()
+    header = lines.readline().rstrip(b"\n")
+    if not header or not text.endswith(b"\n"):
         raise TableError("net/dev: cut short")
-    columns = lines[1].split(b"|")
+    columns = header.split(b"|")
     if len(columns) != 3 or columns[0].strip() != b"face":
-        raise TableError("net/dev: unknown columns {!r}".format(lines[1][:120]))
+        raise TableError("net/dev: unknown columns {!r}".format(header[:120]))
     receive, transmit = columns[1].split(), columns[2].split()
     try:
         places = [
@@ -42,11 +58,13 @@ def parse_dev(text: bytes) -> Dict[str, Counters]:
             len(receive) + transmit.index(b"packets"),
         ]
     except ValueError:
-        raise TableError("net/dev: unknown columns {!r}".format(lines[1][:120])) from None
+        raise TableError("net/dev: unknown columns {!r}".format(header[:120])) from None
     width = len(receive) + len(transmit)
 
+    is_excluded = matching(exclude)
     counters: Dict[str, Counters] = {}
-    for line in lines[2:]:
+    for line in lines:
+        line = line[:-1]
         name, colon, numbers = line.partition(b":")
         values = numbers.split()
         chosen = [values[place] for place in places] if len(values) == width else []
@@ -55,7 +73,8 @@ def parse_dev(text: bytes) -> Dict[str, Counters]:
         interface, numbers_now = decode_name(name.strip()), Counters(*map(int, chosen))
         if max(numbers_now) >= _U64 or interface in counters:
             raise TableError("net/dev: a row that can't be: {!r}".format(line[:160]))
-        counters[interface] = numbers_now
+        if not is_excluded(interface):
+            counters[interface] = numbers_now
     return counters
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
-from typing import Collection, Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
+from typing import Callable, Collection, Dict, FrozenSet, List, Optional, Set, Tuple
 
 from ..errors import TableError
 from .dev import decode_name
@@ -15,18 +13,17 @@ from .proc import read
 Lower = Dict[str, Optional[Tuple[str, ...]]]
 
 
-def read_lower(net: str, interfaces: Collection[str]) -> Lower:
+def read_lower(net: str, is_interface: Callable[[str], bool]) -> Lower:
     """Return the VLANs' parents and the bonds' members.
 
     Neither directory exists where the kernel's module is not loaded. `vlan/config` is readable for root alone; for
-    everyone else the directory still lists the VLANs, and a name such as `eth0.10` tells the parent where `interfaces`
-    has it.
+    everyone else the directory still lists the VLANs, and a name such as `eth0.10` tells the parent where that is one.
     """
     lower: Lower = {}
     for name in _names(os.path.join(net, "vlan")):
         if name != "config":
             parent = name.rpartition(".")[0]
-            lower[name] = (parent,) if parent in interfaces else None
+            lower[name] = (parent,) if is_interface(parent) else None
     if lower:
         try:
             lower.update(parse_vlan_config(read(net, "vlan", "config")))
@@ -56,15 +53,13 @@ def parse_bonding(text: bytes) -> Tuple[str, ...]:
     return tuple(decode_name(line[len(key) :].strip()) for line in text.splitlines() if line.startswith(key))
 
 
-def at_the_edge(interfaces: Iterable[str], exclude: Iterable[str], lower: Lower) -> FrozenSet[str]:
-    """Return the interfaces that count: no pattern of `exclude` matches and they lie over none that counts."""
-    excluded = re.compile("|".join(map(fnmatch.translate, exclude)) or r"(?!)")
-    named = {name for name in interfaces if not excluded.match(name)}
-    return frozenset(name for name in named if not _carried(name, named, lower))
+def at_the_edge(interfaces: Collection[str], lower: Lower) -> FrozenSet[str]:
+    """Return those of some interfaces that count: they lie over none of the others."""
+    return frozenset(name for name in interfaces if not _carried(name, interfaces, lower))
 
 
-def _carried(name: str, named: Collection[str], lower: Lower) -> bool:
-    """Return whether an interface of `named` lies, at whatever depth, below this one."""
+def _carried(name: str, interfaces: Collection[str], lower: Lower) -> bool:
+    """Return whether one of the interfaces lies, at whatever depth, below this one."""
     seen: Set[str] = set()
     below = [name]
     while below:
@@ -72,7 +67,7 @@ def _carried(name: str, named: Collection[str], lower: Lower) -> bool:
         if under is None:
             return True
         new = set(under) - seen
-        if any(other in named for other in new):
+        if any(other in interfaces for other in new):
             return True
         seen |= new
         below += new

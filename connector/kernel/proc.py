@@ -7,8 +7,8 @@ from typing import List, NamedTuple
 
 from ..errors import TableError
 
-# A table that is read whole must fit the 16 MB of a function many times over: 10,000 interfaces or routes do, a full
-# table of the internet's routes does not, and costs no more than what is taken from it.
+# A table that is read whole must fit the 16 MB of a function beside all else: that of 10,000 interfaces or routes does,
+# one of all the internet's routes does not, and costs no more than what is taken from it.
 MAX_FILE = 2 << 20
 
 

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 from functools import partial
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import AbstractSet, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import TableError
 from .ports import PortSet
@@ -55,7 +55,7 @@ class Established(NamedTuple):
 
 
 # Ports by the interface, or the wildcard address, that they are bound to; None where the interface is unknown.
-Listeners = Dict[Optional[str], PortSet]
+Listeners = Mapping[Optional[str], AbstractSet[int]]
 
 InterfaceOf = Callable[[bytes], Optional[str]]  # packed address -> name of the interface that owns it
 
@@ -72,7 +72,7 @@ def read_tcp(net: str, sample: Reservoir[bytes], interface_of: InterfaceOf) -> T
 
     Raises TableError when a table can't be read to its end or a row has another shape: half a table is no table.
     """
-    listeners: Listeners = {}
+    listeners: Dict[Optional[str], PortSet] = {}
     for name, digits in _tables(net, "tcp"):
         for lines in _blocks(name):
             states = _states(name, digits, lines)
@@ -84,7 +84,7 @@ def read_tcp(net: str, sample: Reservoir[bytes], interface_of: InterfaceOf) -> T
 
 def read_udp(net: str, interface_of: InterfaceOf) -> Listeners:
     """Read `udp` and, where the host has IPv6, `udp6`: the sockets without a peer. See `read_tcp`."""
-    listeners: Listeners = {}
+    listeners: Dict[Optional[str], PortSet] = {}
     for name, digits in _tables(net, "udp"):
         for lines in _blocks(name):
             states = _states(name, digits, lines)
@@ -172,7 +172,7 @@ def _rows(lines: bytes, states: bytes, wanted: bytes) -> List[bytes]:
     return [row for row, state in zip(lines.split(b"\n"), states) if state == wanted[0]]
 
 
-def _listen(name: str, rows: List[bytes], interface_of: InterfaceOf, listeners: Listeners) -> None:
+def _listen(name: str, rows: List[bytes], interface_of: InterfaceOf, listeners: Dict[Optional[str], PortSet]) -> None:
     for row in rows:
         socket = _decode(name, row)
         if socket.local_port:
