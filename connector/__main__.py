@@ -27,7 +27,7 @@ The first report has no network_stats and no cpu_usage: they are the change sinc
   python -m connector -n 2 -s 10               two, ten seconds apart; the second has the traffic between them
   python -m connector -n 288 -s 300 > day.jsonl    a day's reports, one a line
 
-Exit codes: 0 all printed, 1 nothing could be read, 2 wrong usage.
+Exit codes: 0 all printed, 1 nothing could be read (at the start, that ends it), 2 wrong usage.
 """
 
 
@@ -87,6 +87,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     cpu = None
     report_id = 0
     said: List[str] = []
+    code = 0
     begun = time.monotonic()
     for number in range(options.count):
         time.sleep(max(0.0, begun + number * options.seconds - time.monotonic()))
@@ -101,7 +102,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
         report = build(snapshot, report_id, carried, cpu, options.short_names)
         if report is None:
             print("nothing could be read under {}".format(options.proc), file=sys.stderr)
-            return 1
+            code = 1
+            if not number:
+                break
+            continue  # a long recording goes on, as the connector would
         traffic, cpu = traffic.delivered(carried), snapshot.cpu or cpu
         if options.format == "json" and sys.stdout.isatty():
             print(json.dumps(report, indent=2), flush=True)
@@ -117,7 +121,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
             encoded = encoded.hex().encode("ascii") + b"\n"
         sys.stdout.buffer.write(encoded)
         sys.stdout.flush()
-    return 0
+    return code
 
 
 def _number(kind: Callable[[str], T], least: float, most: float, words: str) -> Callable[[str], T]:

@@ -97,7 +97,7 @@ def _custom_metrics(text: str) -> Tuple[str, ...]:
 def _topic(text: str) -> str:
     """AWS IoT's limits; wildcards are for filters. What stands for {thing} and {format} is known to be harmless."""
     fixed = _filled(text, "", "")
-    if not text or re.search(r"[+#{}\x00-\x1f\x7f]", fixed) or len(text.encode("utf-8")) > LONGEST_TOPIC:
+    if not text or re.search(r"[+#{}\x00-\x1f\x7f-\x9f]", fixed) or len(text.encode("utf-8")) > LONGEST_TOPIC:
         raise ValueError
     return text
 
@@ -182,10 +182,13 @@ def parse(environ: Mapping[str, str]) -> Tuple[Config, List[str]]:
             )
     topic = _filled(values["MetricsTopic"], thing, values["ReportFormat"])
     if len(topic.encode("utf-8")) > LONGEST_TOPIC:
+        default = _default("MetricsTopic")
         warnings.append(
-            "MetricsTopic is over {} bytes long once filled in: the default is used instead".format(LONGEST_TOPIC)
+            "MetricsTopic is {!r}, which is over {} bytes long once filled in: {!r} is used instead".format(
+                values["MetricsTopic"][:160], LONGEST_TOPIC, default
+            )
         )
-        topic = _filled(_default("MetricsTopic"), thing, values["ReportFormat"])
+        topic = _filled(default, thing, values["ReportFormat"])
     return (
         Config(
             thing=thing,

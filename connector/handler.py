@@ -72,7 +72,7 @@ def start(environ: Mapping[str, str]) -> Verdicts:
         health=health,
         rng=rng,
         logger=logger,
-        boot=read_boot(settings.wanted.proc),
+        read_boot=lambda: read_boot(settings.wanted.proc),
     )
     logger.info(
         "metrics of %s go to %s every %d s, read from %s: %s",

@@ -27,7 +27,8 @@ STALLED = 60.0  # seconds; a report that takes longer had a stall in it: no core
 class Reporter:
     """Reports until its clock is stopped.
 
-    take: makes a snapshot. publisher: hands bytes to the core. boot: the boot that a saved state must be of.
+    take: makes a snapshot. publisher: hands bytes to the core. read_boot: says which boot a saved state must be of, or
+    None where that can't be read now.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Reporter:
         health: Health,
         rng: random.Random,
         logger: logging.Logger,
-        boot: Boot,
+        read_boot: Callable[[], Optional[Boot]],
     ) -> None:
         self._config = config
         self._take = take
@@ -48,7 +49,8 @@ class Reporter:
         self._health = health
         self._rng = rng
         self._logger = logger
-        self._boot = boot
+        self._read_boot = read_boot
+        self._boot: Optional[Boot] = None  # until a state is loaded and may be saved
         self._memory = Memory()
         self._problems: Mapping[str, str] = {}
         self._failures = 0
@@ -111,6 +113,7 @@ class Reporter:
 
     def _report(self, begun: float) -> Optional[bool]:
         """Make one report of this moment; return whether the core took it, or None where there was nothing to send."""
+        self._load()
         late = self._publisher.late()
         for late_carried in late:
             self._memory = self._memory._replace(traffic=self._memory.traffic.delivered(late_carried))
@@ -148,18 +151,27 @@ class Reporter:
         return True
 
     def _load(self) -> None:
-        if self._config.state_directory:
-            try:
-                self._memory = state.load(self._config.state_directory, self._config.thing, self._boot)
-            except StateError as error:
-                self._memory = error.memory
-                self._logger.warning("StateDirectory: %s", plain(error))
-            # A report that was under way when the function was killed may have used one more.
-            self._memory = self._memory._replace(report_id=self._memory.report_id + 1)
+        """Take, once, what an earlier run has left; not before proc, a volume that may come late, tells the boot."""
+        if not self._config.state_directory or self._boot is not None:
+            return
+        self._boot = self._read_boot()
+        if self._boot is None:
+            self._health.failing("StateDirectory", "not used yet: proc does not tell which boot of the host this is")
+            return
+        self._health.well("StateDirectory")
+        try:
+            left = state.load(self._config.state_directory, self._config.thing, self._boot)
+        except StateError as error:
+            left = error.memory
+            self._logger.warning("StateDirectory: %s", plain(error))
+        # A report that was under way when the function was killed may have used one more id.
+        report_id = max(self._memory.report_id, left.report_id + 1)
+        kept = left if self._memory.traffic.counters is None else self._memory
+        self._memory = kept._replace(report_id=report_id)
 
     def _remember(self, memory: Memory) -> None:
         self._memory = memory
-        if self._config.state_directory:
+        if self._boot is not None:
             try:
                 state.save(self._config.state_directory, self._config.thing, self._boot, memory)
             except StateError as error:

@@ -50,8 +50,8 @@ class StateError(ConnectorError):
         self.memory = memory or Memory()
 
 
-def read_boot(proc: str) -> Boot:
-    """Return what the proc mounted at `proc` says (random(4), boot_id; proc(5), btime); empty where it is hidden."""
+def read_boot(proc: str) -> Optional[Boot]:
+    """Return what the proc mounted at `proc` says (random(4), boot_id; proc(5), btime); None where it says neither."""
     try:
         boot_id = read(proc, "sys", "kernel", "random", "boot_id").decode("ascii", "replace").strip()
     except TableError:
@@ -60,7 +60,7 @@ def read_boot(proc: str) -> Boot:
         found = re.search(rb"^btime ([0-9]{1,15})$", read(proc, "stat"), re.MULTILINE)
     except TableError:
         found = None
-    return Boot(boot_id, int(found.group(1)) if found else 0)
+    return Boot(boot_id, int(found.group(1)) if found else 0) if boot_id or found else None
 
 
 def same_boot(one: Boot, other: Boot) -> bool:
@@ -109,7 +109,7 @@ def load(directory: str, thing: str, boot: Boot) -> Memory:
 def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
     """Replace the file at once, mode 0600. Raises StateError.
 
-    No fsync: what a loss of power could tear belongs to a boot that is over, and flash memory wears.
+    Also where the power goes, it is the old one or the new one: report ids increase over boots.
     """
     traffic = memory.traffic
     state = {
@@ -133,6 +133,8 @@ def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             json.dump(state, file, separators=(",", ":"))
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(new, path)
     except OSError as error:
         raise StateError("{} can't be written: {}".format(path, error.strerror)) from error

@@ -35,6 +35,7 @@ faults, as KIND or KIND:COUNT; they befall the next publishes, in the order give
   status:CODE  the publish is answered with that HTTP status, 400 to 599
   hang         the publish is accepted and never answered
   reset        the connection is reset
+  lost         the publish is taken, and the connection is reset before the answer
   cut          the answer ends in the middle of its first line
   slow         the publish is taken after a second
   full         the core's queue is full

@@ -238,7 +238,7 @@ class Loop:
             health=Health(self.logger, self.clock.monotonic),
             rng=rng,
             logger=self.logger,
-            boot=read_boot(wanted.proc),
+            read_boot=lambda: read_boot(wanted.proc),
         )
 
     def run(self, seconds: float) -> Loop:

@@ -227,7 +227,7 @@ def container(mount: str, user: str) -> Any:
     code = run()
     assert code == 0, err.getvalue()
     out.seek(0)
-    snapshot = take(Wanted(mount, 50, DEFAULT_EXCLUDE.split(","), ()), random.Random(1))
+    snapshot = take(Wanted(mount, 50, (), ()), random.Random(1))  # the counters of all interfaces
     return {
         "reports": [json.loads(line) for line in out],
         "said": err.getvalue().splitlines(),

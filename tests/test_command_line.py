@@ -203,7 +203,7 @@ def test_help_names_every_option() -> None:
     options = b"-n COUNT|-s SECONDS|--proc PATH|--short-names|--format|--max-list-size N|--custom-metrics LIST"
     assert [option for option in options.split(b"|") if option not in ran.out] == []
     assert b"python -m connector -n 2 -s 10" in ran.out
-    assert b"Exit codes: 0 all printed, 1 nothing could be read, 2 wrong usage." in ran.out
+    assert b"Exit codes: 0 all printed, 1 nothing could be read (at the start, that ends it), 2 wrong usage." in ran.out
 
 
 def test_version() -> None:
@@ -254,3 +254,24 @@ def test_it_ends_quietly_when_its_reader_goes(host: str) -> None:
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+def test_a_recording_goes_on_after_a_moment_in_which_nothing_could_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = proc.tree(tmp_path / "proc")
+    waits: List[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            host.rename(tmp_path / "hidden")
+        elif len(waits) == 3:
+            (tmp_path / "hidden").rename(host)
+
+    monkeypatch.setattr("connector.__main__.time.sleep", wait)
+    assert main(["--proc", str(host), "-n", "4", "-s", "0"]) == 1
+    said = capsys.readouterr()
+    assert len(waits) == 4
+    assert len(said.out.splitlines()) == 3
+    assert "nothing could be read under {}".format(host) in said.err

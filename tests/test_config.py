@@ -193,10 +193,12 @@ def test_the_older_name_is_accepted_and_the_first_name_wins(name: str, alias: st
 
 def test_a_topic_that_is_too_long_once_filled_in_is_named_and_the_default_used() -> None:
     """AWS IoT's limit is of the topic that is published to, not of the parameter."""
-    thing = "t" * 128
-    settings, warnings = parse({"AWS_IOT_THING_NAME": thing, "MetricsTopic": "{thing}/{thing}/{format}"})
+    thing, text = "t" * 128, "{thing}/{thing}/{format}"
+    settings, warnings = parse({"AWS_IOT_THING_NAME": thing, "MetricsTopic": text})
     assert settings.topic == "$aws/things/" + thing + "/defender/metrics/json"
-    assert warnings == ["MetricsTopic is over 256 bytes long once filled in: the default is used instead"]
+    (warning,) = warnings
+    assert warning.startswith("MetricsTopic is {!r}, which is over 256 bytes long once filled in: ".format(text))
+    assert warning.endswith("'$aws/things/{thing}/defender/metrics/{format}' is used instead")
 
 
 def test_names_are_exact() -> None:

@@ -152,6 +152,26 @@ def test_faults_of_the_core_lose_no_byte_are_two_lines_and_leave_nothing_behind(
     assert is_quiet(core), core.function_log
 
 
+@needs_mounts
+def test_a_report_whose_answer_was_lost_is_told_again(directory: Path) -> None:
+    """Whether the core took it nobody can know: its traffic comes at least once, and what came after it once."""
+    host = Host(directory)
+    core = FunctionCore(directory, tree=host.directory)
+    with core:
+        core.wait_for_delivery()
+        host.pass_by(Counters(1000, 100, 10, 1))
+        core.faults.add("lost")
+        assert core.faults.wait(LONG), core.function_log
+        wait_until(lambda: lines(core, "INFO", "publishing: well again"), core)
+        host.pass_by(Counters(7, 7, 7, 7))
+        wait_until(lambda: told(core.deliveries).packets_out in (8, 9), core)
+        assert core.stop() == 0
+    stats = [delivery.report["metrics"].get("network_stats") for delivery in accepted(core)]
+    amounts = [found["bytes_in"] for found in stats if found and found["bytes_in"]]
+    assert amounts in ([1000, 1000, 7], [1000, 7])
+    assert is_quiet(core), core.function_log
+
+
 def descriptors_and_threads(pid: int) -> Tuple[int, int]:
     return len(os.listdir("/proc/{}/fd".format(pid))), len(os.listdir("/proc/{}/task".format(pid)))
 

@@ -85,3 +85,13 @@ def test_a_metric_that_is_no_finite_number_costs_only_itself(
     assert (read.cpu is None) == (metric == "cpu_usage")
     assert list(read.missing) == [metric]
     assert reason in read.missing[metric]
+
+
+def test_processes_that_are_hidden_are_not_counted_as_none(host: Path) -> None:
+    """With hidepid=2 an ordinary user sees their own alone: that is not how many there are."""
+    (host / "1").rename(host / "9999")
+    read = read_host(str(host), CUSTOM_METRICS)
+    assert read.missing == {
+        "process_count": "{} does not show all processes (is it mounted with hidepid?)".format(host)
+    }
+    assert len(read.values) == 3

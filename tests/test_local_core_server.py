@@ -244,6 +244,13 @@ def test_a_fault_befalls_one_publish_which_reaches_nobody(core: Core, fault: str
     assert len(core.published) == 1
 
 
+def test_of_a_publish_that_is_lost_only_the_answer_is(core: Core) -> None:
+    core.faults.add("lost")
+    with pytest.raises(ConnectionResetError):
+        core.request_publish()
+    assert len(core.published) == 1
+
+
 def test_faults_come_in_their_order_and_number(core: Core) -> None:
     core.faults.add("status:500", 2)
     core.faults.add("status:418")

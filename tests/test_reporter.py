@@ -574,6 +574,32 @@ def test_report_ids_increase_over_a_reboot_into_1970(loop: Loop) -> None:
     assert line.startswith("WARNING StateDirectory: {}/{} is of an earlier boot".format(loop.state, state.FILE))
 
 
+def test_a_proc_that_is_mounted_after_the_start_costs_no_state(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier run left is neither judged nor overwritten before it can be told which boot this is."""
+    moving(loop)
+    loop.remember().run(301)
+    mount, below = loop.host.directory, loop.host.directory.with_name("below")
+    mount.rename(below)
+    mount.mkdir()
+    monkeypatch.setattr(loop.host, "write", lambda: None)
+
+    def be_mounted() -> None:
+        mount.rmdir()
+        below.rename(mount)
+        monkeypatch.undo()
+
+    loop.clock.at(START + 1000, be_mounted)
+    loop.run(2000)
+    assert loop.moments[:3] == [0, 300, 1201]
+    assert total(loop.core.taken) == Counters(
+        *(number * (len(loop.looks) - 1) for number in (1_000_003, 70_001, 701, 303))
+    )
+    assert [line.split(":")[0] for line in loop.said("StateDirectory")] == [
+        "WARNING StateDirectory",
+        "INFO StateDirectory",
+    ]
+
+
 def test_another_things_state_is_ignored_with_one_warning(loop: Loop) -> None:
     moving(loop)
     loop.remember().run(10)

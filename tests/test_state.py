@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, List
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -121,15 +121,37 @@ def test_the_boot_is_that_of_the_mounted_proc(tmp_path: Path) -> None:
     (tmp_path / "sys" / "kernel" / "random" / "boot_id").unlink()
     assert read_boot(str(tmp_path)) == Boot("", 1_699_000_000)
     (tmp_path / "stat").write_text("btime " + "9" * 30 + "\n")
-    assert read_boot(str(tmp_path)) == Boot("", 0)
+    assert read_boot(str(tmp_path)) is None
     (tmp_path / "stat").unlink()
-    assert read_boot(str(tmp_path)) == Boot("", 0)
+    assert read_boot(str(tmp_path)) is None
 
 
 def test_this_machine_has_a_boot() -> None:
     boot = read_boot("/proc")
+    assert boot is not None
     assert boot.boot_id
     assert boot.seconds > 0
+
+
+def test_the_file_is_on_the_medium_before_it_has_its_name(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a loss of power may leave an empty file, and report ids that begin anew."""
+    steps: List[str] = []
+    replace, fsync = os.replace, os.fsync
+
+    def synced(descriptor: int) -> None:
+        steps.append(os.readlink("/proc/self/fd/{}".format(descriptor)))
+        assert json.loads(Path(steps[-1]).read_text())["thing"] == "gateway-7"
+        fsync(descriptor)
+
+    def replaced(new: str, path: str) -> None:
+        steps.append(path)
+        replace(new, path)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    saved(directory)
+    path = str(directory / state.FILE)
+    assert steps == [path + ".new", path]
 
 
 def test_another_things_file_is_refused(directory: Path) -> None:

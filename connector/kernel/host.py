@@ -76,11 +76,14 @@ def _memory_usage(root: str) -> float:
 
 
 def _process_count(root: str) -> float:
-    """The numbered directories; with hidepid those that this user may see."""
+    """The numbered directories. Where process 1 is not among them, hidepid leaves only this user's own to be seen."""
     try:
-        return sum(name.isdigit() for name in os.listdir(root))
+        names = os.listdir(root)
     except OSError as error:
         raise unreadable(root, error) from error
+    if "1" not in names:
+        raise TableError("{} does not show all processes (is it mounted with hidepid?)".format(root))
+    return sum(name.isdigit() for name in names)
 
 
 def _load_average_1m(root: str) -> float:

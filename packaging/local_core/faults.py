@@ -11,12 +11,14 @@ from typing import Callable, Deque, Optional
 
 from .errors import LocalCoreError
 
-KINDS = ("hang", "reset", "cut", "slow", "full", "restart", "refuse")
+KINDS = ("hang", "reset", "lost", "cut", "slow", "full", "restart", "refuse")
 TICK_SECONDS = 0.1  # how often what waits looks whether its client is still there
 
 
 class Faults:
-    """What goes wrong with the next publishes, one fault each, in the order added; a failed publish reaches nobody.
+    """What goes wrong with the next publishes, one fault each, in the order added.
+
+    A failed publish reaches nobody, but for a lost one.
 
     `refuse` takes the seconds for which the core's port is to be closed, `reopen` opens it before that.
     """
@@ -31,9 +33,10 @@ class Faults:
         """Let a kind of fault befall the next `times` publishes.
 
         status:CODE: answered with that HTTP status, 400 to 599. hang: accepted and never answered. reset: the
-        connection is reset. cut: the answer ends in the middle of its first line. slow: taken after a second. full: the
-        queue is full. restart: the core drops all connections and starts again on the same port. refuse: no matter of
-        publishes, as nobody can count what is refused; the port is closed at once, for `times` seconds or until
+        connection is reset. lost: taken, and the connection is reset before the answer. cut: the answer ends in the
+        middle of its first line. slow: taken after a second. full: the queue is full. restart: the core drops all
+        connections and starts again on the same port. refuse: no matter of publishes, as nobody can count what is
+        refused; the port is closed at once, for `times` seconds or until
         `release`. Raises LocalCoreError for any other kind.
         """
         if kind not in KINDS and not re.fullmatch("status:[45][0-9][0-9]", kind):

@@ -266,7 +266,9 @@ class _Request(BaseHTTPRequestHandler):
             threading.Thread(target=api.restart, daemon=True).start()
         if fault in ("hang", "restart"):
             api.faults.hang(self._is_wanted)
-        if fault in ("hang", "restart", "reset"):
+        if fault == "lost":
+            api.publish(publish)
+        if fault in ("hang", "restart", "reset", "lost"):
             self._drop()
             return
         if fault == "slow":
