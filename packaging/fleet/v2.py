@@ -91,7 +91,9 @@ class Target:
             make = partial(component.make, function, version)
             changes.append(Change(f"component {self.component} {version}", before or None, function, make))
         tags = current.get("tags", {}) | ({} if ROUTER in components else {ROUTER_TAG: "added"})
-        components[self.component] = {**deployed, "componentVersion": version}
+        # A core puts a new version's defaults, our settings, below what it has: only a reset lets them through.
+        update = {**deployed.get("configurationUpdate", {}), "reset": [""]}
+        components[self.component] = {**deployed, "componentVersion": version, "configurationUpdate": update}
         components[ROUTER] = self._router(components.get(ROUTER), self._subscriptions(settings))
         return changes + self._deployment(current, components, tags)
 

@@ -75,6 +75,8 @@ class FakeGreengrassV2:
         self.components: dict[str, dict[str, Any]] = {}
         self.deployments: list[dict[str, Any]] = []
         self.cores: dict[str, dict[str, Any]] = {}
+        self.configuration: dict[str, dict[str, Any]] = {}
+        """By target: what its cores run with, by component."""
         self.jobs: dict[str, list[dict[str, int]]] = {}
         """Job counters by deployment, one set for each time they are asked for; the last stays."""
         self.next_job: list[dict[str, int]] = [SUCCEEDED]
@@ -130,7 +132,21 @@ class FakeGreengrassV2:
         state = {"deploymentStatus": "ACTIVE", "isLatestForTarget": True}
         self.deployments.append({"targetArn": targetArn, **json.loads(json.dumps(rest)), **ids, **state})
         self.jobs[ids["iotJobId"]] = list(self.next_job)
+        self._configure(targetArn, rest.get("components", {}))
         return answer(model, ids)
+
+    def _configure(self, target: str, components: dict[str, Any]) -> None:
+        """Change the cores' configuration as the nucleus does: reset, merge, and the recipe's defaults below it all."""
+        before = self.configuration.get(target, {})
+        self.configuration[target] = after = {}
+        for name, spec in components.items():
+            update = spec.get("configurationUpdate", {})
+            merge = json.loads(update.get("merge") or "{}")
+            kept = {} if "" in update.get("reset", []) else before.get(name, {})
+            arn = f"arn:aws:greengrass:{REGION}:{ACCOUNT}:components:{name}:versions:{spec['componentVersion']}"
+            made = self.components.get(arn)
+            default = _recipe(made["lambdaFunction"])["ComponentConfiguration"]["DefaultConfiguration"] if made else {}
+            after[name] = _over(merge, _over(kept, default))
 
     def _ListDeployments(self, model: Any, targetArn: str, historyFilter: str) -> Any:
         assert historyFilter == "LATEST_ONLY"
@@ -157,6 +173,15 @@ class FakeGreengrassV2:
         counters = self.jobs[jobId]
         now = counters.pop(0) if len(counters) > 1 else counters[0]
         return answer(model, {"job": {"jobId": jobId, "jobProcessDetails": now}})
+
+
+def _over(values: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+    """Return both, all the way down; where both have a value, that of `values`."""
+    result = {**below, **values}
+    for key in values.keys() & below.keys():
+        if isinstance(values[key], dict) and isinstance(below[key], dict):
+            result[key] = _over(values[key], below[key])
+    return result
 
 
 def _recipe(source: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,10 @@ def our_subscriptions(thing: str = "gw-1", topic: str = "$aws/things/{}/defender
     return {entry["id"]: entry for entry in entries}
 
 
+def our_component(version: str = "1.0.0") -> dict[str, Any]:
+    return {"componentVersion": version, "configurationUpdate": {"reset": [""]}}
+
+
 def router(subscriptions: dict[str, Any], version: str = "2.1.15") -> dict[str, Any]:
     merge = json.dumps({"subscriptions": subscriptions})
     return {"componentVersion": version, "configurationUpdate": {"merge": merge}}
@@ -113,7 +117,7 @@ def test_from_nothing_twice_and_away_again(core: Any, make_zip: Any, capsys: Any
     assert last(core) == {
         "targetArn": THING,
         "deploymentName": f"gw-1 with {NAME}",
-        "components": {NAME: {"componentVersion": "1.0.0"}, ROUTER: router(our_subscriptions())},
+        "components": {NAME: our_component(), ROUTER: router(our_subscriptions())},
         "tags": {f"{NAME}:router": "added"},
     }
     function = core.client("lambda").get_function_configuration(FunctionName=f"{LAMBDA}:1")
@@ -148,7 +152,7 @@ def test_the_targets_deployment_keeps_all_that_others_put_in(core: Any, make_zip
         "components": {
             "com.example.Hello": hello,
             ROUTER: {"componentVersion": "2.1.9", "configurationUpdate": merged},
-            NAME: {"componentVersion": "1.0.0"},
+            NAME: our_component(),
         },
     }
 
@@ -183,11 +187,31 @@ def test_a_router_that_was_there_before_stays(core: Any, make_zip: Any) -> None:
 def test_settings_of_the_component_in_a_deployment_stay(core: Any, make_zip: Any) -> None:
     apply(core, "--zip", make_zip())
     current = last(core)
-    current["components"][NAME]["runWith"] = {"posixUser": "root"}
+    theirs = {"merge": json.dumps({"maxQueueSize": 9})}
+    current["components"][NAME] |= {"runWith": {"posixUser": "root"}, "configurationUpdate": theirs}
     core.aws.client("greengrassv2").create_deployment(**current)
 
     assert apply(core, "--zip", make_zip(), "--MaxListSize", "500") == 0
-    assert last(core)["components"][NAME] == {"componentVersion": "1.0.1", "runWith": {"posixUser": "root"}}
+    assert last(core)["components"][NAME] == {
+        "componentVersion": "1.0.1",
+        "runWith": {"posixUser": "root"},
+        "configurationUpdate": {**theirs, "reset": [""]},
+    }
+    assert core.greengrass_v2.configuration[THING][NAME]["maxQueueSize"] == 9
+
+
+def test_other_settings_reach_a_core_that_has_the_component(core: Any, make_zip: Any) -> None:
+    # A nucleus puts a new version's default configuration below what the core has, unless that is reset.
+    apply(core, "--zip", make_zip())
+    flags = ["--zip", make_zip(), "--SampleIntervalSeconds", "600", "--isolation", "NoContainer"]
+    assert apply(core, *flags) == 0
+    on_the_core = core.greengrass_v2.configuration[THING][NAME]
+    assert on_the_core["containerMode"] == "NoContainer"
+    variables = on_the_core["lambdaExecutionParameters"]["EnvironmentVariables"]
+    assert (variables["SampleIntervalSeconds"], variables["ProcDestinationPath"]) == ("600", "/proc")
+
+    assert apply(core, *flags) == 0
+    assert core.calls.writes == []
 
 
 def test_plan_shows_the_difference_and_writes_nothing(core: Any, make_zip: Any, capsys: Any) -> None:
@@ -239,7 +263,7 @@ def test_each_target_keeps_its_own_settings(core: Any, make_zip: Any) -> None:
     slow = ["--zip", make_zip(), "--SampleIntervalSeconds", "3600"]
     apply(core, "--zip", make_zip())
     assert apply(core, *slow, target="--thing=gw-2") == 0
-    assert last(core)["components"][NAME] == {"componentVersion": "1.0.1"}
+    assert last(core)["components"][NAME] == our_component("1.0.1")
 
     for flags, target in ((["--zip", make_zip()], "--thing=gw-1"), (slow, "--thing=gw-2")):
         assert apply(core, *flags, target=target) == 0
@@ -248,7 +272,7 @@ def test_each_target_keeps_its_own_settings(core: Any, make_zip: Any) -> None:
     # gw-2 back to the first settings: their version exists already.
     assert apply(core, "--zip", make_zip(), target="--thing=gw-2") == 0
     assert core.calls.writes == ["greengrassv2:CreateDeployment"]
-    assert last(core)["components"][NAME] == {"componentVersion": "1.0.0"}
+    assert last(core)["components"][NAME] == our_component()
 
 
 def test_a_new_connector_version_leads_the_components(core: Any, make_zip: Any) -> None:
@@ -340,7 +364,7 @@ def test_a_component_that_the_service_refuses_says_why(core: Any, make_zip: Any,
     # Its number is spent; the next try takes another.
     core.greengrass_v2._DescribeComponent = describe
     assert apply(core, "--zip", make_zip()) == 0
-    assert last(core)["components"][NAME] == {"componentVersion": "1.0.1"}
+    assert last(core)["components"][NAME] == our_component("1.0.1")
 
 
 def test_a_deployment_whose_job_is_gone_still_stands(core: Any, make_zip: Any, capsys: Any) -> None:
@@ -354,7 +378,7 @@ def test_a_deployment_whose_job_is_gone_still_stands(core: Any, make_zip: Any, c
 
 def test_an_empty_update_is_no_difference(core: Any, make_zip: Any) -> None:
     apply(core, "--zip", make_zip())
-    core.greengrass_v2.deployments[-1]["components"][NAME]["configurationUpdate"] = {"reset": []}
+    core.greengrass_v2.deployments[-1]["components"][ROUTER]["configurationUpdate"]["reset"] = []
     assert apply(core, "--zip", make_zip()) == 0
     assert core.calls.writes == []
 

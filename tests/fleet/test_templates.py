@@ -145,7 +145,10 @@ def test_the_template_says_what_the_tool_says(case: dict[str, str]) -> None:
     deployment = as_api(resolved.properties("Deployment"))
     target = case.get("TargetType", "thing")
     assert deployment["targetArn"] == f"arn:aws:iot:{REGION}:{ACCOUNT}:{target}/gw-1"
-    assert deployment["components"][deploy.NAME] == {"componentVersion": "1.0.0"}
+    assert deployment["components"][deploy.NAME] == {
+        "componentVersion": "1.0.0",
+        "configurationUpdate": {"reset": [""]},
+    }
     router = deployment["components"][ROUTER]
     thing = "gw-1" if target == "thing" else "{iot:thingName}"
     expected = {entry["id"]: entry for entry in wanted.subscriptions(f"component:{deploy.NAME}", thing)}
