@@ -60,6 +60,12 @@ def _add_flags(flags: argparse.ArgumentParser, version: str, verb: str) -> None:
     flags.add_argument(
         "--iot-policy", metavar="NAME", help="also keep an AWS IoT policy of this name that lets the cores report"
     )
+    if version == "v2":
+        flags.add_argument(
+            "--iot-policy-things",
+            metavar="PATTERN",
+            help="with --iot-policy and --thing-group: the things' names, such as 'gateway-*'",
+        )
     if verb in ("apply", "remove"):
         flags.add_argument("--yes", action="store_true", help="don't ask")
         flags.add_argument("--no-wait", action="store_true", help="don't wait for the cores")
@@ -93,11 +99,6 @@ def _add_settings(flags: argparse.ArgumentParser, version: str) -> None:
             metavar="VERSION",
             help=f"version of {component.ROUTER} (default: the deployment's own, else the newest)",
         )
-        flags.add_argument(
-            "--iot-policy-things",
-            metavar="PATTERN",
-            help="with --iot-policy and --thing-group: the things' names, such as 'gateway-*'",
-        )
     else:
         flags.add_argument(
             "--new-core", metavar="THING", help="make the group, with this thing as core, if there is none"
@@ -125,6 +126,12 @@ def _target(aws: Aws, args: argparse.Namespace, built: Artifact | None) -> Targe
     return target
 
 
+def _policy_things(args: argparse.Namespace, target: Target) -> str | None:
+    """Return the names of the things in the target's lines of the policy, None if they were not given."""
+    things: str | None = target.thing if isinstance(target, v1.Group) else args.iot_policy_things or args.thing
+    return things
+
+
 def _policy_changes(aws: Aws, args: argparse.Namespace, target: Target, wanted: Settings) -> list[Change]:
     if not args.iot_policy:
         target.notes.append(
@@ -132,16 +139,15 @@ def _policy_changes(aws: Aws, args: argparse.Namespace, target: Target, wanted: 
             "on its /accepted and /rejected; --iot-policy NAME makes one that does."
         )
         return []
-    things = target.thing if isinstance(target, v1.Group) else args.iot_policy_things or args.thing
+    things = _policy_things(args, target)
     if not things:
         raise UsageError(
             "--iot-policy with --thing-group needs --iot-policy-things: a pattern for the names of the group's things, "
             "such as 'gateway-*' (Greengrass cores can't use thing policy variables)"
         )
-    document = wanted.iot_policy(aws.arn("iot", "").rstrip(":"), things)
     if not target.principals:
         raise DeployError(f"thing {args.thing} has no certificate that --iot-policy could be attached to")
-    return IotPolicy(aws, args.iot_policy).changes(document, target.principals)
+    return IotPolicy(aws, args.iot_policy).changes(wanted.topic.replace("{thing}", things), things, target.principals)
 
 
 def _confirmed(args: argparse.Namespace, ask: Callable[[str], str]) -> bool:
@@ -193,7 +199,7 @@ def remove(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str]) -> int
     target = _target(aws, args, None)
     changes = target.removals()
     if args.iot_policy:
-        changes += IotPolicy(aws, args.iot_policy).removals(target.principals)
+        changes += IotPolicy(aws, args.iot_policy).removals(_policy_things(args, target), target.principals)
     print(show(changes, target.notes))
     if not changes:
         return 0

@@ -1,4 +1,8 @@
-"""The AWS IoT policy that lets a core publish reports and hear the answers, made and attached on request."""
+"""The AWS IoT policy that lets a core publish reports and hear the answers, made and attached on request.
+
+Several targets may share one: each has its own topics in it, and its own attachment. A policy that holds anything but
+lines as we write them is somebody else's, and stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -8,72 +12,111 @@ from dataclasses import dataclass
 from botocore.exceptions import ClientError
 
 from fleet.aws import Aws, missing
+from fleet.errors import UsageError
 from fleet.plan import Change, Document
+from fleet.settings import policy_for
 
 _MOST_VERSIONS = 5  # AWS IoT keeps no more of one policy
+_LONGEST = 2048  # characters of a document that AWS IoT takes, spaces not counted
 
 
 @dataclass(frozen=True)
 class IotPolicy:
-    """A policy of a name of its own, so that nobody else's is touched."""
+    """The policy of a name, as a list of the topics on which it allows reports."""
 
     aws: Aws
     name: str
 
-    def changes(self, document: Document, principals: list[str]) -> list[Change]:
-        """Return what makes the policy say `document`, attached to `principals`; other attachments stay."""
-        current, attached = self._current()
-        wanted = attached + [principal for principal in principals if principal not in attached]
-        if current == document and wanted == attached:
-            return []
-        before = None if current is None else {"document": current, "attachedTo": attached}
-        after = {"document": document, "attachedTo": wanted}
-        return [Change(f"AWS IoT policy {self.name}", before, after, lambda: self._write(after, before))]
+    def changes(self, topic: str, things: str, principals: list[str]) -> list[Change]:
+        """Return what lets `things` report on `topic`, and on no other, and attaches the policy to `principals`."""
+        topics, attached = self._current()
+        wanted = [other for other in topics if other == topic or not _is_of(things, other)]
+        wanted += [topic] if topic not in wanted else []
+        if len(json.dumps(policy_for(self._prefix, wanted), separators=(",", ":"))) > _LONGEST:
+            raise UsageError(
+                f"--iot-policy {self.name}: with these lines too it would be longer than the {_LONGEST} characters "
+                "that AWS IoT allows; choose another name"
+            )
+        return self._change(topics, attached, wanted, attached + [one for one in principals if one not in attached])
 
-    def removals(self, principals: list[str]) -> list[Change]:
-        """Return what detaches the policy from `principals`, and deletes it if it is attached to nothing else."""
-        current, attached = self._current()
-        left = [principal for principal in attached if principal not in principals]
-        if current is None or left == attached:
-            return []
-        before = {"document": current, "attachedTo": attached}
-        after = {"document": current, "attachedTo": left} if left else None
-        return [Change(f"AWS IoT policy {self.name}", before, after, lambda: self._remove(attached, left))]
+    def removals(self, things: str | None, principals: list[str]) -> list[Change]:
+        """Return what takes the lines of `things` out and detaches the policy; it goes when nothing is left of it.
 
-    def _current(self) -> tuple[Document | None, list[str]]:
+        Lines that can't be told to be those of `things` stay as long as the policy is attached to others.
+        """
+        topics, attached = self._current()
+        left = [topic for topic in topics if not things or not _is_of(things, topic)]
+        others = [principal for principal in attached if principal not in principals]
+        if others:
+            left = left or topics
+        elif left == topics and attached:
+            left = []
+        return self._change(topics, attached, left, others)
+
+    @property
+    def _prefix(self) -> str:
+        return self.aws.arn("iot", "").rstrip(":")
+
+    def _current(self) -> tuple[list[str], list[str]]:
+        """Return the policy's topics, none if there is no such policy, and what it is attached to."""
         try:
             policy = self.aws.client("iot").get_policy(policyName=self.name)
         except ClientError as error:
             if missing(error):
-                return None, []
+                return [], []
             raise
-        attached = self.aws.pages("iot", "list_targets_for_policy", "targets", policyName=self.name)
-        return json.loads(policy["policyDocument"]), attached
+        topics = _topics(json.loads(policy["policyDocument"]), self._prefix)
+        if not topics:
+            raise UsageError(
+                f"--iot-policy {self.name}: the account has a policy of that name, with other lines than the "
+                "connector's; choose another name"
+            )
+        return topics, self.aws.pages("iot", "list_targets_for_policy", "targets", policyName=self.name)
 
-    def _write(self, after: Document, before: Document | None) -> None:
-        iot, text = self.aws.client("iot"), json.dumps(after["document"])
+    def _change(self, topics: list[str], attached: list[str], wanted: list[str], targets: list[str]) -> list[Change]:
+        if (topics, attached) == (wanted, targets):
+            return []
+        before = {"document": policy_for(self._prefix, topics), "attachedTo": attached} if topics else None
+        after = {"document": policy_for(self._prefix, wanted), "attachedTo": targets} if wanted else None
+        return [Change(f"AWS IoT policy {self.name}", before, after, lambda: self._write(before, after))]
+
+    def _write(self, before: Document | None, after: Document | None) -> None:
+        iot, text = self.aws.client("iot"), json.dumps(after["document"] if after else None)
+        attached, targets = (document["attachedTo"] if document else [] for document in (before, after))
         if before is None:
             iot.create_policy(policyName=self.name, policyDocument=text)
-        elif before["document"] != after["document"]:
+        elif after and before["document"] != after["document"]:
             old = self._old_versions()
             if len(old) + 1 >= _MOST_VERSIONS:
                 iot.delete_policy_version(policyName=self.name, policyVersionId=old[0])
             iot.create_policy_version(policyName=self.name, policyDocument=text, setAsDefault=True)
-        for principal in after["attachedTo"]:
-            if before is None or principal not in before["attachedTo"]:
-                iot.attach_policy(policyName=self.name, target=principal)
+        for target in attached:
+            if target not in targets:
+                iot.detach_policy(policyName=self.name, target=target)
+        for target in targets:
+            if target not in attached:
+                iot.attach_policy(policyName=self.name, target=target)
+        if after is None:
+            for version in self._old_versions():
+                iot.delete_policy_version(policyName=self.name, policyVersionId=version)
+            iot.delete_policy(policyName=self.name)
 
     def _old_versions(self) -> list[str]:
         """Return the ids of all versions but the default one, oldest first."""
         versions = self.aws.client("iot").list_policy_versions(policyName=self.name)["policyVersions"]
         return [v["versionId"] for v in sorted(versions, key=lambda v: v["createDate"]) if not v["isDefaultVersion"]]
 
-    def _remove(self, attached: list[str], left: list[str]) -> None:
-        iot = self.aws.client("iot")
-        for principal in attached:
-            if principal not in left:
-                iot.detach_policy(policyName=self.name, target=principal)
-        if not left:
-            for version in self._old_versions():
-                iot.delete_policy_version(policyName=self.name, policyVersionId=version)
-            iot.delete_policy(policyName=self.name)
+
+def _topics(document: Document, arn_prefix: str) -> list[str]:
+    """Return the topics on which a document of ours allows reports, none if it is not one of ours."""
+    try:
+        resources = [str(resource) for resource in document["Statement"][0]["Resource"]]
+    except (KeyError, IndexError, TypeError):
+        return []
+    topics = [resource.removeprefix(f"{arn_prefix}:topic/") for resource in resources]
+    return topics if document == policy_for(arn_prefix, topics) else []
+
+
+def _is_of(things: str, topic: str) -> bool:
+    levels = topic.split("/")
+    return levels[2] == things if topic.startswith("$aws/things/") else things in levels

@@ -93,20 +93,7 @@ class Settings:
         `arn_prefix` is `arn:<partition>:iot:<region>:<account>`. Greengrass cores can't use thing policy variables:
         they hold several connections, whose client ids aren't all the thing's name.
         """
-        report = self.topic.replace("{thing}", things)
-        answers = [f"{report}/accepted", f"{report}/rejected"]
-        lines = [
-            ("iot:Publish", "topic", [report]),
-            ("iot:Subscribe", "topicfilter", answers),
-            ("iot:Receive", "topic", answers),
-        ]
-        return {
-            "Version": "2012-10-17",
-            "Statement": [
-                {"Effect": "Allow", "Action": action, "Resource": [f"{arn_prefix}:{kind}/{t}" for t in topics]}
-                for action, kind, topics in lines
-            ],
-        }
+        return policy_for(arn_prefix, [self.topic.replace("{thing}", things)])
 
     def notes(self) -> list[str]:
         """Return what the person should know about this choice before it is deployed."""
@@ -120,6 +107,23 @@ class Settings:
                 "that runs the function (ggc_user:ggc_group unless set otherwise)."
             )
         return notes
+
+
+def policy_for(arn_prefix: str, topics: list[str]) -> dict[str, Any]:
+    """Return the AWS IoT policy that allows reports on `topics`, and the answers to them."""
+    answers = [f"{topic}/{answer}" for topic in topics for answer in ("accepted", "rejected")]
+    lines = [
+        ("iot:Publish", "topic", topics),
+        ("iot:Subscribe", "topicfilter", answers),
+        ("iot:Receive", "topic", answers),
+    ]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": action, "Resource": [f"{arn_prefix}:{kind}/{topic}" for topic in on]}
+            for action, kind, on in lines
+        ],
+    }
 
 
 def make(given: dict[str, str], *, isolation: str = CONTAINER, memory_mb: int = DEFAULT_MEMORY_MB) -> Settings:
