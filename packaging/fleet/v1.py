@@ -107,7 +107,9 @@ class Group:
         held = {kind: self._definition(kind).get(f"{kind}s", []) for kind in _KINDS}
         if not any(self._is_ours(kind, entry) for kind, entries in held.items() for entry in entries):
             self.notes = [f"Group {self.name} holds nothing of {self.function}."]
-            return []
+            if not self._may_still_run():
+                return []
+            self.notes.append("Its core may still run it: the group's newest version did not get there.")
         return self._merge({kind: [] for kind in _KINDS}, None)
 
     def status(self) -> tuple[list[str], bool]:
@@ -184,9 +186,9 @@ class Group:
             return entry["Name"] in self._resource_names
         return entry["Id"] in SUBSCRIPTION_IDS
 
-    def _definition(self, kind: str) -> Document:
-        """Return the group's definition of that kind in whole, all pages; {} if the group has none."""
-        arn = self._arns.get(f"{kind}DefinitionVersionArn")
+    def _definition(self, kind: str, arns: dict[str, str] | None = None) -> Document:
+        """Return the definition of that kind of a group version, the newest, in whole, all pages; {} without one."""
+        arn = (self._arns if arns is None else arns).get(f"{kind}DefinitionVersionArn")
         if not arn:
             return {}
         get = getattr(self._client, f"get_{kind.lower()}_definition_version")
@@ -278,15 +280,30 @@ class Group:
         self._arns = {"CoreDefinitionVersionArn": core["LatestVersionArn"]}
         self._id = self._client.create_group(Name=self.name, InitialVersion=self._arns)["Id"]
 
-    def _deployment(self) -> str | None:
-        """Return the id of the last deployment if it is of the group's newest version."""
+    def _last_deployment(self) -> tuple[str, str]:
+        """Return the id of the last deployment, and the group version that it brought; empty without one."""
         if not self._id:
-            return None
+            return "", ""
         deployments = self.aws.pages("greengrass", "list_deployments", "Deployments", GroupId=self._id)
         last = max(deployments, key=lambda d: d["CreatedAt"], default=None)
-        if not last or "Reset" in last["DeploymentType"] or not last["GroupArn"].endswith(f"/{self._version}"):
-            return None
-        return str(last["DeploymentId"])
+        if not last or "Reset" in last["DeploymentType"]:
+            return "", ""
+        return last["DeploymentId"], last["GroupArn"].rpartition("/")[2]
+
+    def _deployment(self) -> str | None:
+        """Return the id of the last deployment if it is of the group's newest version."""
+        deployment, version = self._last_deployment()
+        return deployment if deployment and version == self._version else None
+
+    def _may_still_run(self) -> bool:
+        """Return whether the core may run the function that the group's newest version doesn't hold."""
+        deployment, version = self._last_deployment()
+        if not deployment:
+            return False
+        if version == self._version:
+            return not self._is_deployed()
+        arns = self._client.get_group_version(GroupId=self._id, GroupVersionId=version)["Definition"]
+        return any(self._is_ours("Function", f) for f in self._definition("Function", arns).get("Functions", []))
 
     def _is_deployed(self) -> bool:
         deployment = self._deployment()

@@ -103,7 +103,8 @@ class Target:
         components = dict(current.get("components", {}))
         if self.component not in components:
             self.notes = [f"{self.component} is not in the deployment for {self.kind} {self.name}."]
-            return []
+            # Where that deployment failed, the cores may still run what the one before it brought.
+            return self._deployment(current, components, current.get("tags", {})) if current else []
         del components[self.component]
         tags = dict(current.get("tags", {}))
         if ROUTER in components:
@@ -203,6 +204,8 @@ class Target:
 
     def _deploy(self, current: Document, components: Document, tags: dict[str, str]) -> None:
         name = f"{self.name} with {self.component}"[:256]
+        # CloudFormation's tags are on what it made; nobody else may ask for such a tag.
+        tags = {key: value for key, value in tags.items() if not key.startswith("aws:")}
         kept = {key: value for key, value in {**current, "tags": tags}.items() if key in _KEPT and value}
         self._client.create_deployment(targetArn=self.arn, components=components, **{"deploymentName": name, **kept})
 

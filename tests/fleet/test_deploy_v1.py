@@ -354,6 +354,44 @@ def test_a_failed_deployment_says_the_cores_reason_and_is_repeated(
     assert account.calls.writes == ["greengrass:CreateDeployment"]
 
 
+@pytest.mark.parametrize("call", ["CreateGroupVersion", "CreateDeployment"])
+def test_a_removal_that_did_not_reach_the_core_is_finished(
+    account: Any, make_zip: Any, full_group: Any, call: str
+) -> None:
+    apply(account, "--zip", make_zip("38"))
+    later = lambda model, _: refusal(model, "InternalServerErrorException", "later", 500)  # noqa: E731
+    account.calls.stubs[f"greengrass:{call}"] = later
+    assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 1
+
+    account.calls.stubs.clear()
+    assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 0
+    assert account.calls.writes[-1] == "greengrass:CreateDeployment"
+    assert content(account) == full_group
+    assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 0
+    assert account.calls.writes == []
+
+
+def test_a_removal_that_failed_on_the_core_is_repeated(account: Any, make_zip: Any, full_group: Any) -> None:
+    apply(account, "--zip", make_zip("38"))
+    account.v1_result = "Failure"
+    assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 1
+    account.v1_result = "Success"
+    assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 0
+    assert account.calls.writes == ["greengrass:CreateDeployment"]
+
+
+def test_what_others_have_not_deployed_yet_is_not_deployed_by_remove(
+    account: Any, make_zip: Any, full_group: Any
+) -> None:
+    assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 0
+    assert account.calls.writes == []
+    apply(account, "--zip", make_zip("38"))
+    account.deploy("v1", "remove", "--group", "gateways", "--yes")
+    add(account, "Resource", [{"Id": "more", "Name": "more", "ResourceDataContainer": volume("/m", "/m")}])
+    assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 0
+    assert account.calls.writes == []
+
+
 def test_after_a_reset_the_group_is_deployed_again(account: Any, make_zip: Any, full_group: Any) -> None:
     apply(account, "--zip", make_zip("38"))
     group = account.client("greengrass").list_groups()["Groups"][0]

@@ -173,6 +173,17 @@ def test_the_targets_deployment_keeps_all_that_others_put_in(core: Any, make_zip
     assert last(core)["components"][ROUTER]["configurationUpdate"] == merged
 
 
+def test_reserved_tags_are_not_asked_for(core: Any, make_zip: Any) -> None:
+    # CloudFormation puts them on what it makes; a request with one is refused.
+    tags = {"owner": "site", "aws:cloudformation:stack-name": "stack"}
+    core.aws.client("greengrassv2").create_deployment(targetArn=THING, **{**EXISTING, "tags": tags})
+    assert apply(core, "--zip", make_zip()) == 0
+    assert last(core)["tags"] == {"owner": "site"}
+    core.greengrass_v2.deployments[-1]["tags"] = tags
+    assert core.deploy("v2", "remove", "--thing", "gw-1", "--yes") == 0
+    assert last(core)["tags"] == {"owner": "site"}
+
+
 def test_a_router_that_was_there_before_stays(core: Any, make_zip: Any) -> None:
     # Cores keep what earlier deployments merged, so that a router without any configuration may be in use.
     components = {ROUTER: {"componentVersion": "2.1.9"}}
@@ -332,6 +343,24 @@ def test_a_failed_deployment_says_the_cores_reason_and_is_repeated(core: Any, ma
     core.greengrass_v2.next_job = [SUCCEEDED]
     assert apply(core, "--zip", make_zip()) == 0
     assert core.calls.writes == ["greengrassv2:CreateDeployment"]
+
+
+def test_a_removal_that_failed_is_repeated(core: Any, make_zip: Any, capsys: Any) -> None:
+    deploy_existing(core)
+    apply(core, "--zip", make_zip())
+    core.greengrass_v2.next_job = [{"numberOfFailedThings": 1}]
+    assert core.deploy("v2", "remove", "--thing", "gw-1", "--yes") == 1
+    removed = last(core)
+    assert core.deploy("v2", "status", "--thing", "gw-1") == 1
+
+    core.greengrass_v2.next_job = [SUCCEEDED]
+    capsys.readouterr()
+    assert core.deploy("v2", "remove", "--thing", "gw-1", "--yes") == 0
+    assert core.calls.writes == ["greengrassv2:CreateDeployment"]
+    assert last(core) == removed
+    assert "did not succeed" in capsys.readouterr().out
+    assert core.deploy("v2", "remove", "--thing", "gw-1", "--yes") == 0
+    assert core.calls.writes == []
 
 
 def test_one_failed_core_does_not_redeploy_a_whole_group(core: Any, make_zip: Any, capsys: Any) -> None:
