@@ -41,6 +41,11 @@ V1_ENDED = (
     "AWS ended Greengrass V1's cloud service on 2026-10-07; the same zip runs on a V2 core: deploy.py v2. For another "
     "endpoint that speaks V1's API set AWS_ENDPOINT_URL_GREENGRASS."
 )
+# Actions of another name than the call's.
+_ACTIONS = {
+    "s3:HeadObject": "s3:GetObject (or s3:ListBucket, where the object is not there yet)",
+    "s3:HeadBucket": "s3:ListBucket",
+}
 _LOG_IN = "run `aws configure` or `aws sso login`, or pass --profile"
 _NO_REGION = "no AWS region: pass --region, set AWS_REGION, or run `aws configure`"
 
@@ -97,8 +102,9 @@ class Aws:
         model, params = self._last
         what = f"{model.service_model.signing_name}:{model.name}"
         ended = f" {V1_ENDED}" if model.service_model.service_name == "greengrass" else ""
-        # Our requests name their resource first.
-        named = next((value for value in params.values() if isinstance(value, str)), "")
+        # Our requests name their resource first, a component's inside the function it is made of.
+        names = [v for key, v in params.items() if isinstance(v, str) and key not in model.idempotent_members]
+        named = names[0] if names else params.get("lambdaFunction", {}).get("componentName", "")
         call = f"{what} on {named}" if named else what
         if isinstance(error, NoCredentialsError | PartialCredentialsError):
             return f"no AWS credentials ({error}): {_LOG_IN}"
@@ -112,7 +118,7 @@ class Aws:
         code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
         if code in _DENIED:
             said = re.search(r"not authorized to perform: (\S+?)[,.]?(?: on resource: (\S+))?(?: |$)", message)
-            action, resource = (said[1], said[2] or named) if said else (what, named)
+            action, resource = (said[1], said[2] or named) if said else (_ACTIONS.get(what, what), named)
             on = f" on {resource}" if resource else ""
             return f"permission missing: {action}{on}. Allow it for the identity that runs this. AWS says: {message}"
         if code in _CREDENTIALS:

@@ -7,6 +7,7 @@ the same, so there is one, without any permission.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,12 +143,13 @@ class Function:
                 self._create(code)
                 client.get_waiter("function_active_v2").wait(FunctionName=self.name)
             else:
-                architectures = self._wanted["Architectures"]
-                client.update_function_code(FunctionName=self.name, Architectures=architectures, **code)
-                client.get_waiter("function_updated_v2").wait(FunctionName=self.name)
+                # The runtime first: with one that it has retired, Lambda takes no code either.
                 if current.get("Runtime") != self.runtime:
                     client.update_function_configuration(FunctionName=self.name, Runtime=self.runtime)
                     client.get_waiter("function_updated_v2").wait(FunctionName=self.name)
+                architectures = self._wanted["Architectures"]
+                client.update_function_code(FunctionName=self.name, Architectures=architectures, **code)
+                client.get_waiter("function_updated_v2").wait(FunctionName=self.name)
         except ClientError as error:
             if "no longer supported" in error.response["Error"].get("Message", ""):
                 raise DeployError(self._deprecated(error)) from error
@@ -179,10 +181,11 @@ class Function:
                 self.aws.sleep(3)
 
     def _deprecated(self, error: ClientError) -> str:
+        message = error.response["Error"]["Message"]
+        named = re.search(r"python\d\.\d+", message)
         return (
-            f"AWS Lambda no longer takes functions for {self.runtime} ({error.response['Error']['Message']}). "
-            "Build the zip for a newer Python that your cores have (./build_zip.sh --python 3.12), or, where an "
-            "older function with that runtime still exists in the account, name it with --function-name."
+            f"AWS Lambda no longer takes functions for {named[0] if named else self.runtime} ({message}). "
+            "Build the zip for a newer Python that your cores have (./build_zip.sh --python 3.12)."
         )
 
 

@@ -97,13 +97,20 @@ def test_a_zip_that_is_none(account: Any, make_zip: Any, capsys: Any) -> None:
             "permission missing: greengrass:ListDeployments on arn:aws:iot:eu-west-1:123456789012:thing/gw-1.",
         ),
         ("iam:CreateRole", "Denied", "permission missing: iam:CreateRole on device-defender-connector-role."),
+        ("s3:HeadObject", "Forbidden", "permission missing: s3:GetObject (or s3:ListBucket, where the object is not"),
+        (
+            "greengrassv2:CreateComponentVersion",
+            "Forbidden",
+            "permission missing: greengrass:CreateComponentVersion on device-defender-connector.",
+        ),
     ],
 )
 def test_a_missing_permission_is_named(
     core: Any, make_zip: Any, capsys: Any, call: str, message: str, reason: str
 ) -> None:
     core.calls.stubs[call] = lambda model, _: refusal(model, "AccessDeniedException", message, 403)
-    assert core.deploy(*V2, "--zip", make_zip(), "--yes") == 1
+    core.client("s3").create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    assert core.deploy(*V2, "--zip", make_zip(), "--bucket", "artifacts", "--yes") == 1
     assert reason in capsys.readouterr().err
 
 
@@ -132,13 +139,33 @@ def test_a_new_role_is_not_known_at_once(core: Any, make_zip: Any) -> None:
     assert core.calls.writes.count("lambda:CreateFunction") == 4
 
 
+RETIRED = "The runtime parameter of python3.7 is no longer supported for creating or updating AWS Lambda functions."
+
+
+def retired(model: Any, _: Any) -> Any:
+    return refusal(model, "InvalidParameterValueException", RETIRED)
+
+
 def test_a_runtime_that_lambda_no_longer_takes(core: Any, make_zip: Any, capsys: Any) -> None:
-    message = "The runtime parameter of python3.7 is no longer supported for creating or updating AWS Lambda functions."
-    core.calls.stubs["lambda:CreateFunction"] = lambda model, _: refusal(
-        model, "InvalidParameterValueException", message
-    )
+    core.calls.stubs["lambda:CreateFunction"] = retired
     assert core.deploy(*V2, "--zip", make_zip("37"), "--yes") == 1
-    assert "Build the zip for a newer Python that your cores have" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "no longer takes functions for python3.7" in error
+    assert "Build the zip for a newer Python that your cores have" in error
+    assert "--function-name" not in error
+
+
+def test_a_function_leaves_its_retired_runtime_before_it_gets_new_code(core: Any, make_zip: Any) -> None:
+    assert core.deploy(*V2, "--zip", make_zip("37", code="# old\n"), "--yes") == 0
+
+    def update(model: Any, params: Any) -> Any:
+        now = core.client("lambda").get_function_configuration(FunctionName=params["FunctionName"])["Runtime"]
+        return retired(model, params) if now == "python3.7" else None
+
+    core.calls.stubs["lambda:UpdateFunctionCode"] = update
+    assert core.deploy(*V2, "--zip", make_zip(), "--yes") == 0
+    made = core.client("lambda").get_function_configuration(FunctionName=f"{LAMBDA}:2")
+    assert made["Runtime"] == "python3.12"
 
 
 def test_another_function_of_that_name_is_not_overwritten(core: Any, make_zip: Any, capsys: Any) -> None:
