@@ -159,8 +159,9 @@ def _confirmed(args: argparse.Namespace, ask: Callable[[str], str]) -> bool:
         raise UsageError("nobody there to ask: pass --yes to make the changes without") from error
 
 
-def _wait(args: argparse.Namespace, aws: Aws, target: Target) -> None:
-    if args.no_wait:
+def _wait(args: argparse.Namespace, aws: Aws, target: Target, deployed: list[Change]) -> None:
+    # In a thing group some core may always be away or have failed; without a deployment of ours that's for `status`.
+    if args.no_wait or (args.version == "v2" and args.thing_group and not deployed):
         return
     print("\nDeployment to the cores (it goes on by itself; Ctrl-C leaves):")
     target.wait(Waiting(aws.sleep, lambda state: print(f"  {state}", flush=True), args.timeout))
@@ -175,8 +176,8 @@ def plan_or_apply(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str])
     function = Function(aws, built, args.function_name, runtime, args.role, args.bucket)
 
     first = function.changes()
-    then = target.changes(wanted, function.version_arn() or function.pending_arn)
-    then = _policy_changes(aws, args, target, wanted) + then
+    deployed = target.changes(wanted, function.version_arn() or function.pending_arn)
+    then = _policy_changes(aws, args, target, wanted) + deployed
     print(show([*first, *then], [*wanted.notes(), *target.notes]))
     if args.verb == "plan":
         return 0
@@ -190,14 +191,15 @@ def plan_or_apply(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str])
         arn = function.version_arn() or function.pending_arn
         for change in [*_policy_changes(aws, args, target, wanted), *target.changes(wanted, arn)]:
             _make(change)
-    _wait(args, aws, target)
+    _wait(args, aws, target, deployed)
     return 0
 
 
 def remove(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str]) -> int:
     """Show what is to go, ask, and take it out of the target."""
     target = _target(aws, args, None)
-    changes = target.removals()
+    deployed = target.removals()
+    changes = list(deployed)
     if args.iot_policy:
         changes += IotPolicy(aws, args.iot_policy).removals(_policy_things(args, target), target.principals)
     print(show(changes, target.notes))
@@ -208,9 +210,11 @@ def remove(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str]) -> int
         return 1
     for change in changes:
         _make(change)
-    _wait(args, aws, target)
-    component_too = f", component {args.component}" if args.version == "v2" else ""
-    left = f"Lambda function {args.function_name}, its role{component_too}"
+    _wait(args, aws, target, deployed)
+    own = f"component {args.component}" if args.version == "v2" else f"group {args.group} with its core"
+    left = f"Lambda function {args.function_name}, its role, {own}; if used, the zip in the bucket of --bucket"
+    if not args.iot_policy:
+        left += ", the policy of --iot-policy (remove takes that flag too)"
     print(f"\nThis stays in the account, as other targets may use it: {left}.")
     return 0
 

@@ -99,6 +99,7 @@ class Target:
 
     def removals(self) -> list[Change]:
         """Return what takes the connector off the target, and only it."""
+        self._must_exist()
         current = self._current()
         components = dict(current.get("components", {}))
         if self.component not in components:
@@ -115,6 +116,7 @@ class Target:
 
     def status(self) -> tuple[list[str], bool]:
         """Return lines on the connector on this target, and whether it is deployed without a failure."""
+        self._must_exist()
         current = self._current()
         spec = current.get("components", {}).get(self.component)
         if not spec:
@@ -214,9 +216,16 @@ class Target:
         counts = self._counts(deployment)
         if not counts:
             return "its AWS IoT job is no longer there", True
-        text = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no core has it yet"
-        waiting = counts["queued"] + counts["in progress"]
-        return text, not waiting and bool(sum(counts.values()))
+        if not any(counts.values()):
+            return ("no core has it yet", False) if self._has_things() else ("no core in the group yet", True)
+        text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        return text, not counts["queued"] + counts["in progress"]
+
+    def _has_things(self) -> bool:
+        if self.kind == "thing":
+            return True
+        group = {"thingGroupName": self.name, "recursive": True, "maxResults": 1}
+        return bool(self.aws.client("iot").list_things_in_thing_group(**group)["things"])
 
     def _counts(self, deployment: Document) -> dict[str, int]:
         """Return the number of cores in each state, from the AWS IoT job that carries the deployment; {} without it."""
@@ -246,12 +255,17 @@ class Target:
 
     # What can be known beforehand
 
-    def _check(self) -> list[str]:
-        """Raise an error if the target doesn't exist or can't run the component; return notes on it."""
+    def _must_exist(self) -> None:
         if self.kind == "thinggroup":
             self.aws.client("iot").describe_thing_group(thingGroupName=self.name)
+        else:
+            self.aws.client("iot").describe_thing(thingName=self.name)
+
+    def _check(self) -> list[str]:
+        """Raise an error if the target doesn't exist or can't run the component; return notes on it."""
+        self._must_exist()
+        if self.kind == "thinggroup":
             return []
-        self.aws.client("iot").describe_thing(thingName=self.name)
         try:
             core = self._client.get_core_device(coreDeviceThingName=self.name)
         except ClientError as error:

@@ -14,7 +14,7 @@ from typing import Any
 
 import deploy
 import pytest
-from fake_aws import ACCOUNT, REGION
+from fake_aws import ACCOUNT, REGION, SUCCEEDED
 from fleet import settings
 from moto.server import ThreadedMotoServer
 
@@ -101,12 +101,15 @@ def test_its_documents_are_what_the_tool_makes() -> None:
 def test_it_names_every_permission_that_the_tool_uses(account: Any, make_zip: Any) -> None:
     account.thing("gw-1")
     account.client("s3").create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    account.client("iot").create_thing_group(thingGroupName="fleet")
+    account.greengrass_v2.next_job = [{}, SUCCEEDED]
     flags = ["--bucket", "artifacts", "--iot-policy", "report", "--yes"]
     runs = [
         ["v2", "apply", "--thing", "gw-1", "--zip", make_zip(), *flags],
         ["v2", "apply", "--thing", "gw-1", "--zip", make_zip("311", code="# new\n"), *flags, "--MaxListSize", "9"],
         ["v2", "status", "--thing", "gw-1"],
         ["v2", "remove", "--thing", "gw-1", "--iot-policy", "report", "--yes"],
+        ["v2", "apply", "--thing-group", "fleet", "--zip", make_zip(), "--yes"],
         ["v1", "apply", "--group", "g", "--new-core", "gw-1", "--zip", make_zip("38"), *flags],
         ["v1", "apply", "--group", "g", "--zip", make_zip("38"), *flags, "--MaxListSize", "9"],
         ["v1", "status", "--group", "g"],

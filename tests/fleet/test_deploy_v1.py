@@ -145,6 +145,7 @@ def test_from_nothing_to_a_deployed_group_twice_and_away_again(account: Any, mak
 
     assert account.deploy("v1", "status", "--group", "gateways") == 0
     assert account.deploy("v1", "remove", "--group", "gateways", "--iot-policy", "report", "--yes") == 0
+    assert "group gateways with its core" in capsys.readouterr().out.partition("This stays in the account")[2]
     assert list(content(account)) == ["Cores"]
     assert account.client("iot").list_policies()["policies"] == []
     assert account.deploy("v1", "status", "--group", "gateways") == 1

@@ -367,8 +367,64 @@ def test_one_failed_core_does_not_redeploy_a_whole_group(core: Any, make_zip: An
     core.greengrass_v2.next_job = [{"numberOfSucceededThings": 9, "numberOfFailedThings": 1}]
     assert apply(core, "--zip", make_zip(), target="--thing-group=fleet") == 1
     assert "9 succeeded, 1 failed" in capsys.readouterr().err
-    assert apply(core, "--zip", make_zip(), "--no-wait", target="--thing-group=fleet") == 0
+    assert apply(core, "--zip", make_zip(), target="--thing-group=fleet") == 0
     assert core.calls.writes == []
+
+
+def test_a_group_is_waited_for_only_if_something_was_deployed(core: Any, make_zip: Any, capsys: Any) -> None:
+    apply(core, "--zip", make_zip(), target="--thing-group=fleet")
+    core.greengrass_v2.jobs["job-1"] = [{"numberOfSucceededThings": 3, "numberOfQueuedThings": 1}]
+    core.slept = 0.0
+    policy = ["--iot-policy", "report", "--iot-policy-things", "gw-*"]
+    assert apply(core, "--zip", make_zip(), *policy, target="--thing-group=fleet") == 0
+    assert core.calls.writes == ["iot:CreatePolicy", "iot:AttachPolicy"]
+    assert core.slept == 0
+
+    core.greengrass_v2.next_job = [{"numberOfQueuedThings": 1}]
+    flags = ["--MaxListSize", "9", "--timeout", "60"]
+    assert apply(core, "--zip", make_zip(), *flags, target="--thing-group=fleet") == 1
+    assert "not finished in time, last state: 1 queued" in capsys.readouterr().err
+
+
+def test_a_group_without_things_has_nobody_to_wait_for(core: Any, make_zip: Any, capsys: Any) -> None:
+    core.greengrass_v2.next_job = [{}]
+    assert apply(core, "--zip", make_zip(), target="--thing-group=fleet") == 0
+    assert capsys.readouterr().out.endswith("  no core in the group yet\n")
+    assert core.deploy("v2", "status", "--thing-group", "fleet") == 0
+
+    # With a thing in the group the job only takes its time.
+    core.client("iot").add_thing_to_thing_group(thingGroupName="fleet", thingName="gw-1")
+    core.greengrass_v2.next_job = [{}, {}, SUCCEEDED]
+    assert apply(core, "--zip", make_zip(), "--MaxListSize", "9", target="--thing-group=fleet") == 0
+    assert capsys.readouterr().out.endswith("  no core has it yet\n  1 succeeded\n")
+
+
+@pytest.mark.parametrize("verb", [["remove", "--yes"], ["status"]])
+@pytest.mark.parametrize("target", ["--thing=gatway", "--thing-group=fleeet"])
+def test_a_mistyped_target_is_no_success(core: Any, capsys: Any, verb: list[str], target: str) -> None:
+    assert core.deploy("v2", *verb, target) == 1
+    assert f"on {target.partition('=')[2]}: it does not exist" in capsys.readouterr().err
+
+
+def test_remove_names_what_it_leaves(core: Any, make_zip: Any, capsys: Any) -> None:
+    core.client("s3").create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    apply(core, "--zip", make_zip(), "--bucket", "artifacts", "--iot-policy", "report")
+    capsys.readouterr()
+    assert core.deploy("v2", "remove", "--thing", "gw-1", "--yes") == 0
+    left = " ".join(capsys.readouterr().out.partition("This stays in the account")[2].split())
+    for named in (
+        f"Lambda function {NAME}",
+        "its role",
+        f"component {NAME}",
+        "the zip in the bucket of --bucket",
+        "the policy of --iot-policy",
+    ):
+        assert named in left
+
+    apply(core, "--zip", make_zip())
+    capsys.readouterr()
+    assert core.deploy("v2", "remove", "--thing", "gw-1", "--iot-policy", "report", "--yes") == 0
+    assert "policy of" not in capsys.readouterr().out.partition("This stays in the account")[2]
 
 
 def test_a_canceled_deployment_is_made_again(core: Any, make_zip: Any) -> None:
