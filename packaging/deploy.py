@@ -7,15 +7,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
-from fleet import artifact, component, parameters, settings, v1, v2
-from fleet.artifact import Artifact
-from fleet.aws import Aws, Waiting, connect
-from fleet.errors import DeployError, UsageError
-from fleet.function import Function
-from fleet.iot_policy import IotPolicy
-from fleet.plan import Change, show
-from fleet.settings import Settings
+try:
+    from botocore.exceptions import BotoCoreError, ClientError
+    from fleet import artifact, component, parameters, settings, v1, v2
+    from fleet.artifact import Artifact
+    from fleet.aws import Aws, Waiting, connect
+    from fleet.errors import DeployError, UsageError
+    from fleet.function import Function
+    from fleet.iot_policy import IotPolicy
+    from fleet.plan import Change, show
+    from fleet.settings import Settings
+except ModuleNotFoundError as missing:
+    sys.exit(f"deploy.py: {missing}. Install what it needs: pip install -r packaging/requirements-fleet.txt")
 
 EXIT_CODES = "0 done; 1 failed, not finished in --timeout, or not deployed (status); 2 bad usage or bad input"
 NAME = "device-defender-connector"
@@ -87,9 +90,8 @@ def _add_settings(flags: argparse.ArgumentParser, version: str) -> None:
     flags.add_argument(
         "--memory",
         type=_megabytes,
-        default=settings.DEFAULT_MEMORY_MB,
         metavar="MB",
-        help="the container's memory limit, 16 to 1024 MB (default: %(default)s)",
+        help=f"the container's memory limit, 16 to 1024 MB (default: {settings.DEFAULT_MEMORY_MB})",
     )
     flags.add_argument("--role", metavar="ARN", help="execution role of the Lambda function (default: one is made)")
     flags.add_argument("--bucket", help="keep the zip in this S3 bucket (default: it goes up with the call)")

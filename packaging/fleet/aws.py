@@ -42,10 +42,7 @@ V1_ENDED = (
     "endpoint that speaks V1's API set AWS_ENDPOINT_URL_GREENGRASS."
 )
 # Actions of another name than the call's.
-_ACTIONS = {
-    "s3:HeadObject": "s3:GetObject (or s3:ListBucket, where the object is not there yet)",
-    "s3:HeadBucket": "s3:ListBucket",
-}
+_ACTIONS = {"s3:HeadObject": "s3:GetObject (or s3:ListBucket, where the object is not there yet)"}
 _LOG_IN = "run `aws configure` or `aws sso login`, or pass --profile"
 _NO_REGION = "no AWS region: pass --region, set AWS_REGION, or run `aws configure`"
 

@@ -78,7 +78,9 @@ class Component:
         The number has the connector's major and minor, and counts on from there.
         """
         major, minor, patch = semver(connector_version)
-        versions = sorted(map(semver, versions_of(self.aws, self._arn)), reverse=True)
+        # Ours are plain numbers; one with more, 1.0.0-rc1, is somebody else's.
+        plain = (version for version in versions_of(self.aws, self._arn) if not {"-", "+"} & set(version))
+        versions = sorted(map(semver, plain), reverse=True)
         patches = [version[2] for version in versions if version[:2] == (major, minor)]
         for used in patches:
             version = f"{major}.{minor}.{used}"

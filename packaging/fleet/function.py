@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from fleet.artifact import Artifact
 from fleet.aws import Aws, missing
-from fleet.errors import DeployError
+from fleet.errors import DeployError, UsageError
 from fleet.plan import Change, Document
 from fleet.settings import HANDLER
 
@@ -64,6 +64,8 @@ class Function:
 
     def changes(self) -> list[Change]:
         """Return what is needed to have such a version: bucket's object, role, function; nothing where it exists."""
+        if self.role:
+            self._check_role(self.role)
         if self.version_arn():
             return []
         current = self._current()
@@ -91,6 +93,14 @@ class Function:
                 f"{current.get('Handler')}); choose another name with --function-name"
             )
         return current
+
+    def _check_role(self, role: str) -> None:
+        current = self._current()
+        if current and current["Role"] != role:
+            raise UsageError(
+                f"--role {role}: Lambda function {self.name} has the role {current['Role']}, and keeps it; leave the "
+                "flag out"
+            )
 
     @property
     def _role_name(self) -> str:
@@ -121,10 +131,20 @@ class Function:
         try:
             head = s3.head_object(Bucket=self.bucket, Key=self._key)
         except ClientError as error:
-            if missing(error):
-                return False
-            raise
+            if not missing(error):
+                raise
+            self._check_bucket()
+            return False
         return bool(head["Metadata"].get("sha256") == self.artifact.code_sha256)
+
+    def _check_bucket(self) -> None:
+        """Raise UsageError if it is the bucket that is missing: the answer for an object doesn't tell."""
+        try:
+            self.aws.client("s3").head_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if missing(error):
+                raise UsageError(f"--bucket {self.bucket}: there is no such bucket") from error
+            # Where only part of a bucket may be listed, the bucket itself may be forbidden.
 
     def _upload(self) -> None:
         self.aws.client("s3").put_object(

@@ -126,7 +126,7 @@ def policy_for(arn_prefix: str, topics: list[str]) -> dict[str, Any]:
     }
 
 
-def make(given: dict[str, str], *, isolation: str = CONTAINER, memory_mb: int = DEFAULT_MEMORY_MB) -> Settings:
+def make(given: dict[str, str], *, isolation: str = CONTAINER, memory_mb: int | None = None) -> Settings:
     """Return the settings for the parameters given, the others at their defaults; raise UsageError if they clash."""
     parameters = {p.name: p.default or "" for p in _READ}
     if isolation == NO_CONTAINER:
@@ -141,4 +141,6 @@ def make(given: dict[str, str], *, isolation: str = CONTAINER, memory_mb: int = 
             "--ProcDestinationPath /proc: would hide the container's own /proc; choose another path, "
             f"or --isolation {NO_CONTAINER}"
         )
-    return Settings(parameters, isolation, memory_mb * 1024)
+    if isolation == NO_CONTAINER and memory_mb:
+        raise UsageError("--memory: without a container nothing limits the function's memory; leave it out")
+    return Settings(parameters, isolation, (memory_mb or DEFAULT_MEMORY_MB) * 1024)

@@ -71,6 +71,8 @@ class Group:
         if not cores:
             raise DeployError(f"group {self.name} has no core: add the core's thing and certificate to it first")
         self._core = cores[0]
+        if self.new_core and self.new_core != self.thing:
+            raise UsageError(f"--new-core {self.new_core}: group {self.name} exists, with core {self.thing}")
 
     @property
     def thing(self) -> str:
@@ -166,10 +168,12 @@ class Group:
             if id_ not in existing or self._is_ours("Resource", existing[id_]):
                 ours.append(resource)
             elif _bare(existing[id_]["ResourceDataContainer"]) != _bare(resource["ResourceDataContainer"]):
+                advice = "give theirs another id, or leave --StateDirectory out"
+                if id_ == self.resource_id:
+                    advice = f"choose another id with --{RESOURCE_ID}"
                 raise DeployError(
                     f"resource {id_} of group {self.name} belongs to somebody else and is not what the connector "
-                    f"needs ({volume.source} on {volume.destination}, AutoAddGroupOwner true); choose another id "
-                    f"with --{RESOURCE_ID}"
+                    f"needs ({volume.source} on {volume.destination}, AutoAddGroupOwner true); {advice}"
                 )
         return ours, policies
 
@@ -209,7 +213,10 @@ class Group:
             ours_now = [entry for entry in before if self._is_ours(kind, entry) and entry["Id"] not in kept]
             after = _merged(before, entries, ours_now)
             if kind == "Subscription":
+                # What carries the same, added by hand under another id, is ours too.
+                ways = [_way(entry) for entry in entries]
                 after = self._repointed(after, function_arn)
+                after = [entry for entry in after if self._is_ours(kind, entry) or _way(entry) not in ways]
             if after != before:
                 title = f"{kind.lower()}s of group {self.name}"
                 shown = {f"{kind}s": before} if before else None, {f"{kind}s": after} if after else None
@@ -224,10 +231,12 @@ class Group:
         return changes
 
     def _shared_resources(self) -> set[str]:
-        """Return the ids of resources that functions other than ours use; they stay even if we made them."""
+        """Return the ids of resources that connectors and other functions use; they stay even if we made them."""
         others = [f for f in self._definition("Function").get("Functions", []) if not self._is_ours("Function", f)]
         environments = [f.get("FunctionConfiguration", {}).get("Environment", {}) for f in others]
-        return {p["ResourceId"] for e in environments for p in e.get("ResourceAccessPolicies", [])}
+        used = {p["ResourceId"] for e in environments for p in e.get("ResourceAccessPolicies", [])}
+        parameters = [c.get("Parameters", {}) for c in self._definition("Connector").get("Connectors", [])]
+        return used | {value for p in parameters for name, value in p.items() if name.endswith("-ResourceId")}
 
     def _repointed(self, subscriptions: list[Document], function_arn: str | None) -> list[Document]:
         """Let others' subscriptions with our function follow its new version; without the function they'd dangle."""
@@ -344,6 +353,10 @@ def _bare(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _bare(member) for key, member in value.items() if member}
     return [_bare(member) for member in value] if isinstance(value, list) else value
+
+
+def _way(subscription: Document) -> tuple[str, str, str]:
+    return subscription["Source"], subscription["Subject"], subscription["Target"]
 
 
 def _is_version_of(arn: str, function: str) -> bool:

@@ -55,6 +55,7 @@ def test_with_nobody_to_ask_it_wants_yes(core: Any, make_zip: Any, capsys: Any) 
             ["--isolation", "NoContainer", "--ProcDestinationPath", "/host_proc"],
             "without a container nothing is mounted",
         ),
+        (["--isolation", "NoContainer", "--memory", "64"], "--memory: without a container nothing limits"),
         (["--ProcDestinationPath", "/proc"], "would hide the container's own /proc"),
         (["--iot-policy", "p"], "needs --iot-policy-things"),
         (["--zip", "connector.zip"], "not a name that build_zip.sh gives"),
@@ -176,6 +177,25 @@ def test_another_function_of_that_name_is_not_overwritten(core: Any, make_zip: A
     assert core.calls.writes == []
 
 
+def test_another_role_than_the_functions_is_refused(core: Any, make_zip: Any, capsys: Any) -> None:
+    assert core.deploy(*V2, "--zip", make_zip(), "--yes") == 0
+    flags = ["v2", "plan", "--thing", "gw-1", "--zip", make_zip(), "--role"]
+    role = core.client("iam").get_role(RoleName="device-defender-connector-role")["Role"]["Arn"]
+    assert core.deploy(*flags, role) == 0
+    assert core.deploy(*flags, "arn:aws:iam::123456789012:role/mine") == 2
+    assert f"device-defender-connector has the role {role}" in capsys.readouterr().err
+
+
+def test_a_bucket_that_does_not_exist_is_known_beforehand(core: Any, make_zip: Any, capsys: Any) -> None:
+    plan = ["v2", "plan", "--thing", "gw-1", "--zip", make_zip(), "--bucket"]
+    assert core.deploy(*plan, "nowhere") == 2
+    assert "--bucket nowhere: there is no such bucket" in capsys.readouterr().err
+
+    core.client("s3").create_bucket(Bucket="ours", CreateBucketConfiguration={"LocationConstraint": REGION})
+    core.calls.stubs["s3:HeadBucket"] = lambda model, _: refusal(model, "403", "Forbidden", 403)
+    assert core.deploy(*plan, "ours") == 0
+
+
 def test_own_role_and_names(core: Any, make_zip: Any) -> None:
     role = core.client("iam").create_role(RoleName="mine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     names = ["--function-name", "defender", "--component", "com.example.Defender", "--role", role]
@@ -204,6 +224,15 @@ def test_without_region_or_credentials(make_zip: Any) -> None:
     assert no_credentials.stderr.startswith("deploy.py: no AWS credentials (")
     no_profile = run(*status, "--profile", "work")
     assert no_profile.stderr.startswith("deploy.py: The config profile (work) could not be found")
+
+
+def test_without_its_requirements_it_says_what_to_install() -> None:
+    command = [sys.executable, "-S", str(DEPLOY), "--help"]  # -S: without installed packages
+    result = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("deploy.py: No module named ")
+    assert result.stderr.endswith("pip install -r packaging/requirements-fleet.txt\n")
+    assert "Traceback" not in result.stderr
 
 
 MEMORY = ["v2", "plan", "--thing", "x", "--zip", "z", "--memory", "8"]

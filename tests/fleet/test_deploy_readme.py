@@ -115,10 +115,11 @@ def test_it_names_every_permission_that_the_tool_uses(account: Any, make_zip: An
         ["v1", "status", "--group", "g"],
         ["v1", "remove", "--group", "g", "--iot-policy", "report", "--yes"],
     ]
+    allowed_by = {"s3:HeadObject": "s3:GetObject", "s3:HeadBucket": "s3:ListBucket"}
     used = set()
     for argv in runs:
         assert account.deploy(*argv) == 0
-        used |= {tuple(name.replace("HeadObject", "GetObject").split(":")) for name, _ in account.calls.all}
+        used |= {tuple(allowed_by.get(name, name).split(":")) for name, _ in account.calls.all}
 
     rows = dict(re.findall(r"^\| (`\w+`[^|]*) \| (.*) \|$", CHAPTER.partition("allowed")[2], re.MULTILINE))
     services = {"greengrass": "`greengrass` (V1)", "greengrassv2": "`greengrass` (V2)"}

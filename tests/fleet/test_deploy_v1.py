@@ -274,6 +274,25 @@ def test_anothers_resource_of_that_id_is_not_overwritten(
     assert account.calls.writes == []
 
 
+def test_a_clash_on_the_state_directorys_resource_says_what_helps(
+    account: Any, make_zip: Any, full_group: Any, capsys: Any
+) -> None:
+    theirs = {"Id": "device-defender-state", "Name": "theirs", "ResourceDataContainer": volume("/x", "/x")}
+    add(account, "Resource", [theirs])
+    assert apply(account, "--zip", make_zip("38"), "--StateDirectory", "/var/lib/connector") == 1
+    error = capsys.readouterr().err
+    assert "resource device-defender-state of group gateways belongs to somebody else" in error
+    assert "give theirs another id, or leave --StateDirectory out" in error
+    assert "ProcDestinationPath-ResourceId" not in error
+
+
+def test_another_core_than_the_groups_is_refused(account: Any, make_zip: Any, full_group: Any, capsys: Any) -> None:
+    account.thing("gw-2")
+    assert apply(account, "--zip", make_zip("38"), "--new-core", "gw-2") == 2
+    assert "--new-core gw-2: group gateways exists, with core gw-1" in capsys.readouterr().err
+    assert account.calls.writes == []
+
+
 def test_our_resource_stays_while_another_function_uses_it(account: Any, make_zip: Any, full_group: Any) -> None:
     apply(account, "--zip", make_zip("38"))
     policies = {"ResourceAccessPolicies": [{"ResourceId": "device-defender-proc", "Permission": "ro"}]}
@@ -283,6 +302,40 @@ def test_our_resource_stays_while_another_function_uses_it(account: Any, make_zi
     assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 0
     assert content(account)["Functions"] == [*THEIR_FUNCTIONS, user]
     assert content(account)["Resources"] == [*THEIR_RESOURCES, OUR_RESOURCE]
+
+
+def test_our_resource_stays_while_a_connector_uses_it(account: Any, make_zip: Any, full_group: Any) -> None:
+    apply(account, "--zip", make_zip("38"))
+    # moto keeps no connectors in a group version, so these calls are answered here.
+    greengrass = account.client("greengrass")
+    group = greengrass.list_groups()["Groups"][0]
+    held = greengrass.get_group_version(GroupId=group["Id"], GroupVersionId=group["LatestVersion"])["Definition"]
+    held["ConnectorDefinitionVersionArn"] = "arn:aws:greengrass:::/greengrass/definition/connectors/c1/versions/v1"
+    connector = {
+        "Id": "dd",
+        "ConnectorArn": f"arn:aws:greengrass:{REGION}::/connectors/DeviceDefender/versions/3",
+        "Parameters": {"ProcDestinationPath-ResourceId": "device-defender-proc"},
+    }
+    account.calls.stubs = {
+        "greengrass:GetGroupVersion": lambda model, _: answer(model, {"Definition": held}),
+        "greengrass:GetConnectorDefinitionVersion": lambda model, _: answer(
+            model, {"Definition": {"Connectors": [connector]}}
+        ),
+    }
+    assert account.deploy("v1", "remove", "--group", "gateways", "--no-wait", "--yes") == 0
+    made = account.calls.params("greengrass:CreateGroupVersion")
+    assert made["ResourceDefinitionVersionArn"] == held["ResourceDefinitionVersionArn"]
+
+
+def test_a_group_set_up_by_hand_gets_nothing_twice(account: Any, make_zip: Any, full_group: Any) -> None:
+    # The console gives ids of its own, and the function may be of an older version.
+    by_hand = [{**entry, "Id": f"0b7f-{number}"} for number, entry in enumerate(our_subscriptions(version=9))]
+    add(account, "Function", [{**our_function(version=9), "Id": "8f3e"}])
+    add(account, "Subscription", by_hand)
+    assert apply(account, "--zip", make_zip("38")) == 0
+    held = content(account)
+    assert held["Functions"] == [*THEIR_FUNCTIONS, our_function()]
+    assert held["Subscriptions"] == [*THEIR_SUBSCRIPTIONS, *our_subscriptions()]
 
 
 def test_others_subscriptions_with_our_function_follow_it(account: Any, make_zip: Any, full_group: Any) -> None:

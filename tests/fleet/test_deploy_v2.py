@@ -293,6 +293,13 @@ def test_a_new_connector_version_leads_the_components(core: Any, make_zip: Any) 
     assert made["lambdaArn"] == f"{LAMBDA}:2"
 
 
+def test_a_foreign_prerelease_of_the_component_is_no_hindrance(core: Any, make_zip: Any) -> None:
+    for version in ("1.0.0-rc1", "1.0.7+build.5"):
+        core.greengrass_v2.components[f"{COMPONENT}:{version}"] = {"lambdaFunction": {}, "tags": {}}
+    assert apply(core, "--zip", make_zip()) == 0
+    assert last(core)["components"][NAME] == our_component()
+
+
 def test_the_cores_of_a_group_hear_only_their_own_answers(core: Any, make_zip: Any, capsys: Any) -> None:
     flags = ["--zip", make_zip(), "--iot-policy", "report", "--iot-policy-things", "gw-*"]
     assert apply(core, *flags, target="--thing-group=fleet") == 0
