@@ -7,6 +7,7 @@ removed from the cores. So each deployment made here starts from the target's cu
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -104,8 +105,9 @@ class Target:
         components = dict(current.get("components", {}))
         if self.component not in components:
             self.notes = [f"{self.component} is not in the deployment for {self.kind} {self.name}."]
-            # Where that deployment failed, the cores may still run what the one before it brought.
-            return self._deployment(current, components, current.get("tags", {})) if current else []
+            # Where that deployment failed, the cores may still run what one before it brought.
+            again = self._deployment(current, components, current.get("tags", {})) if current else []
+            return again if again and self._was_here() else []
         del components[self.component]
         tags = dict(current.get("tags", {}))
         if ROUTER in components:
@@ -186,10 +188,17 @@ class Target:
     # The deployment
 
     def _current(self) -> Document:
-        found = self.aws.pages(
-            "greengrassv2", "list_deployments", "deployments", targetArn=self.arn, historyFilter="LATEST_ONLY"
-        )
-        return self._client.get_deployment(deploymentId=found[0]["deploymentId"]) if found else {}
+        return next(self._revisions("LATEST_ONLY"), {})
+
+    def _was_here(self) -> bool:
+        return any(self.component in revision.get("components", {}) for revision in self._revisions("ALL"))
+
+    def _revisions(self, history: str) -> Iterator[Document]:
+        """Yield the target's deployments."""
+        for found in self.aws.pages(
+            "greengrassv2", "list_deployments", "deployments", targetArn=self.arn, historyFilter=history
+        ):
+            yield self._client.get_deployment(deploymentId=found["deploymentId"])
 
     def _deployment(self, current: Document, components: Document, tags: dict[str, str]) -> list[Change]:
         before, after = _readable(current.get("components", {})), _readable(components)

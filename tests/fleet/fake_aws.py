@@ -149,8 +149,9 @@ class FakeGreengrassV2:
             after[name] = _over(merge, _over(kept, default))
 
     def _ListDeployments(self, model: Any, targetArn: str, historyFilter: str) -> Any:
-        assert historyFilter == "LATEST_ONLY"
-        found = [d for d in self.deployments if d["targetArn"] == targetArn and d["isLatestForTarget"]]
+        assert historyFilter in ("LATEST_ONLY", "ALL")
+        every = historyFilter == "ALL"
+        found = [d for d in self.deployments if d["targetArn"] == targetArn and (every or d["isLatestForTarget"])]
         ids = [{"deploymentId": d["deploymentId"], "targetArn": targetArn} for d in found]
         return answer(model, {"deployments": ids})
 

@@ -370,6 +370,14 @@ def test_a_removal_that_failed_is_repeated(core: Any, make_zip: Any, capsys: Any
     assert core.calls.writes == []
 
 
+def test_a_failed_deployment_that_never_held_the_connector_is_left_alone(core: Any, capsys: Any) -> None:
+    deploy_existing(core)
+    core.greengrass_v2.jobs["job-1"] = [{"numberOfFailedThings": 1}]
+    assert core.deploy("v2", "remove", "--thing", "gw-1", "--yes") == 0
+    assert core.calls.writes == []
+    assert "is not in the deployment for thing gw-1" in capsys.readouterr().out
+
+
 def test_one_failed_core_does_not_redeploy_a_whole_group(core: Any, make_zip: Any, capsys: Any) -> None:
     core.greengrass_v2.next_job = [{"numberOfSucceededThings": 9, "numberOfFailedThings": 1}]
     assert apply(core, "--zip", make_zip(), target="--thing-group=fleet") == 1
