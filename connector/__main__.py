@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import signal
 import sys
@@ -27,11 +28,24 @@ The first report has no network_stats and no cpu_usage: they are the change sinc
   python -m connector -n 2 -s 10               two, ten seconds apart; the second has the traffic between them
   python -m connector -n 288 -s 300 > day.jsonl    a day's reports, one a line
 
-Exit codes: 0 all printed, 1 nothing could be read (at the start, that ends it), 2 wrong usage.
+Exit codes: 0 all printed, 1 a report could not be made or written, 2 wrong usage.
 """
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return _print_reports(options)
+    except ConnectorError as error:
+        print(error, file=sys.stderr)
+    except OSError as error:  # what is read has errors of its own
+        print("the report can't be written: {}".format(error.strerror or error), file=sys.stderr)
+        # What is left in the buffer would be tried again, and complained of, at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m connector",
         description="Print the metrics reports that the connector would send from this machine.",
@@ -50,7 +64,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         "-s",
         metavar="SECONDS",
         dest="seconds",
-        type=_number(float, 0, 10**9, "a number of seconds"),
+        type=_number(float, 0, 10**9, "a number of seconds, 0 or more"),
         default=5.0,
         help="seconds between them (5)",
     )
@@ -79,8 +93,13 @@ def main(arguments: Optional[List[str]] = None) -> int:
         help="names separated by commas: " + ", ".join(CUSTOM_METRICS),
     )
     parser.add_argument("--version", action="version", version=__version__)
-    options = parser.parse_args(arguments)
+    return parser
 
+
+def _print_reports(options: argparse.Namespace) -> int:
+    """Print what was asked for; return the exit code. Raises OSError where it can't be written, and ConnectorError."""
+    if sys.stdout is None:  # closed by whoever started this
+        raise OSError("there is no standard output")
     wanted = Wanted(options.proc, options.max_list_size, DEFAULT_EXCLUDE.split(","), options.custom_metrics)
     rng = random.Random()
     traffic = Traffic()
@@ -110,11 +129,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         if options.format == "json" and sys.stdout.isatty():
             print(json.dumps(report, indent=2), flush=True)
             continue
-        try:
-            encoded = encode(report, options.format)
-        except ConnectorError as error:
-            print(error, file=sys.stderr)
-            return 1
+        encoded = encode(report, options.format)
         if options.format == "json":
             encoded += b"\n"
         elif sys.stdout.isatty():

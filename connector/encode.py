@@ -18,7 +18,7 @@ def encode(report: Mapping[str, Any], report_format: str) -> bytes:
         import cbor2  # only here: a function that sends JSON does not pay for it
     except ImportError as error:
         raise ConnectorError(
-            "CBOR needs cbor2, which can't be imported ({}): set ReportFormat to json".format(error)
+            "CBOR needs cbor2, which can't be imported ({}): choose json, or install cbor2".format(error)
         ) from error
     encoded: bytes = cbor2.dumps(report)
     return encoded

@@ -50,10 +50,11 @@ def start(environ: Mapping[str, str]) -> Verdicts:
     """Start reporting, as the environment says, and return what takes the answers. Raises ConfigError."""
     clock = Clock()
     loop = threading.Thread(target=lambda: reporter.run(), name="reporter", daemon=True)
-    if not end_on_sigterm(clock.stop, loop):
-        logger.debug("not imported by the main thread: SIGTERM stays what it was")
+    ends = end_on_sigterm(clock.stop, loop)
     settings, warnings = config.parse(environ)
     logger.setLevel(settings.log_level)
+    if not ends:
+        logger.debug("not imported by the main thread: SIGTERM stays what it was")
     for warning in warnings:
         logger.warning("%s", plain(warning, 1000))
 

@@ -178,7 +178,7 @@ def test_what_can_not_be_read_is_said_once_and_not_in_the_reports(host: str) -> 
         (["-n", "two"], "argument -n: 'two' is not a number of reports, 1 or more"),
         (["-s", "-1"], "argument -s: '-1' is not a number of seconds"),
         (["-s", "nan"], "argument -s: 'nan' is not a number of seconds"),
-        (["-s", "inf"], "argument -s: 'inf' is not a number of seconds"),
+        (["-s", "inf"], "argument -s: 'inf' is not a number of seconds, 0 or more"),
         (["--max-list-size", "501"], "argument --max-list-size: '501' is not a size from 1 to 500"),
         (["--max-list-size", "5.5"], "argument --max-list-size: '5.5' is not a size from 1 to 500"),
         (["--format", "xml"], "argument --format: invalid choice: 'xml'"),
@@ -203,7 +203,7 @@ def test_help_names_every_option() -> None:
     options = b"-n COUNT|-s SECONDS|--proc PATH|--short-names|--format|--max-list-size N|--custom-metrics LIST"
     assert [option for option in options.split(b"|") if option not in ran.out] == []
     assert b"python -m connector -n 2 -s 10" in ran.out
-    assert b"Exit codes: 0 all printed, 1 nothing could be read (at the start, that ends it), 2 wrong usage." in ran.out
+    assert b"Exit codes: 0 all printed, 1 a report could not be made or written, 2 wrong usage." in ran.out
 
 
 def test_version() -> None:
@@ -275,3 +275,58 @@ def test_a_recording_goes_on_after_a_moment_in_which_nothing_could_be_read(
     assert len(waits) == 4
     assert len(said.out.splitlines()) == 3
     assert "nothing could be read under {}".format(host) in said.err
+
+
+def test_the_reports_are_the_given_seconds_apart_and_each_has_its_own_traffic(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What leaves the device is counted; what a bridge or a container pair carries again is not."""
+    host = proc.tree(tmp_path)
+    now = [100.0]
+    begun: List[float] = []
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+        begun.append(now[0])
+        count = len(begun)
+        table = proc.dev({"eth0": (count * 7, 0, 0, 0), "docker0": (count * 1000, 0, 0, 0), "lo": (count, 0, 0, 0)})
+        (host / "1" / "net" / "dev").write_bytes(table)
+        now[0] += 0.25  # what a report takes does not move the next
+
+    monkeypatch.setattr("connector.__main__.time.sleep", wait)
+    monkeypatch.setattr("connector.__main__.time.monotonic", lambda: now[0])
+    assert main(["--proc", str(host), "-n", "3", "-s", "10"]) == 0
+    reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert begun == [100.0, 110.0, 120.0]
+    traffic = [report["metrics"].get("network_stats", {}).get("bytes_in") for report in reports]
+    assert traffic == [None, 7, 7]
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [(">/dev/full", "No space left on device"), (">&-", "there is no standard output")],
+    ids=["a full disk", "a closed output"],
+)
+def test_a_report_that_can_not_be_written_is_one_line_and_ends_with_1(host: str, where: str, words: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" ' + where, "sh", *command("--proc", host)],
+        cwd=str(ROOT),
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr.decode()) == (1, "the report can't be written: {}\n".format(words))
+
+
+def test_ctrl_c_ends_it_quietly(host: str) -> None:
+    process = subprocess.Popen(
+        command("--proc", host, "-n", "2", "-s", "600"),
+        cwd=str(ROOT),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith(b"{")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (-signal.SIGINT, b"")

@@ -51,6 +51,12 @@ def test_what_is_decoded_is_what_was_encoded(report_format: str) -> None:
 
 def test_without_cbor2_the_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cbor2", None)
-    with pytest.raises(ConnectorError, match="CBOR needs cbor2, .*: set ReportFormat to json"):
+    with pytest.raises(ConnectorError, match="CBOR needs cbor2, .*: choose json, or install cbor2"):
         encode(REPORT, "cbor")
     assert encode({}, "json") == b"{}"
+
+
+def test_what_json_has_no_number_for_is_an_error() -> None:
+    """NaN and infinities would be no JSON (RFC 8259, 6); what reads the host lets none through."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        encode({"custom_metrics": {"a": [{"number": float("nan")}]}}, "json")

@@ -242,6 +242,21 @@ def test_on_a_core_the_import_starts_the_loop_and_returns() -> None:
     ]
 
 
+def test_a_message_that_breaks_the_handler_is_one_plain_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def take(self, event: object, subject: object) -> None:
+            raise ValueError("\u009b31m" + "x" * 10_000)
+
+    monkeypatch.setattr(handler, "_verdicts", Broken())
+    handler.function_handler({}, None)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("a message could not be read: ValueError(")
+    assert record.getMessage().isascii()
+    assert len(record.getMessage()) < 600
+
+
 def test_settings_that_are_not_valid_are_warnings_of_plain_text() -> None:
     done = run(ON_A_CORE, on_a_core(MetricNames="sh\x1b[2Jort\r\nERROR forged", SampleIntervalSeconds="5"))
     assert done.returncode == 0, done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
@@ -144,6 +145,8 @@ def test_an_address_that_several_may_own_is_nobodys(tmp_path: Path) -> None:
         ({packed("192.0.2.1"): "eth0"}, "192.0.2.2", None),
         ({packed("::7f00:1"): "eth0"}, "::7f00:1", "eth0"),
         ({}, "128.0.0.1", None),
+        ({}, "7f00::1", None),
+        ({packed("::1"): "loop"}, "::1", "loop"),
     ],
 )
 def test_all_of_127_and_the_one_of_ipv6_are_the_loopbacks(
@@ -221,3 +224,59 @@ def test_a_table_of_ipv6_that_can_not_be_understood_is_named(tmp_path: Path) -> 
     proc.tree(tmp_path, if_inet6=b"garbage\n")
     with pytest.raises(TableError, match="if_inet6: a row of unknown shape: b'garbage'"):
         read_owners(elsewhere(tmp_path))
+
+
+class Kernel:
+    """A netlink socket that answers what a test has prepared."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = list(answers)
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def settimeout(self, seconds: float) -> None:
+        pass
+
+    def send(self, request: bytes) -> None:
+        pass
+
+    def recv(self, size: int) -> bytes:
+        return self.answers.pop(0)
+
+
+NEW_ADDRESS, ERROR, DONE = 20, 2, 3  # linux/rtnetlink.h, linux/netlink.h
+
+
+def message(kind: int, content: bytes, length: Optional[int] = None) -> bytes:
+    return struct.pack("=IHHII", length or 16 + len(content), kind, 0, 1, 0) + content
+
+
+def attribute(kind: int, content: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(content), kind) + content + bytes(-len(content) % 4)
+
+
+def test_an_attribute_of_the_kernels_answer_is_taken_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in an interface's label is no attribute of its own; a label of 5 bytes is padded to 8."""
+    label = attribute(2, packed("198.51.100.1"))
+    content = struct.pack("=BBBBI", socket.AF_INET, 24, 0, 0, 1) + attribute(3, label)
+    content += attribute(3, b"lo:1\0") + attribute(1, packed("192.0.2.6")) + attribute(2, packed("192.0.2.5"))
+    answers = [message(NEW_ADDRESS, content), message(DONE, bytes(4))]
+    monkeypatch.setattr(socket, "socket", lambda *_: Kernel(*answers))
+    (found,) = ask_kernel()
+    assert found == (packed("192.0.2.5"), socket.if_indextoname(1))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [message(ERROR, bytes(20)), message(NEW_ADDRESS, b"", length=8)],
+    ids=["refused", "no whole header"],
+)
+def test_a_kernel_that_refuses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    monkeypatch.setattr(socket, "socket", lambda *_: Kernel(answer))
+    shared = elsewhere(proc.tree(tmp_path))._replace(shared=True)
+    with pytest.raises(TableError, match="the kernel does not list its addresses: rtnetlink refuses"):
+        read_owners(shared)

@@ -69,6 +69,7 @@ def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
         ("stat", b"", "cpu_usage", "stat: a row of unknown shape: b''"),
         ("stat", b"cpu x y z\n", "cpu_usage", "stat: a row of unknown shape: b'cpu x y z'"),
         ("stat", b"cpu  1 2 3 4 5 6 7\n", "cpu_usage", "stat: a row of unknown shape: b'cpu  1 2 3 4 5 6 7'"),
+        ("stat", b"cpu  1 2 3 4 5 6 7 8x\n", "cpu_usage", "stat: a row of unknown shape: b'cpu  1 2 3 4 5 6 7 8x'"),
         ("stat", None, "cpu_usage", "stat can't be read: No such file or directory"),
     ],
 )
@@ -95,3 +96,19 @@ def test_processes_that_are_hidden_are_not_counted_as_none(host: Path) -> None:
         "process_count": "{} does not show all processes (is it mounted with hidepid?)".format(host)
     }
     assert len(read.values) == 3
+
+
+@pytest.mark.parametrize(("available", "usage"), [(0, 100.0), (8_000_000, 0.0)])
+def test_the_limits_of_memory(host: Path, available: int, usage: float) -> None:
+    (host / "meminfo").write_text("MemTotal: 8000000 kB\nMemAvailable: {} kB\n".format(available))
+    assert read_host(str(host), ["memory_usage"]).values == {"memory_usage": usage}
+
+
+def test_a_load_of_nothing_is_a_load(host: Path) -> None:
+    (host / "loadavg").write_text("0.00 0.01 0.05 1/80 4711\n")
+    assert read_host(str(host), ["load_average_1m"]).values == {"load_average_1m": 0.0}
+
+
+def test_a_proc_that_can_not_be_listed_costs_the_count_alone(tmp_path: Path) -> None:
+    read = read_host(str(tmp_path / "absent"), ["process_count"])
+    assert read.missing == {"process_count": "{} can't be read: No such file or directory".format(tmp_path / "absent")}

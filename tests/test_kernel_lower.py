@@ -46,6 +46,10 @@ def test_the_parents_of_vlans() -> None:
     }
 
 
+def test_a_vlan_without_a_parent_is_over_nothing() -> None:
+    assert parse_vlan_config(CONFIG + b"eth9.1         | 1  | \n") == parse_vlan_config(CONFIG)
+
+
 def test_the_members_of_a_bond() -> None:
     assert parse_bonding(BOND) == ("eth1", "eth0")
 

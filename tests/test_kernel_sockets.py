@@ -246,6 +246,12 @@ BROKEN: Dict[str, Tuple[str, Optional[bytes], str]] = {
     "port of 5 digits": ("tcp", proc.tcp() + ROW.replace(b":0016", b":10016"), "shape: b'   1: 0A0200C0:10016"),
     "address that is no number": ("tcp", proc.tcp() + ROW.replace(b"0A02", b"0G02"), "unknown shape: b'   1: 0G02"),
     "state of two digits": ("tcp", proc.tcp() + ROW.replace(b" 01 ", b" 11 "), "shape: b'   1: 0A0200C0:0016"),
+    "no space before a state": (
+        "tcp",
+        proc.tcp() + MANY.replace(b" 06 ", b"x06 ", 1),
+        "shape: b'   0: 00000000:0001 0",
+    ),
+    "no space after a state": ("tcp", proc.tcp() + MANY.replace(b" 06 ", b" 06x", 1), "shape: b'   0: 00000000:0001 0"),
     "IPv6 row in tcp": ("tcp", proc.tcp() + ROW6, "unknown shape: b'   1: B80D0120"),
     "absent tcp6": ("tcp6", None, "tcp6 can't be read: No such file or directory"),
     "empty tcp6": ("tcp6", b"", "tcp6: cut short"),

@@ -74,6 +74,7 @@ def test_a_report_goes_to_the_topic_with_the_policy_that_tells_of_a_full_queue(c
         (ValueError(), "the core did not take the report: ValueError"),
         # What the public runtime passes on of the same answer.
         (Exception("HTTP Error 400: Bad Request"), "no subscription carries the reports: add one with this function"),
+        (Exception("HTTP Error 503: no subscription service"), "the core did not take the report: HTTP Error 503"),
         (SystemExit(3), "the core did not take the report: 3"),
         (
             Exception(NO_SUBSCRIPTION),

@@ -600,6 +600,29 @@ def test_a_proc_that_is_mounted_after_the_start_costs_no_state(loop: Loop, monke
     ]
 
 
+def test_a_time_that_has_not_come_yet_is_not_waited_for(loop: Loop) -> None:
+    """A state that says so is wrong, whoever wrote it."""
+    loop.remember().run(10)
+    path = loop.state / state.FILE
+    path.write_text(json.dumps(dict(json.loads(path.read_text()), sent=loop.clock.monotonic() + 1e6)))
+    loop.run(10)
+    assert loop.moments == [0, 10]
+
+
+def test_the_processors_use_is_since_the_last_time_it_could_be_read(loop: Loop) -> None:
+    loop.settings["CustomMetrics"] = "cpu_usage"
+    rows = [b"cpu  100 0 0 100 0 0 0 0", None, b"cpu  130 0 0 170 0 0 0 0"]
+
+    def change() -> None:
+        row = rows.pop(0)
+        (loop.host.directory / "stat").write_bytes(b"" if row is None else row + b"\n")
+
+    loop.before_look = change
+    loop.run(601)
+    used = [taken.report.get("custom_metrics", {}).get("cpu_usage") for taken in loop.core.taken]
+    assert used == [None, None, [{"number": 30.0}]]
+
+
 def test_another_things_state_is_ignored_with_one_warning(loop: Loop) -> None:
     moving(loop)
     loop.remember().run(10)

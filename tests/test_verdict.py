@@ -71,6 +71,21 @@ def test_a_rejection_is_one_warning_and_its_end_one_info(ears: Ears, encode: Any
     assert ears.hear(encode(YES), ACCEPTED) == []
 
 
+@pytest.mark.parametrize("length", [0, 22, 23, 24, 255, 256])
+def test_strings_of_every_length_are_heard_in_cbor(ears: Ears, length: int) -> None:
+    """Their heads differ (RFC 8949, 3): up to 23 bytes it has the length itself, then one byte more, then two."""
+    details = {"ErrorMessage": "x" * length, "ErrorCode": "Odd"}
+    (line,) = ears.hear(bytearray(cbor2.dumps(dict(NO, statusDetails=details))), REJECTED)
+    assert "was rejected: Odd: {};".format("x" * min(length, 200) + ("..." if length > 200 else "")) in line
+
+
+def test_a_tag_after_a_string_with_a_long_head_is_seen(ears: Ears) -> None:
+    """A length may take eight bytes, however short the string."""
+    long_head = b"\x7b" + (1).to_bytes(8, "big") + b"a"
+    assert ears.hear(b"\xa1" + long_head + b"\xc1\x00", REJECTED)[0].startswith("WARNING ignored")
+    assert ears.hear(b"\xa1" + long_head + b"\x00", REJECTED)[0].startswith("WARNING Device Defender's verdict")
+
+
 def test_another_error_that_lasts_is_said_too(ears: Ears) -> None:
     throttled = dict(NO, statusDetails={"ErrorCode": "Throttled", "ErrorMessage": "slow down"})
     said = ears.hear(throttled, REJECTED)
