@@ -221,7 +221,11 @@ def _alarms(datapoints: Sequence[Datapoint], to_alarm: int, to_clear: int) -> It
 def _interval_notes(behavior: Behavior, reports: Sequence[Report]) -> Iterator[str]:
     metric = METRICS.get(behavior.metric)
     every = interval(reports)
-    if metric is None or not metric.timed or behavior.duration is None or every is None:
+    if behavior.duration is None or every is None:
+        return
+    if metric is None or not metric.timed:
+        if behavior.duration > 1.5 * every:
+            yield f"durationSeconds {behavior.duration}: only traffic is summed up; here each report is a datapoint"
         return
     summed = max(1, math.ceil(behavior.duration / every - 0.5)) * every
     if abs(summed - behavior.duration) > behavior.duration / 10:

@@ -22,6 +22,12 @@ EPHEMERAL = 32768
 PERCENTAGES = ("cpu_usage", "memory_usage")
 """Custom metrics of the connector that end at 100."""
 
+UPTIME = "uptime_seconds"
+"""The connector's custom metric that only grows, until a restart."""
+
+NORMALLY_NONE = ("aws:num-listening-tcp-ports", "aws:num-listening-udp-ports")
+"""What a device may well have none of for good, so that the first one is worth an alarm."""
+
 
 @dataclass
 class Suggestion:
@@ -39,8 +45,8 @@ def suggest(name: str, recordings: Sequence[Sequence[Report]], headroom: float) 
     """
     metrics = sorted({metric for reports in recordings for report in reports for metric in report.readings})
     suggestion = Suggestion({"securityProfileName": name})
-    longest = max(reports[-1].time - reports[0].time for reports in recordings)
-    if longest < DAY:
+    longest, every = max((reports[-1].time - reports[0].time, interval(reports) or 0) for reports in recordings)
+    if longest + min(every, 3600) < DAY:  # a day's last report comes an interval before its end
         suggestion.notes.append(
             f"{span(longest)} recorded: what the device does only at other hours will alarm; record a day or a week"
         )
@@ -92,6 +98,12 @@ def _behavior(
             " what is normal; its number has a limit"
         )
         return None
+    lent = sorted(port for port in seen if port >= EPHEMERAL)
+    if lent:
+        notes.append(
+            f"{metric}: {elements(lent)} may be lent by the kernel, which gives out ports from {EPHEMERAL}: then"
+            " another one after a restart alarms; give the service a fixed port, or take this behavior out"
+        )
     return _in(metric, {"comparisonOperator": "in-port-set", "value": {"ports": sorted(seen)}})
 
 
@@ -109,15 +121,21 @@ def _limit(
     if not values:
         notes.append(f"{metric}: no full period of {duration} s recorded, so no limit is learned")
         return None
-    if kind == "number" and all(a < b for one in series for a, b in zip(one, one[1:])) and len(values) > 2:
-        notes.append(f"{metric}: it only grows, so no limit is learned")
+    if metric == UPTIME:
+        notes.append(f"{metric}: it only grows until a restart, so no limit is learned")
         return None
     highest = max(values)
+    if highest == 0 and metric not in NORMALLY_NONE:
+        notes.append(f"{metric}: never above 0 in these reports, so no limit is learned; record while the device works")
+        return None
     limit = highest * headroom if highest > 0 else highest
     if metric in PERCENTAGES:
         limit = min(limit, (highest + 100) / 2)
     # Two digits are all that is meant; up, so that what was recorded stays normal.
     limit = round_up(limit)
+    if metric in PERCENTAGES and limit >= 100:
+        notes.append(f"{metric}: it was as high as {highest:g}, so no limit is learned: none below 100 is above that")
+        return None
     if kind == "count" or limit.is_integer():
         limit = math.ceil(limit)
     criteria: dict[str, Any] = {"comparisonOperator": "less-than-equals", "value": {kind: limit}}

@@ -280,7 +280,7 @@ process_count: normal is process_count less-than-equals 190
 note: 3 h 0 min recorded: what the device does only at other hours will alarm; record a day or a week
 note: aws:destination-ip-addresses: no set is learned, name the networks you know yourself; recorded (reports): \
 198.51.100.17 (37), 10.0.0.21 (37), 2001:db8:7::5 (37)
-note: uptime_seconds: it only grows, so no limit is learned
+note: uptime_seconds: it only grows until a restart, so no limit is learned
 note: create the custom metrics first: cpu_usage, load_average_1m, memory_usage, process_count
 Profile: Gateway.json
 """

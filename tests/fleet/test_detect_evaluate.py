@@ -256,6 +256,18 @@ def test_an_interval_that_fits_the_duration(duration: int, interval: int) -> Non
     assert outcome(at_most(0, BYTES, duration=duration), many).notes == ()
 
 
+@pytest.mark.parametrize(
+    ("duration", "notes"),
+    [
+        (300, ()),
+        (3600, ("durationSeconds 3600: only traffic is summed up; here each report is a datapoint",)),
+    ],
+)
+def test_a_state_is_not_summed_over_a_duration(duration: int, notes: tuple[str, ...]) -> None:
+    result = outcome(at_most(4, NUMBER, duration=duration), counts([3, 3, 5, 3]))
+    assert (result.notes, len(result.alarms)) == (notes, 1)
+
+
 # Percentiles
 
 

@@ -86,7 +86,30 @@ def test_several_recordings_are_taken_together() -> None:
             "aws:destination-ip-addresses: no set is learned, name the networks you know yourself; recorded (reports):"
             " 192.0.2.7 (2)",
         ),
-        (recording("uptime_seconds", "number", [1, 2, 3]), "uptime_seconds: it only grows, so no limit is learned"),
+        # Also with a restart in it, and in too few reports to see that it grows.
+        *(
+            (
+                recording("uptime_seconds", "number", values),
+                "uptime_seconds: it only grows until a restart, so no limit is learned",
+            )
+            for values in ([1, 2, 3], [5000, 300, 600], [300, 600], [7])
+        ),
+        *(
+            (
+                recording(metric, kind, [0, 0, 0]),
+                f"{metric}: never above 0 in these reports, so no limit is learned; record while the device works",
+            )
+            for metric, kind in (
+                ("aws:all-bytes-out", "count"),
+                ("aws:num-established-tcp-connections", "count"),
+                ("load_average_1m", "number"),
+                ("cpu_usage", "number"),
+            )
+        ),
+        (
+            recording("memory_usage", "number", [98.6, 40]),
+            "memory_usage: it was as high as 98.6, so no limit is learned: none below 100 is above that",
+        ),
         (
             recording("aws:all-bytes-out", "count", [1, 2], interval=10),
             "aws:all-bytes-out: no full period of 300 s recorded, so no limit is learned",
@@ -97,9 +120,20 @@ def test_not_learned_and_why(reports: list[Report], note: str) -> None:
     assert learned(reports) == ([], [note])
 
 
-def test_a_port_above_32768_that_is_always_there_is_a_service() -> None:
+def test_a_port_above_32768_that_is_always_there_may_be_a_service() -> None:
+    """Or one that the kernel has lent until the next restart: the person knows."""
     reports = recording("aws:listening-tcp-ports", "ports", [(50051,), (50051, 22)])
-    assert learned(reports) == ([{"comparisonOperator": "in-port-set", "value": {"ports": [22, 50051]}}], [])
+    assert learned(reports) == (
+        [{"comparisonOperator": "in-port-set", "value": {"ports": [22, 50051]}}],
+        [
+            "aws:listening-tcp-ports: 50051 may be lent by the kernel, which gives out ports from 32768: then another"
+            " one after a restart alarms; give the service a fixed port, or take this behavior out"
+        ],
+    )
+
+
+def test_what_grows_while_it_is_recorded_has_a_limit_like_others() -> None:
+    assert learned(recording("process_count", "number", [80, 90, 100]))[0] == [at_most(number=150)]
 
 
 def test_custom_metrics_must_exist_first() -> None:
@@ -115,6 +149,8 @@ def test_less_than_a_day_is_said() -> None:
         ).notes
 
     assert notes(24) == []
+    day = suggest("P", [recording("aws:num-listening-tcp-ports", "count", [1] * 288)], 1.5)
+    assert day.notes == [], "README's day"
     assert notes(5) == [
         "5 h 0 min recorded: what the device does only at other hours will alarm; record a day or a week"
     ]
