@@ -7,6 +7,7 @@ sources give the same bytes everywhere. Run by build_zip.sh; the last line print
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import io
 import os
@@ -20,7 +21,7 @@ import zipfile
 import zlib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 from packaging.requirements import Requirement
 
@@ -38,6 +39,12 @@ LEFT_OUT = (
     "*/py.typed",
     "cbor2/tool.py",
     "greengrasssdk/stream_manager/*",
+)
+# Settings of pip that change what is fetched. Those that say from where are the builder's own affair, as an index is.
+PIP_SETTINGS = (
+    *("PIP_ABI", "PIP_CONSTRAINT", "PIP_DRY_RUN", "PIP_IMPLEMENTATION", "PIP_NO_BINARY", "PIP_NO_DEPS"),
+    *("PIP_ONLY_BINARY", "PIP_PLATFORM", "PIP_PREFIX", "PIP_PYTHON", "PIP_PYTHON_VERSION", "PIP_REQUIREMENT"),
+    *("PIP_ROOT", "PIP_TARGET", "PIP_USER"),
 )
 LICENCE = re.compile(r"[^/]+\.dist-info/(?:licenses/)?((?:LICEN[CS]E|COPYING|NOTICE|AUTHORS)[^/]*)")
 
@@ -132,18 +139,29 @@ def download(python: str, arch: str, wanted: list[Pin], cache: Path) -> None:
         command += ["--implementation=py", "--abi=none", "--platform=any"]
     else:
         command += ["--implementation=cp"] + [f"--platform=manylinux{tag}_{arch}" for tag in MANYLINUX]
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=str(cache)) as folder:
-        listing = Path(folder, "requirements.txt")
+    environment = {name: value for name, value in os.environ.items() if name not in PIP_SETTINGS}
+    with written_in(cache) as folder:
+        listing = folder / "requirements.txt"
         lines = [" --hash=".join([f"{pin.name}=={pin.version}", *sorted(pin.hashes)]) for pin in wanted]
         listing.write_text("\n".join(lines))
         command += [f"--dest={folder}", f"--requirement={listing}"]
-        pip = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        pip = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, check=False)
         if pip.returncode:
             output = pip.stdout.decode(errors="replace").strip()
             raise BuildError(f"{output}\n\nno wheels for Python {python} on {arch}: {advice(output)}")
-        for wheel in Path(folder).glob("*.whl"):
+        for wheel in folder.glob("*.whl"):
             os.replace(str(wheel), str(cache / wheel.name))
+
+
+@contextlib.contextmanager
+def written_in(folder: Path) -> Iterator[Path]:
+    """Make a folder if need be, and in it one for the time being, from which what is complete is moved out."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=str(folder)) as temporary:
+            yield Path(temporary)
+    except OSError as error:
+        raise BuildError(f"can't write in {folder}: {error.strerror}") from error
 
 
 def advice(output: str) -> str:
@@ -212,10 +230,9 @@ def zip_bytes(entries: dict[str, Entry]) -> bytes:
 def write(name: str, data: bytes) -> tuple[Path, str]:
     """Write a file of dist/, whole or not at all; return its path and sha256."""
     path = ROOT / "dist" / name
-    path.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=str(path.parent)) as folder:
-        Path(folder, name).write_bytes(data)
-        os.replace(str(Path(folder, name)), str(path))
+    with written_in(path.parent) as folder:
+        (folder / name).write_bytes(data)
+        os.replace(str(folder / name), str(path))
     return path, hashlib.sha256(data).hexdigest()
 
 

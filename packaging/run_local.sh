@@ -2,8 +2,19 @@
 # Build the connector's zip and run it on this machine under an embedded local core: ./packaging/run_local.sh --help
 # PYTHON names the interpreter for all of it (3.7 or later with venv; default python3); --python another for the function.
 set -euo pipefail
+unset CDPATH
+# A command that Ctrl-C ends is no command that failed.
+trap 'exit 130' INT
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHON=${PYTHON:-python3}
+export RUN_LOCAL_SCRIPT=run_local.sh
+
+version_of() { # INTERPRETER HOW-IT-IS-NAMED
+  command -v "$1" >/dev/null && "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' ||
+    { echo "run_local.sh: '$1' is no Python that can be run; name one, or its path, with $2." >&2; exit 2; }
+}
+
+tools_version=$(version_of "$PYTHON" "PYTHON=python3.11")
 
 function_python=$PYTHON
 previous=
@@ -16,9 +27,7 @@ for argument in "$@"; do
   previous=$argument
 done
 
-version='import sys; print("%d.%d" % sys.version_info[:2])'
-tools_version=$("$PYTHON" -c "$version")
-function_version=$("$function_python" -c "$version")
+function_version=$(version_of "$function_python" "--python python3.11")
 # the zip has to fit the interpreter that the function runs on
 built=$("$root/build_zip.sh" --python "$function_version" | tail -n 1)
 python=$("$root/packaging/venv.sh" "$root/build/venv-$tools_version" "$root/packaging/requirements.txt")

@@ -4,8 +4,16 @@
 # PYTHON names the interpreter to make it with (3.7 or later; default python3). The environment's own python is the only
 # line on stdout; stderr says when one is made.
 set -euo pipefail
+unset CDPATH
+# A command that Ctrl-C ends is no command that failed.
+trap 'exit 130' INT
 
 fail() { echo "venv.sh: $*" >&2; exit 1; }
+
+advice() { # OUTPUT: what to do where pip says in it that it found nothing to download
+  [[ $1 != *"from versions: none"* ]] || printf '\n%s' "venv.sh: is there a way to PyPI from here? If not, name an index with\
+ PIP_INDEX_URL, or a folder of wheels with PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER, and try again."
+}
 
 [ $# -ge 2 ] || fail "usage: packaging/venv.sh DIRECTORY REQUIREMENTS_FILE..."
 python=${PYTHON:-python3}
@@ -57,8 +65,14 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || ! "$directory/bin/python" -
   for file in "$@"; do files+=(-r "$file"); done
   output=$("$python" -m venv --clear "$directory" 2>&1) ||
     fail "$python -m venv failed: $output"
+  # Settings that change what pip installs where would leave an environment that only looks complete. Those that say from
+  # where it comes stay.
+  unset PIP_{ABI,CONSTRAINT,DRY_RUN,IMPLEMENTATION,NO_BINARY,NO_DEPS,ONLY_BINARY,PLATFORM,PREFIX,PYTHON}
+  unset PIP_{PYTHON_VERSION,REQUIREMENT,ROOT,TARGET,USER}
   output=$("$directory/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}" 2>&1) ||
-    fail "pip could not install $*: $output"
+    fail "pip could not install $*: $output$(advice "$output")"
+  output=$("$directory/bin/python" -m pip check --disable-pip-version-check 2>&1) ||
+    fail "what pip installed for $* is incomplete: $output"
   echo "$wanted" >"$stamp"
 fi
 echo "$directory/bin/python"

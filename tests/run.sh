@@ -3,10 +3,12 @@
 # PYTHON names the interpreter (3.7 or later with venv; default python3). The tests of deploy.py and detect.py need 3.10
 # or later, and some minutes of downloads the first time; FLEET=no leaves them out.
 set -euo pipefail
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PYTHON=${PYTHON:-python3}
 
-version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+version=$(command -v "$PYTHON" >/dev/null && "$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])') ||
+  { echo "run.sh: '$PYTHON' is no Python that can be run; name one, or its path, with PYTHON=python3.11." >&2; exit 2; }
 environment=build/tests-$version
 files=(tests/requirements.txt)
 options=()

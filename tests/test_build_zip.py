@@ -317,6 +317,25 @@ def test_without_an_index_it_says_so(tmp_path: Path) -> None:
     assert "no wheels for Python 3.8 on any: no package index could be reached; connect" in said
 
 
+def test_settings_of_pip_that_change_what_is_fetched_do_not_count(zips: Zips, tmp_path: Path) -> None:
+    first = zips(("3.8", "any"))
+    folder = copy_repository(tmp_path, wheels=None)
+    wheels = str(ROOT / "build" / "wheels" / "py3.8-any")
+    again = built(folder, ("3.8", "any"), PIP_NO_INDEX="1", PIP_FIND_LINKS=wheels, PIP_REQUIREMENT="/missing.txt")
+    assert again.read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize("place", ["dist", "build/wheels/py3.8-any"])
+def test_a_place_that_cant_be_written_is_named(zips: Zips, tmp_path: Path, place: str) -> None:
+    zips(("3.8", "any"))
+    folder = copy_repository(tmp_path, wheels=None if "wheels" in place else ROOT / "build" / "wheels")
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    (folder / place).write_text("a file")  # that, other than missing permissions, stops root as well
+    done = run(folder, "--python", "3.8", "--arch", "any")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"build_zip.sh: can't write in {folder / place}: File exists\n"
+
+
 def test_an_incomplete_repository_is_named(tmp_path: Path) -> None:
     folder = copy_repository(tmp_path, wheels=None)
     (folder / "LICENSE").unlink()

@@ -1,19 +1,27 @@
 """packaging/venv.sh, which makes the virtual environments of run_local.sh, build_zip.sh and tests/run.sh."""
 
 import os
+import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from typing import Dict, List
 
 import pytest
 
-VENV_SH = Path(__file__).resolve().parents[1] / "packaging" / "venv.sh"
+ROOT = Path(__file__).resolve().parents[1]
+VENV_SH = ROOT / "packaging" / "venv.sh"
 
 
-def start(folder: Path, *files: Path, python: str = sys.executable) -> "subprocess.Popen[str]":
+def start(folder: Path, *files: Path, python: str = sys.executable, **variables: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [str(VENV_SH), str(folder), *map(str, files)],
-        env={**os.environ, "PYTHON": python},
+        env={**os.environ, "PYTHON": python, **variables},
+        cwd=str(folder.parent),
+        start_new_session=True,
+        # As in a terminal: a suite that runs in the background of a script was started with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,
@@ -25,8 +33,10 @@ def finish(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
-def venv(folder: Path, *files: Path, python: str = sys.executable) -> "subprocess.CompletedProcess[str]":
-    return finish(start(folder, *files, python=python))
+def venv(
+    folder: Path, *files: Path, python: str = sys.executable, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    return finish(start(folder, *files, python=python, **variables))
 
 
 @pytest.fixture
@@ -96,4 +106,102 @@ def test_bad_usage_is_told(tmp_path: Path, requirements: Path) -> None:
     absent = venv(tmp_path / "env", requirements, python="no-such-python")
     assert absent.stderr == (
         "venv.sh: there is no 'no-such-python'; install Python 3.7 or later, or set PYTHON to one.\n"
+    )
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Dict[str, str]:
+    """Return the settings of pip for a folder with two wheels as its only index: "one" needs "other"."""
+    for name, needs in (("one", "Requires-Dist: other\n"), ("other", "")):
+        info = f"{name}-1.dist-info"
+        with zipfile.ZipFile(str(tmp_path / f"{name}-1-py3-none-any.whl"), "w") as wheel:
+            wheel.writestr(f"{name}.py", "")
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n{needs}")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+
+
+def test_settings_of_pip_that_change_what_is_installed_where_do_not_count(
+    tmp_path: Path, requirements: Path, index: Dict[str, str]
+) -> None:
+    requirements.write_text("one\n")
+    elsewhere = str(tmp_path / "elsewhere")
+    made = venv(tmp_path / "env", requirements, PIP_NO_DEPS="1", PIP_TARGET=elsewhere, **index)
+    assert made.returncode == 0, made.stderr
+    subprocess.check_call([made.stdout.strip(), "-c", "import one, other"])
+
+
+def test_an_environment_that_lacks_something_is_not_good(
+    tmp_path: Path, requirements: Path, index: Dict[str, str]
+) -> None:
+    requirements.write_text("one\n")
+    settings = tmp_path / "pip.conf"
+    settings.write_text("[install]\nno-deps = true\n")
+    failed = venv(tmp_path / "env", requirements, PIP_CONFIG_FILE=str(settings), **index)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert f"venv.sh: what pip installed for {requirements} is incomplete: one 1 requires other" in failed.stderr
+    assert not (tmp_path / "env" / "stamp").exists(), "so that the next run makes it again"
+
+
+def test_where_pip_finds_nothing_to_download_it_says_what_to_do(
+    tmp_path: Path, requirements: Path, index: Dict[str, str]
+) -> None:
+    requirements.write_text("absent\n")
+    failed = venv(tmp_path / "env", requirements, **index)
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == (
+        "venv.sh: is there a way to PyPI from here? If not, name an index with PIP_INDEX_URL, or a folder of wheels "
+        "with PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER, and try again."
+    )
+
+
+def test_cdpath_leads_nowhere_else(tmp_path: Path, requirements: Path) -> None:
+    (tmp_path / "elsewhere" / "env").mkdir(parents=True)
+    (tmp_path / "env").mkdir()
+    made = subprocess.run(
+        [str(VENV_SH), "env", str(requirements)],
+        env={**os.environ, "PYTHON": sys.executable, "CDPATH": str(tmp_path / "elsewhere")},
+        cwd=str(tmp_path),
+        stdout=subprocess.PIPE,
+        timeout=120,
+        text=True,
+    )
+    assert made.stdout == f"{tmp_path}/env/bin/python\n"
+
+
+def test_ctrl_c_makes_no_new_environment(tmp_path: Path, requirements: Path) -> None:
+    folder = tmp_path / "env"
+    assert venv(folder, requirements).returncode == 0
+    python = folder / "bin" / "python"
+    python.unlink()
+    # A Python that Ctrl-C meets while it starts may end with 1, as if it had failed.
+    python.write_text("#!/bin/sh\ntrap 'exit 1' INT\nkill -INT 0\nexit 1\n")
+    python.chmod(0o755)
+    ended = venv(folder, requirements)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "python", "named"),
+    [
+        ("build_zip.sh", [], "/nonexistent", "PYTHON=python3.11"),
+        ("packaging/run_local.sh", ["--once"], "no-such-python", "PYTHON=python3.11"),
+        ("packaging/run_local.sh", ["--help"], "no-such-python", "PYTHON=python3.11"),
+        ("packaging/run_local.sh", ["--once", "--python", "no-such-python"], sys.executable, "--python python3.11"),
+        ("tests/run.sh", [], "no-such-python", "PYTHON=python3.11"),
+    ],
+)
+def test_a_wrong_interpreter_is_bad_usage(script: str, arguments: List[str], python: str, named: str) -> None:
+    done = subprocess.run(
+        [str(ROOT / script), *arguments],
+        env={**os.environ, "PYTHON": python},
+        capture_output=True,
+        timeout=60,
+        text=True,
+    )
+    wrong = "no-such-python" if python == sys.executable else python
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"{Path(script).name}: '{wrong}' is no Python that can be run; name one, or its path, with {named}.\n"
     )

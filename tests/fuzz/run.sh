@@ -4,6 +4,7 @@
 # something, 2 that the fuzzer could not run. PYTHON names the interpreter (3.11 to 3.13, which the fuzzer has wheels
 # for); without it the first of them on PATH or in pyenv is taken.
 set -euo pipefail
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 fail() { echo "run.sh: $*" >&2; exit 2; }
