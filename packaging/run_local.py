@@ -10,24 +10,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import signal
 import sys
-import time
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
 
 if TYPE_CHECKING:
     from local_core import Delivery, LocalCore
 
-FIRST_VERDICT_SECONDS = 45.0
+FIRST_REPORT_SECONDS = 45.0
 
 EPILOG = """examples:
   run_local.py ZIP                    watch the reports, one every 300 s as in the field
-  run_local.py ZIP --once             one report; exit code 0 if it was accepted
+  run_local.py ZIP --once             one report; exit code 1 if it was rejected
   run_local.py ZIP --interval 5       several reports soon
   run_local.py ZIP --set MetricNames=short --set CustomMetrics=cpu_usage,memory_usage
-  run_local.py ZIP --set ReportFormat=cbor --encoding-type binary
+  run_local.py ZIP --set ReportFormat=cbor
   run_local.py ZIP --interval 5 --fault status:503:2 --fault hang
   run_local.py ZIP --mqtt localhost:1883
 
@@ -42,9 +43,10 @@ faults, as KIND or KIND:COUNT; they befall the next publishes, in the order give
   restart      the core drops all connections and starts again on the same port
   refuse       nothing listens on the core's port, for COUNT seconds from the start
 
-exit codes: 0 ended by Ctrl-C, or accepted with --once; 1 rejected with --once, no report, or the function ended or
-could not be started; 2 bad usage
+exit codes: 0 ended by Ctrl-C or by the reader of its output, or with --once accepted, or sent to a topic that the
+service does not judge; 1 rejected with --once, no report, or the function ended or could not be started; 2 bad usage
 """
+FAULTS = ("hang", "reset", "lost", "cut", "slow", "full", "restart", "refuse")
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -54,11 +56,16 @@ def main(arguments: Optional[List[str]] = None) -> int:
     from local_core import FUNCTION_ARN, FunctionError, LocalCore, LocalCoreError, read_subscriptions
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # with --once it ends by itself, and the exit code counts; with --mqtt a broker may watch
+    screen = Screen(on_lost=_go_on if options.once or options.mqtt else _end)
     try:
         subscriptions = None
         if options.subscriptions:
-            document = json.loads(Path(options.subscriptions).read_text())
-            subscriptions = read_subscriptions(document, FUNCTION_ARN)
+            try:
+                document = json.loads(Path(options.subscriptions).read_text())
+                subscriptions = read_subscriptions(document, FUNCTION_ARN)
+            except (LocalCoreError, ValueError) as error:
+                raise LocalCoreError(f"{options.subscriptions}: {error}") from error
         core = LocalCore(
             options.artifact,
             thing=options.thing,
@@ -72,73 +79,93 @@ def main(arguments: Optional[List[str]] = None) -> int:
             encoding_type=options.encoding_type,
             proc=options.proc,
             mqtt=options.mqtt,
-            on_delivery=_show,
-            on_log=_say,
+            on_delivery=screen.show,
+            on_log=screen.say,
         )
         for kind, times in options.fault:
             core.faults.add(kind, times)
-        _introduce(core, options.artifact)
+        screen.introduce(core, options.artifact)
         with core:
-            return _watch(core, options.once)
+            try:
+                return _watch(core, options.once)
+            finally:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # an end that is interrupted leaves the function behind
     except KeyboardInterrupt:
         return 0
     except FunctionError as error:
-        _say(f"run_local: {error.reason}; the function's lines above say more.")
+        screen.say(f"run_local: {error.reason}; the function's lines above say more.")
     except (LocalCoreError, OSError, ValueError) as error:
-        _say(f"run_local: {error}")
+        screen.say(f"run_local: {error}")
     return 1
 
 
 def _watch(core: LocalCore, once: bool) -> int:
-    end = time.monotonic() + FIRST_VERDICT_SECONDS
     while True:
-        verdict = core.wait_for_delivery(end - time.monotonic() if once else float("inf")).verdict
-        if once and verdict:
-            return 0 if verdict.accepted else 1
+        verdict = core.wait_for_delivery(FIRST_REPORT_SECONDS if once else float("inf")).verdict
+        if once:
+            return 1 if verdict and not verdict.accepted else 0
 
 
-def _introduce(core: LocalCore, artifact: str) -> None:
-    version = ".".join(str(part) for part in core.interpreter.version)
-    _say(f"{artifact} on Python {version} ({core.interpreter.path})")
-    _say(f"a V{core.generation} core on 127.0.0.1:{core.port}, thing {core.thing}; Ctrl-C ends it")
-    built_for = re.search(r"-py(3[0-9]+)-", Path(artifact).name)
-    major, minor = core.interpreter.version[:2]
-    if built_for and built_for.group(1) != f"{major}{minor}":
-        _say(f"this zip is built for Python 3.{built_for.group(1)[1:]}: what is compiled in it may not load")
+def _go_on() -> None:
+    pass
 
 
-def _show(delivery: Delivery) -> None:
-    verdict = delivery.verdict
-    outcome = "ACCEPTED"
-    if verdict is None:
-        outcome = "no report topic, so no verdict"
-    elif not verdict.accepted:
-        outcome = f"REJECTED, {verdict.code}: {verdict.reason}"
-    _say(f"{delivery.topic}, {len(delivery.payload)} bytes: {outcome}")
-    if delivery.report is None:
-        _say(repr(delivery.payload[:2000]))
-    else:
-        _say(json.dumps(delivery.report, indent=2))
+def _end() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)  # for the main thread, as Ctrl-C is
 
 
-def _say(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # nobody watches any more
-        pass
+class Screen:
+    """What the person who watches sees, from any thread; `on_lost` is called once, when nobody watches any more."""
+
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        self._on_lost = on_lost
+        self._lock = threading.Lock()
+
+    def introduce(self, core: LocalCore, artifact: str) -> None:
+        version = ".".join(str(part) for part in core.interpreter.version)
+        self.say(f"{artifact} on Python {version} ({core.interpreter.path})")
+        self.say(f"a V{core.generation} core on 127.0.0.1:{core.port}, thing {core.thing}; Ctrl-C ends it")
+        built_for = re.search(r"-py(3[0-9]+)-", Path(artifact).name)
+        major, minor = core.interpreter.version[:2]
+        if built_for and built_for.group(1) != f"{major}{minor}":
+            self.say(f"this zip is built for Python 3.{built_for.group(1)[1:]}: what is compiled in it may not load")
+
+    def show(self, delivery: Delivery) -> None:
+        verdict = delivery.verdict
+        outcome = "ACCEPTED"
+        if verdict is None:
+            outcome = "no report topic, so no verdict"
+        elif not verdict.accepted:
+            outcome = f"REJECTED, {verdict.code}: {verdict.reason}"
+        self.say(f"{delivery.topic}, {len(delivery.payload)} bytes: {outcome}")
+        if delivery.report is None:
+            self.say(repr(delivery.payload[:2000]))
+        else:
+            self.say(json.dumps(delivery.report, indent=2))
+
+    def say(self, text: str) -> None:
+        with self._lock:
+            try:
+                print(text, flush=True)
+            except BrokenPipeError:
+                # what is printed from now on, and what is left in the buffer, goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                self._on_lost()
 
 
 def _parse(arguments: Optional[List[str]]) -> argparse.Namespace:
+    script = os.environ.get("RUN_LOCAL_SCRIPT")  # who was called, and names the zip itself
     parser = argparse.ArgumentParser(
-        prog="run_local.py",
+        prog=script or "run_local.py",
         description=__doc__,
-        epilog=EPILOG,
+        epilog=EPILOG.replace("run_local.py ZIP", script) if script else EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("artifact", metavar="ZIP", help="the zip that build_zip.sh made, or a directory it is unpacked in")
-    add("--once", action="store_true", help="stop after the first verdict")
+    artifact = "the zip that build_zip.sh made, or a directory it is unpacked in"
+    add("artifact", metavar="ZIP", help=argparse.SUPPRESS if script else artifact)
+    add("--once", action="store_true", help="stop after the first report")
     add("--python", help="interpreter for the function (default: the one that runs this, without its environment)")
     add("--thing", default="local-core", metavar="NAME", help="thing name (default: %(default)s)")
     add(
@@ -174,11 +201,13 @@ def _parse(arguments: Optional[List[str]]) -> argparse.Namespace:
     add(
         "--encoding-type",
         choices=("json", "binary"),
-        default="json",
-        help="how events reach the handler; CBOR verdicts need binary (default: %(default)s)",
+        help="how events reach the handler (default: json, or binary with ReportFormat=cbor, as CBOR verdicts need)",
     )
     add("--handler", default="connector.handler.function_handler", help="module and function (default: %(default)s)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.encoding_type is None:
+        options.encoding_type = "binary" if dict(options.set).get("ReportFormat") == "cbor" else "json"
+    return options
 
 
 def _setting(text: str) -> Tuple[str, str]:
@@ -195,9 +224,10 @@ def _positive(text: str) -> int:
 
 
 def _fault(text: str) -> Tuple[str, int]:
-    match = re.fullmatch(r"(status:[45][0-9]{2}|hang|reset|cut|slow|full|restart|refuse)(?::([1-9][0-9]{0,5}))?", text)
+    match = re.fullmatch(rf"(status:[45][0-9]{{2}}|{'|'.join(FAULTS)})(?::([1-9][0-9]{{0,5}}))?", text)
     if not match:
-        raise argparse.ArgumentTypeError(f"'{text}' is none of the faults below")
+        known = ", ".join(("status:400 to status:599",) + FAULTS)
+        raise argparse.ArgumentTypeError(f"'{text}' is no KIND or KIND:COUNT; the kinds are {known}")
     return match.group(1), int(match.group(2) or 1)
 
 

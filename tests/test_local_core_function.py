@@ -273,7 +273,7 @@ def test_a_time_out_for_all_sockets_ends_the_function_as_on_a_real_core(run: Cal
 
 def test_nothing_delivered_is_told_with_the_log(run: Callable[..., Watched]) -> None:
     core = run("print('idle')\ndef handler(event, context): pass")
-    with pytest.raises(FunctionError, match="(?s)nothing came from the function in 0.1 s; its log:.*idle"):
+    with pytest.raises(FunctionError, match="(?s)no report reached the cloud in 0.1 s; its log:.*idle"):
         core.wait_for_delivery(0.1)
 
 
@@ -672,6 +672,67 @@ def test_a_function_that_ends_is_told_with_1(make_zip: Callable[..., Path]) -> N
     assert done.stdout.endswith(reason)
 
 
+def test_once_needs_no_verdict_on_a_topic_that_is_no_report_topic(make_zip: Callable[..., Path]) -> None:
+    source = REPORTER.replace('"$aws/things/%s/defender/metrics/json" %', '"my/" +')
+    path = make_zip({"function.py": source})
+    done = run_command(path, "--once", "--thing", "some-thing", "--set", "MetricsTopic=my/{thing}")
+    assert done.returncode == 0, done.stdout
+    assert "my/some-thing, " in done.stdout
+    assert "bytes: no report topic, so no verdict\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "encoding"),
+    [
+        ([], "json"),
+        (["--set", "ReportFormat=cbor"], "binary"),
+        (["--set", "ReportFormat=cbor", "--encoding-type", "json"], "json"),
+    ],
+)
+def test_verdicts_reach_the_handler_in_an_encoding_that_holds_them(
+    make_zip: Callable[..., Path], arguments: List[str], encoding: str
+) -> None:
+    source = REPORTER + "print('encoding', os.environ['ENCODING_TYPE'])\n"
+    assert (
+        f"function | encoding {encoding}\n"
+        in run_command(make_zip({"function.py": source}), "--once", *arguments).stdout
+    )
+
+
+# Prints its process id, and then a line now and then.
+CHATTER = """
+import os, threading, time
+def run():
+    while True:
+        time.sleep(0.02)
+        print("still here")
+print("pid", os.getpid())
+threading.Thread(target=run, daemon=True).start()
+def handler(event, context):
+    pass
+"""
+
+
+def test_it_ends_when_nobody_reads_its_output_any_more(make_zip: Callable[..., Path]) -> None:
+    process = subprocess.Popen(
+        command(make_zip({"function.py": CHATTER})), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output = ""
+    while "function | still here" not in output:
+        line = process.stdout.readline()
+        assert line, output
+        output += line
+    process.stdout.close()
+    with process.stderr:
+        try:
+            assert (process.wait(30), process.stderr.read()) == (0, "")
+        finally:
+            process.kill()
+    assert not is_alive(pid_in(output))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_it_quietly(make_zip: Callable[..., Path], number: int) -> None:
     process = subprocess.Popen(
@@ -699,8 +760,11 @@ def test_ctrl_c_ends_it_quietly(make_zip: Callable[..., Path], number: int) -> N
     [
         (["--set", "MetricNames"], "'MetricNames' is not NAME=VALUE"),
         (["--interval", "0"], "'0' is not a whole number of seconds from 1"),
-        (["--fault", "status:200"], "'status:200' is none of the faults below"),
-        (["--fault", "hang:0"], "'hang:0' is none of the faults below"),
+        (
+            ["--fault", "status:200"],
+            "'status:200' is no KIND or KIND:COUNT; the kinds are status:400 to status:599, hang,",
+        ),
+        (["--fault", "hang:0"], "'hang:0' is no KIND or KIND:COUNT; the kinds are "),
         (["--generation", "3"], "invalid choice: "),
     ],
 )
@@ -712,7 +776,7 @@ def test_bad_usage_ends_with_2(arguments: List[str], reason: str) -> None:
 
 def test_what_is_not_fit_to_run_is_told_without_a_traceback(tmp_path: Path) -> None:
     missing = tmp_path / "missing.zip"
-    done = run_command(missing, "--fault", "status:500:2", "--fault", "refuse")
+    done = run_command(missing, "--fault", "status:500:2", "--fault", "lost", "--fault", "refuse")
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == f"run_local: there is no file {missing}"
     rules = tmp_path / "rules.json"
@@ -720,8 +784,11 @@ def test_what_is_not_fit_to_run_is_told_without_a_traceback(tmp_path: Path) -> N
     done = run_command(missing, "--subscriptions", rules)
     assert (done.returncode, done.stdout.splitlines()) == (
         1,
-        ['run_local: expected {"subscriptions": {"<id>": {"id", "source", "subject", "target"}}}'],
+        [f'run_local: {rules}: expected {{"subscriptions": {{"<id>": {{"id", "source", "subject", "target"}}}}}}'],
     )
+    rules.write_text("root:x:0:0:root:/root:/bin/bash")
+    done = run_command(missing, "--subscriptions", rules)
+    assert (done.returncode, done.stdout) == (1, f"run_local: {rules}: Expecting value: line 1 column 1 (char 0)\n")
 
 
 def test_help_needs_no_package() -> None:
@@ -730,3 +797,17 @@ def test_help_needs_no_package() -> None:
     )
     assert done.returncode == 0
     assert "examples:" in done.stdout
+
+
+def test_usage_is_that_of_the_script_that_was_called() -> None:
+    done = subprocess.run(
+        [sys.executable, str(RUN_LOCAL), "--help"],
+        env={**os.environ, "RUN_LOCAL_SCRIPT": "run_local.sh"},
+        stdout=subprocess.PIPE,
+        timeout=30,
+        text=True,
+    )
+    assert done.stdout.startswith("usage: run_local.sh [-h] [--once]")
+    assert "\n  run_local.sh --once  " in done.stdout
+    assert "ZIP" not in done.stdout
+    assert "run_local.py" not in done.stdout

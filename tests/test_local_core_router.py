@@ -53,6 +53,14 @@ def test_the_default_takes_reports_up_and_verdicts_down_and_nothing_else() -> No
     assert targets(table, "another function", REPORT) == []
 
 
+def test_a_topic_of_ones_own_is_in_the_default_too() -> None:
+    table = default_subscriptions(FUNCTION_ARN, "my/thing/{format}")
+    topics = (REPORT, "my/thing/json", "my/thing/cbor", "my/thing/other")
+    assert [targets(table, FUNCTION_ARN, topic) for topic in topics] == [[CLOUD], [CLOUD], [CLOUD], []]
+    for none in ("", "a/+", "#/a"):
+        assert default_subscriptions(FUNCTION_ARN, none) == default_subscriptions(FUNCTION_ARN)
+
+
 def test_two_subscriptions_to_one_target_deliver_once() -> None:
     table = [Subscription("f", "a/#", "t"), Subscription("f", "a/+", "t"), Subscription("f", "#", "u")]
     assert targets(table, "f", "a/b") == ["t", "u"]

@@ -42,7 +42,8 @@ class LocalCore:
     python: interpreter for the function, name or path; by default the running one without its virtual environment, so
         that the function finds only what its zip holds. handler: package.module.function.
     environment: the function's own variables; None as a value takes one of the core's away.
-    subscriptions: the group's table; by default reports go to the cloud and verdicts to the function.
+    subscriptions: the group's table; by default reports go to the cloud, on the connector's MetricsTopic too if the
+        environment has one, and verdicts to the function.
     generation: 2 or 1. Where no subscription fits, a V2 core answers with HTTP 400, a V1 core drops the message. By
         default 2: V1's cloud service has ended, and V2 says what is missing.
     interval: the connector's interval in seconds, and its floor, for less than the service's 300. The service here then
@@ -75,7 +76,6 @@ class LocalCore:
         self.faults = Faults(lambda seconds: self._port.refuse(seconds), lambda: self._port.reopen())
         self._artifact = Path(artifact)
         self._handler, self._interval, self._user = handler, interval, user
-        self._subscriptions = default_subscriptions(FUNCTION_ARN) if subscriptions is None else list(subscriptions)
         self.generation = generation
         self._mqtt = mqtt
         self._broker: Optional[Broker] = None
@@ -118,6 +118,10 @@ class LocalCore:
         if interval is not None:
             self._environment["SampleIntervalSeconds"] = str(interval)
         self._environment.update(environment or {})
+        if subscriptions is None:
+            own_topic = self._environment.get("MetricsTopic") or ""
+            subscriptions = default_subscriptions(FUNCTION_ARN, own_topic.replace("{thing}", thing))
+        self._subscriptions = list(subscriptions)
         self._work: Optional[Path] = None
         self._make_function: Callable[[], Function]  # known once the artifact is unpacked
         self._function: Optional[Function] = None
@@ -202,7 +206,7 @@ class LocalCore:
         Raises FunctionError if none comes within `timeout` seconds, or the function ends before.
         """
         with self._changed:
-            self._wait(lambda: self._seen < len(self._deliveries), timeout, "nothing came from the function")
+            self._wait(lambda: self._seen < len(self._deliveries), timeout, "no report reached the cloud")
             self._seen += 1
             return self._deliveries[self._seen - 1]
 

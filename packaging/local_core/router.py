@@ -25,12 +25,17 @@ class Subscription(NamedTuple):
     target: str
 
 
-def default_subscriptions(function_arn: str) -> List[Subscription]:
-    """Return what the connector needs: its reports to the cloud, the service's verdicts back."""
+def default_subscriptions(function_arn: str, own_topic: str = "") -> List[Subscription]:
+    """Return what the connector needs: its reports to the cloud, the service's verdicts back.
+
+    Reports may go to `own_topic` as well, with the encoding for {format}; what is no topic to publish on is left out.
+    """
     rows = []
     for encoding in ("json", "cbor"):
         topic = "$aws/things/+/defender/metrics/" + encoding
         rows.append(Subscription(function_arn, topic, CLOUD))
+        if own_topic and not set(own_topic) & set("+#"):
+            rows.append(Subscription(function_arn, own_topic.replace("{format}", encoding), CLOUD))
         rows += [Subscription(CLOUD, topic + answer, function_arn) for answer in ("/accepted", "/rejected")]
     return rows
 
