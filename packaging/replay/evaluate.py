@@ -225,7 +225,10 @@ def _interval_notes(behavior: Behavior, reports: Sequence[Report]) -> Iterator[s
         return
     if metric is None or not metric.timed:
         if behavior.duration > 1.5 * every:
-            yield f"durationSeconds {behavior.duration}: only traffic is summed up; here each report is a datapoint"
+            yield (
+                "each report is a datapoint; what the service makes of several within durationSeconds"
+                f" {behavior.duration} is not published"
+            )
         return
     summed = max(1, math.ceil(behavior.duration / every - 0.5)) * every
     if abs(summed - behavior.duration) > behavior.duration / 10:

@@ -98,6 +98,7 @@ def _behavior(
             " what is normal; its number has a limit"
         )
         return None
+    # They stay in the set: a service on a port of its own looks the same, and would alarm at once if left out.
     lent = sorted(port for port in seen if port >= EPHEMERAL)
     if lent:
         notes.append(
@@ -134,7 +135,9 @@ def _limit(
     # Two digits are all that is meant; up, so that what was recorded stays normal.
     limit = round_up(limit)
     if metric in PERCENTAGES and limit >= 100:
-        notes.append(f"{metric}: it was as high as {highest:g}, so no limit is learned: none below 100 is above that")
+        notes.append(
+            f"{metric}: it was as high as {highest:g}, so no limit is learned: one above that would hardly ever alarm"
+        )
         return None
     if kind == "count" or limit.is_integer():
         limit = math.ceil(limit)

@@ -256,16 +256,17 @@ def test_an_interval_that_fits_the_duration(duration: int, interval: int) -> Non
     assert outcome(at_most(0, BYTES, duration=duration), many).notes == ()
 
 
+@pytest.mark.parametrize("duration", [300, 3600])
 @pytest.mark.parametrize(
-    ("duration", "notes"),
-    [
-        (300, ()),
-        (3600, ("durationSeconds 3600: only traffic is summed up; here each report is a datapoint",)),
-    ],
+    ("metric", "kind"), [(NUMBER, "count"), ("aws:num-listening-tcp-ports", "count"), ("m", "number")]
 )
-def test_a_state_is_not_summed_over_a_duration(duration: int, notes: tuple[str, ...]) -> None:
-    result = outcome(at_most(4, NUMBER, duration=duration), counts([3, 3, 5, 3]))
-    assert (result.notes, len(result.alarms)) == (notes, 1)
+def test_a_state_is_not_summed_over_a_duration(metric: str, kind: str, duration: int) -> None:
+    behavior = Behavior("B", metric, kind, "less-than-equals", 4, duration=duration)
+    seen = [report(1000 + 300 * n, 0, **{kind: (metric, value)}) for n, value in enumerate([3, 3, 5, 3])]
+    result = outcome(behavior, seen)
+    assert result.alarms == (Alarm(1600, 1900),)
+    note = "each report is a datapoint; what the service makes of several within durationSeconds 3600 is not published"
+    assert result.notes == ((note,) if duration == 3600 else ())
 
 
 # Percentiles
