@@ -17,7 +17,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullLoca
 
 from .errors import InputError
 from .evaluate import Outcome
-from .summary import number, rule
+from .summary import number, printable, rule
 
 NORMAL, VIOLATION, LIMIT, ALARM = "#1f77b4", "#c62828", "#555555", "#f8c9c4"
 MOST_ROWS = 12
@@ -117,7 +117,7 @@ def _sets(axes: Axes, outcome: Outcome) -> None:
         ]
         if points:
             axes.plot(*zip(*points), marker=".", ls="", color=color, ms=4, label=label)
-    axes.set_yticks(range(len(rows)), [str(element) for element in reversed(rows)])
+    axes.set_yticks(range(len(rows)), [printable(element) for element in reversed(rows)])
     axes.set_ylim(-0.7, max(len(rows), 1) - 0.3)
     # Empty lists draw nothing, yet are datapoints: they give the axis its dates.
     axes.plot([_date(d.time) for d in outcome.datapoints], [-10] * len(outcome.datapoints), ls="")

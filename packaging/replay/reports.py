@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,14 @@ TRAFFIC = {
     "packets_in": "aws:all-packets-in",
     "packets_out": "aws:all-packets-out",
 }
+
+MOST_COUNT = 2**63 - 1
+"""The service's counts are of 64 bits with a sign."""
+
+MOST_NUMBER = 1e300
+"""So that a number can be multiplied and drawn; no metric is near it."""
+
+CUSTOM_NAME = re.compile(r"(?!aws:)[a-zA-Z0-9:_-]{1,128}")
 
 LATEST = 253402300799
 """The end of the year 9999 in epoch seconds; agents that count milliseconds are beyond it."""
@@ -104,9 +112,13 @@ def read(path: Path) -> list[Report]:
 
 def _parse(line: bytes, where: str) -> Report:
     try:
-        document = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+        document = json.loads(line.decode("utf-8-sig"), parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise ValueError("not UTF-8 text: reports in JSON are expected (--format json), uncompressed") from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from error
+        raise ValueError(f"not one report in JSON on one line: {error.msg} at column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError("not a report: nested too deep") from error
     if not isinstance(document, dict):
         raise ValueError("not a report: a JSON object is expected")
     document = {LONG_NAMES.get(name, name): block for name, block in document.items()}
@@ -177,8 +189,8 @@ def _listed(
 def _custom_metrics(metrics: dict[str, Any]) -> Iterator[tuple[str, Reading]]:
     for name, block in metrics.items():
         place = f"custom_metrics.{name}"
-        if name.startswith("aws:"):
-            raise ValueError(f"{place}: a custom metric's name does not begin with aws:")
+        if not CUSTOM_NAME.fullmatch(name):
+            raise ValueError(f"custom_metrics: {json.dumps(name)[:50]} is no name of a custom metric")
         if not (isinstance(block, list) and len(block) == 1 and isinstance(block[0], dict) and len(block[0]) == 1):
             raise ValueError(f'{place}: a list of one typed value is expected: [{{"number": 12.5}}]')
         ((kind, value),) = block[0].items()
@@ -192,7 +204,9 @@ def _custom_metrics(metrics: dict[str, Any]) -> Iterator[tuple[str, Reading]]:
             values = tuple(ipaddress.ip_address(_text(entry, place)) for entry in _list(value, place))
             yield name, Reading("cidrs", values)
         else:
-            raise ValueError(f"{place}: {kind} is not one of number, number_list, string_list, ip_list")
+            raise ValueError(
+                f"{place}: {json.dumps(kind)[:50]} is not one of number, number_list, string_list, ip_list"
+            )
 
 
 def _remote_address(text: Any, place: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -226,7 +240,7 @@ def _text(value: Any, place: str) -> str:
 
 
 def _number(value: Any, place: str) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -MOST_NUMBER <= value <= MOST_NUMBER:
         raise ValueError(f"{place}: a number is expected, not {json.dumps(value)[:50]}")
     return value
 
@@ -234,4 +248,6 @@ def _number(value: Any, place: str) -> int | float:
 def _integer(value: Any, place: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{place}: an integer from {least} is expected, not {json.dumps(value)[:50]}")
+    if value > MOST_COUNT:
+        raise ValueError(f"{place}: {json.dumps(value)[:50]} is more than the service takes")
     return value

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Context
 from typing import Any
 
+from .errors import InputError
 from .evaluate import interval, measurements
 from .metrics import DURATIONS, METRICS
 from .profile import Behavior
@@ -73,8 +74,12 @@ def suggest(name: str, recordings: Sequence[Sequence[Report]], headroom: float) 
 def _behavior(
     metric: str, recordings: Sequence[Sequence[Report]], headroom: float, notes: list[str]
 ) -> dict[str, Any] | None:
-    readings = [report.readings[metric] for reports in recordings for report in reports if metric in report.readings]
+    carrying = [report for reports in recordings for report in reports if metric in report.readings]
+    readings = [report.readings[metric] for report in carrying]
     kind = readings[0].kind
+    for report, reading in zip(carrying, readings):
+        if reading.kind != kind:
+            raise InputError(f"{report.where}: {metric} is of the type {reading.kind}, and of the type {kind} before")
     if kind in ("count", "number"):
         return _limit(metric, kind, recordings, headroom, notes)
     unlisted = sum(reading.unlisted > 0 for reading in readings)
@@ -89,7 +94,8 @@ def _behavior(
         return None  # The limit of its number, 0, says the same.
     if kind != "ports":
         shown = elements([f"{element} ({times})" for element, times in seen.most_common()])
-        notes.append(f"{metric}: no set is learned, name the networks you know yourself; recorded (reports): {shown}")
+        what = "the networks you know" if kind == "cidrs" else "what is normal"
+        notes.append(f"{metric}: no set is learned, name {what} yourself; recorded (reports): {shown}")
         return None
     passing = sorted(port for port, times in seen.items() if port >= EPHEMERAL and times < len(readings))
     if passing:

@@ -66,9 +66,14 @@ def number(value: Any) -> str:
 
 def elements(values: Sequence[Any]) -> str:
     """Return the first few of a list."""
-    shown = ", ".join(str(value) for value in values[:MOST_ELEMENTS])
+    shown = ", ".join(printable(value) for value in values[:MOST_ELEMENTS])
     more = f" and {len(values) - MOST_ELEMENTS} more" if len(values) > MOST_ELEMENTS else ""
     return (shown or "nothing") + more
+
+
+def printable(value: Any) -> str:
+    """Return a value as text that no terminal obeys and every file takes: reports say what their device likes."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(value))
 
 
 def moment(time: int) -> str:

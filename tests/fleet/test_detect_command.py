@@ -245,6 +245,32 @@ def test_picture_of_text_and_of_empty_lists(capsys: pytest.CaptureFixture[str]) 
     assert {"Users: normal is users in-set $a", "$a", "x_{$", "é"} <= drawn
 
 
+def test_what_a_terminal_obeys_is_shown_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """A device that was taken over writes what it likes into its reports."""
+    names = ["\x1b[2J", "\ud800", "a\nb", "é"]
+    peers = {"connections": [{"remote_addr": "[fe80::1%\x1b[2J]:443"}], "total": 1}
+    report = {
+        "header": {"report_id": 1767600000},
+        "metrics": {"tcp_connections": {"established_connections": peers}},
+        "custom_metrics": {"users": [{"string_list": names}]},
+    }
+    Path("reports.jsonl").write_text(json.dumps(report) + "\n")
+    users = {"comparisonOperator": "in-set", "value": {"strings": ["root"]}}
+    behaviors = [{"name": "Users", "metric": "users", "criteria": users}]
+    Path("p.json").write_text(json.dumps({"securityProfileName": "P", "behaviors": behaviors}))
+    shown = ["\\x1b[2J", "\\ud800", "a\\nb", "é"]
+    assert run("try", "p.json", "--reports", "reports.jsonl") == 0
+    assert f"  alarm 2026-01-05 08:00:00 at {', '.join(shown)};" in capsys.readouterr().out
+    assert set(shown) <= {text.text for text in ET.parse("p.svg").iter("{http://www.w3.org/2000/svg}text")}
+    assert run("suggest", "--reports", "reports.jsonl") == 0
+    output = capsys.readouterr().out
+    assert "recorded (reports): fe80::1%\\x1b[2J (1)\n" in output
+    assert "\\x1b[2J (1), \\ud800 (1), a\\nb (1), é (1)\n" in output
+    Path("reports.jsonl").write_text(json.dumps({**report, "custom_metrics": {"\x1b[2J": [{"number": 1}]}}) + "\n")
+    assert run("suggest", "--reports", "reports.jsonl") == 2
+    assert capsys.readouterr().err == ('reports.jsonl:1: custom_metrics: "\\u001b[2J" is no name of a custom metric\n')
+
+
 def test_picture_is_the_same_every_time(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.svg", "b.svg"):
         tried(capsys, "DataExfiltration", "--reports", INCIDENT, "--picture", name)
@@ -350,7 +376,9 @@ def test_recording_that_can_not_be_used(capsys: pytest.CaptureFixture[str]) -> N
         ["suggest", "--reports", "broken.jsonl"],
     ):
         assert run(*arguments) == 2
-        assert capsys.readouterr().err == "broken.jsonl:38: not JSON: Expecting value at column 1\n"
+        assert capsys.readouterr().err == (
+            "broken.jsonl:38: not one report in JSON on one line: Expecting value at column 1\n"
+        )
 
 
 @pytest.mark.parametrize(
@@ -385,6 +413,18 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], e
 def test_file_that_can_not_be_opened(capsys: pytest.CaptureFixture[str], arguments: list[Any], error: str) -> None:
     assert run(*arguments) == 2
     assert capsys.readouterr().err == f"{error}: No such file or directory\n"
+
+
+def test_reader_that_has_enough() -> None:
+    """As in `detect.py try ... | head`."""
+    command = [sys.executable, str(ROOT / "packaging" / "detect.py"), "suggest", "--reports", str(ORDINARY)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+    assert Path("NormalBehavior.json").exists()
 
 
 def test_runs_by_its_path() -> None:

@@ -132,8 +132,9 @@ FIRST = {"header": {"report_id": 6}, "metrics": {}}
 @pytest.mark.parametrize(
     ("second", "fault"),
     [
-        ('{"header":', "not JSON: Expecting value at column 11"),
-        ("INFO started", "not JSON: Expecting value at column 1"),
+        ('{"header":', "not one report in JSON on one line: Expecting value at column 11"),
+        ("INFO started", "not one report in JSON on one line: Expecting value at column 1"),
+        ("[" * 100000, "not a report: nested too deep"),
         ("[]", "not a report: a JSON object is expected"),
         ({"metrics": {}}, "not a report: it has a header, and metrics, custom_metrics or both"),
         ({"header": {"report_id": 7}}, "not a report: it has a header, and metrics, custom_metrics or both"),
@@ -157,6 +158,10 @@ FIRST = {"header": {"report_id": 6}, "metrics": {}}
             "network_stats.bytes_in: an integer from 0 is expected, not -1",
         ),
         (
+            {"header": {"report_id": 7}, "metrics": {"network_stats": {"bytes_in": 10**400}}},
+            f"network_stats.bytes_in: 1{'0' * 49} is more than the service takes",
+        ),
+        (
             {"header": {"report_id": 7}, "metrics": {"listening_tcp_ports": {"ports": [{"port": 0}]}}},
             "listening_tcp_ports.ports.port: an integer from 1 is expected, not 0",
         ),
@@ -176,7 +181,8 @@ FIRST = {"header": {"report_id": 6}, "metrics": {}}
         (established(None), "established_connections.connections.remote_addr: text is expected, not null"),
         (custom({"number": 1}), 'custom_metrics.m: a list of one typed value is expected: [{{"number": 12.5}}]'),
         (custom([{"number": "1"}]), 'custom_metrics.m: a number is expected, not "1"'),
-        (custom([{"count": 1}]), "custom_metrics.m: count is not one of number, number_list, string_list, ip_list"),
+        (custom([{"number": 10**400}]), f"custom_metrics.m: a number is expected, not 1{'0' * 49}"),
+        (custom([{"count": 1}]), 'custom_metrics.m: "count" is not one of number, number_list, string_list, ip_list'),
         (custom([{"ip_list": ["::g"]}]), "'::g' does not appear to be an IPv4 or IPv6 address"),
         (
             '{"header": {"report_id": 7}, "custom_metrics": {"m": [{"number": NaN}]}}',
@@ -184,7 +190,7 @@ FIRST = {"header": {"report_id": 6}, "metrics": {}}
         ),
         (
             {"header": {"report_id": 7}, "custom_metrics": {"aws:all-bytes-in": [{"number": 1}]}},
-            "custom_metrics.aws:all-bytes-in: a custom metric's name does not begin with aws:",
+            'custom_metrics: "aws:all-bytes-in" is no name of a custom metric',
         ),
     ],
 )
@@ -197,9 +203,17 @@ def test_fault_names_file_line_and_place(tmp_path: Path, second: Any, fault: str
 
 def test_a_line_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "reports.jsonl"
-    path.write_bytes(b"\xa2chedQ\n")
-    with pytest.raises(InputError, match=r"reports\.jsonl:1: 'utf-8' codec can't decode byte 0xa2"):
+    path.write_bytes(b"\xa2chedQ\n")  # CBOR
+    with pytest.raises(InputError) as error:
         read(path)
+    assert str(error.value) == f"{path}:1: not UTF-8 text: reports in JSON are expected (--format json), uncompressed"
+
+
+def test_byte_order_mark(tmp_path: Path) -> None:
+    """Some editors put one in front."""
+    path = tmp_path / "reports.jsonl"
+    path.write_text(json.dumps(FIRST), encoding="utf-8-sig")
+    assert [report.time for report in read(path)] == [6]
 
 
 def test_no_file_and_no_reports(tmp_path: Path) -> None:

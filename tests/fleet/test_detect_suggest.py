@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from replay.errors import InputError
 from replay.evaluate import replay
 from replay.profile import check, parse
 from replay.reports import Reading, Report
@@ -134,6 +135,22 @@ def test_a_port_above_32768_that_is_always_there_may_be_a_service() -> None:
 
 def test_what_grows_while_it_is_recorded_has_a_limit_like_others() -> None:
     assert learned(recording("process_count", "number", [80, 90, 100]))[0] == [at_most(number=150)]
+
+
+@pytest.mark.parametrize("kinds", [("number", "strings"), ("strings", "number")])
+def test_a_metric_that_changes_its_type_is_refused(kinds: tuple[str, str]) -> None:
+    value = {"number": 1, "strings": ("a",)}
+    reports = [Report(f"r:{n}", START + 300 * n, {"m": Reading(kind, value[kind])}) for n, kind in enumerate(kinds)]
+    with pytest.raises(InputError) as error:
+        suggest("P", [reports], 1.5)
+    assert str(error.value) == f"r:1: m is of the type {kinds[1]}, and of the type {kinds[0]} before"
+
+
+def test_other_lists_are_shown() -> None:
+    assert learned(recording("users", "strings", [("root",), ("root", "me")])) == (
+        [],
+        ["users: no set is learned, name what is normal yourself; recorded (reports): root (2), me (1)"],
+    )
 
 
 def test_custom_metrics_must_exist_first() -> None:
