@@ -7,6 +7,7 @@
 # it is a script of its own and not in the test suite. The zip's Python is the one that Debian has; PYTHON is
 # the one to build with.
 set -euo pipefail
+unset CDPATH
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=$root/build/aarch64
 debian=$folder/root
