@@ -109,6 +109,9 @@ def _try(options: argparse.Namespace) -> None:
 
 def _suggest(options: argparse.Namespace) -> None:
     suggestion = suggest.suggest(options.name, [reports.read(path) for path in options.reports], options.headroom)
+    notes = [f"note: {note}" for note in suggestion.notes]
+    if not suggestion.profile["behaviors"]:
+        raise InputError("\n".join([*notes, "nothing was learned, so no profile is written"]))
     faults = list(profile.check(suggestion.profile))
     if faults:
         raise InputError("\n".join(f"{options.name}: {fault}" for fault in faults))
@@ -122,8 +125,8 @@ def _suggest(options: argparse.Namespace) -> None:
         raise InputError(f"{path}: {error.strerror}") from error
     for behavior in profile.parse(suggestion.profile).behaviors:
         print(f"{behavior.name}: normal is {summary.rule(behavior)}")
-    for note in suggestion.notes:
-        print(f"note: {note}")
+    for note in notes:
+        print(note)
     print(f"Profile: {path}")
 
 

@@ -14,7 +14,7 @@ from .evaluate import interval, measurements
 from .metrics import DURATIONS, METRICS
 from .profile import Behavior
 from .reports import Report
-from .summary import elements, moment, span
+from .summary import elements, moment, span, uneven
 
 DAY = 24 * 3600
 EPHEMERAL = 32768
@@ -51,6 +51,7 @@ def suggest(name: str, recordings: Sequence[Sequence[Report]], headroom: float) 
         suggestion.notes.append(
             f"{span(longest)} recorded: what the device does only at other hours will alarm; record a day or a week"
         )
+    suggestion.notes += filter(None, map(uneven, recordings))
     behaviors = [
         behavior
         for metric in metrics
@@ -123,8 +124,8 @@ def _limit(
         # A report that comes a second late is still one of this duration.
         duration = min(DURATIONS, key=lambda seconds: abs(seconds - every))
     probe = Behavior(metric, metric, kind, duration=duration)
-    series = [[value for _, value in measurements(probe, reports)] for reports in recordings]
-    values = [value for one in series for value in one]
+    series = [measurements(probe, reports) for reports in recordings]
+    values = [value for one in series for _, value in one]
     if not values:
         notes.append(f"{metric}: no full period of {duration} s recorded, so no limit is learned")
         return None
@@ -150,6 +151,19 @@ def _limit(
     criteria: dict[str, Any] = {"comparisonOperator": "less-than-equals", "value": {kind: limit}}
     if duration:
         criteria["durationSeconds"] = duration
+        # A report that ends a gap carries what passed in it.
+        times = [{time for time, value in one if value == highest} for one in series]
+        gaps = [
+            after.time - before.time
+            for reports, at in zip(recordings, times)
+            for before, after in zip(reports, reports[1:])
+            if after.time in at
+        ]
+        if gaps and min(gaps) > 1.5 * max(duration, every):
+            notes.append(
+                f"{metric}: its highest value is of {span(min(gaps))} between two reports, so the limit is too high for"
+                f" {duration} s; record without a gap, or lower it"
+            )
     return _in(metric, criteria)
 
 

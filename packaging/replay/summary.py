@@ -31,9 +31,13 @@ OFTEN = (
 def summarize(name: str, reports: Sequence[Report], outcomes: Sequence[Outcome]) -> str:
     """Return the summary of a profile's replay, without a newline at its end."""
     first, last = reports[0].time, reports[-1].time
-    lines = [f"{name} against {len(reports)} reports of one device, {moment(first)} to {moment(last)} (UTC)"]
+    many = "1 report" if len(reports) == 1 else f"{len(reports)} reports"
+    lines = [f"{name} against {many} of one device, {moment(first)} to {moment(last)} (UTC)"]
     every = interval(reports)
-    if every is not None and every < 0.9 * LEAST_INTERVAL:
+    unevenly = uneven(reports)
+    if unevenly:
+        lines.append(unevenly.capitalize())
+    elif every is not None and every < 0.9 * LEAST_INTERVAL:
         lines += textwrap.wrap(OFTEN.format(every), WIDTH)
     for outcome in outcomes:
         lines += ["", outcome.behavior.name]
@@ -45,6 +49,17 @@ def summarize(name: str, reports: Sequence[Report], outcomes: Sequence[Outcome])
     if any(outcome.behavior.statistic and not outcome.skipped for outcome in outcomes):
         lines += textwrap.wrap(PERCENTILES, WIDTH)
     return "\n".join(lines)
+
+
+def uneven(reports: Sequence[Report]) -> str | None:
+    """Return what to ask where reports come in turn from two devices: nothing in a report says whose it is."""
+    apart = sorted(after.time - before.time for before, after in zip(reports, reports[1:]))
+    if len(apart) < 4:
+        return None
+    short, long = apart[len(apart) // 4], apart[len(apart) * 3 // 4]
+    if long <= 2 * short + 2:  # a lost report now and then, and whole seconds
+        return None
+    return f"reports come unevenly, {short} s to {long} s apart; is this one device's recording?"
 
 
 def rule(behavior: Behavior) -> str:

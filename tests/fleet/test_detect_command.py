@@ -191,6 +191,15 @@ def test_reports_more_often_than_a_device_sends_them_are_said(capsys: pytest.Cap
     ]
 
 
+def test_reports_of_two_devices_are_noticed(capsys: pytest.CaptureFixture[str]) -> None:
+    times = [1767600000 + 300 * n + offset for n in range(5) for offset in (0, 7)]
+    reports = [{"header": {"report_id": time}, "metrics": {}} for time in times]
+    Path("mixed.jsonl").write_text("".join(json.dumps(report) + "\n" for report in reports))
+    assert tried(capsys, "RemoteManagementPorts", "--reports", "mixed.jsonl").splitlines()[1] == (
+        "Reports come unevenly, 7 s to 293 s apart; is this one device's recording?"
+    )
+
+
 def test_a_long_story_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
     """Ten alarms are told, the rest counted; of the elements the eight most frequent."""
     reports = []
@@ -315,6 +324,18 @@ Profile: Gateway.json
     assert "13 behaviors: 0 in alarm at some time, 0 not replayed\n" in capsys.readouterr().out
     assert run("try", "Gateway.json", "--reports", INCIDENT) == 0
     assert "13 behaviors: 4 in alarm at some time, 0 not replayed\n" in capsys.readouterr().out
+
+
+def test_suggest_writes_no_profile_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    report = {"header": {"report_id": 1767600000}, "custom_metrics": {"uptime_seconds": [{"number": 7}]}}
+    Path("reports.jsonl").write_text(json.dumps(report) + "\n")
+    assert run("suggest", "--reports", "reports.jsonl") == 2
+    assert capsys.readouterr().err == (
+        "note: 0 s recorded: what the device does only at other hours will alarm; record a day or a week\n"
+        "note: uptime_seconds: it only grows until a restart, so no limit is learned\n"
+        "nothing was learned, so no profile is written\n"
+    )
+    assert not Path("NormalBehavior.json").exists()
 
 
 def test_suggest_leaves_a_file_that_exists_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,6 +133,24 @@ def test_a_port_above_32768_that_is_always_there_may_be_a_service() -> None:
     )
 
 
+def test_traffic_of_a_gap_that_sets_the_limit_is_said() -> None:
+    """One report that carries what passed in ten hours without reports."""
+    reports = recording("aws:all-bytes-out", "count", [10] * 5)
+    late = Report("r:6", reports[-1].time + 36000, {"aws:all-bytes-out": Reading("count", 1200)})
+    assert learned([*reports, late]) == (
+        [{**at_most(count=1800), "durationSeconds": 300}],
+        [
+            "aws:all-bytes-out: its highest value is of 10 h 0 min between two reports, so the limit is too high for"
+            " 300 s; record without a gap, or lower it"
+        ],
+    )
+    quiet = Report("r:6", late.time, {"aws:all-bytes-out": Reading("count", 10)})
+    assert (
+        learned([*reports[:-1], Report("r:5", reports[-1].time, {"aws:all-bytes-out": Reading("count", 20)}), quiet])[1]
+        == []
+    )
+
+
 def test_what_grows_while_it_is_recorded_has_a_limit_like_others() -> None:
     assert learned(recording("process_count", "number", [80, 90, 100]))[0] == [at_most(number=150)]
 
@@ -157,6 +175,18 @@ def test_custom_metrics_must_exist_first() -> None:
     assert learned(recording("process_count", "number", [9, 8]))[1] == [
         "create the custom metrics first: process_count"
     ]
+
+
+def test_reports_of_two_devices_are_noticed() -> None:
+    """Nothing in a report says whose it is; two devices' come in turn, unevenly."""
+    one = recording("aws:num-listening-tcp-ports", "count", [1] * 10)
+    other = [Report(report.where, report.time + 7, report.readings) for report in one]
+    mixed = sorted(one + other, key=lambda report: report.time)
+    note = "reports come unevenly, 7 s to 293 s apart; is this one device's recording?"
+    assert learned(mixed)[1] == [note]
+    assert learned(one, other)[1] == []
+    lost = one[:3] + one[4:8] + one[9:]
+    assert learned(lost)[1] == []
 
 
 def test_less_than_a_day_is_said() -> None:
