@@ -201,22 +201,25 @@ def test_away_from_a_core_the_import_starts_nothing() -> None:
     ]
 
 
-# A core without its runtime: the SDK's client prints what it is given.
+# A core without its runtime: the SDK's client says what it is given. print() writes a line in pieces, and
+# another thread's line may come between them; one write is whole.
 ON_A_CORE = """
 import json, logging, os, sys, threading, types
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 sdk = types.ModuleType("greengrasssdk")
 published = threading.Event()
 class Client:
     def publish(self, topic, payload, queueFullPolicy):
-        print("published", topic, queueFullPolicy, json.loads(payload)["header"]["version"], flush=True)
+        say("published", topic, queueFullPolicy, json.loads(payload)["header"]["version"])
         published.set()
-sdk.client = lambda name: print("client", name, flush=True) or Client()
+sdk.client = lambda name: say("client", name) or Client()
 sys.modules["greengrasssdk"] = sdk
 import connector.handler
 assert published.wait(30)
-print("threads", sorted(thread.name for thread in threading.enumerate() if thread.name != "publish"))
-print("daemons", all(thread.daemon for thread in threading.enumerate() if thread.name != "MainThread"))
-print("sdk logs", logging.getLogger("greengrasssdk.client").isEnabledFor(logging.ERROR), flush=True)
+say("threads", sorted(thread.name for thread in threading.enumerate() if thread.name != "publish"))
+say("daemons", all(thread.daemon for thread in threading.enumerate() if thread.name != "MainThread"))
+say("sdk logs", logging.getLogger("greengrasssdk.client").isEnabledFor(logging.ERROR))
 """
 
 
@@ -291,7 +294,7 @@ def test_a_process_that_cant_be_told_to_stop_runs_all_the_same() -> None:
         "import importlib\n"
         "other = threading.Thread(target=importlib.import_module, args=('connector.handler',))\n"
         "other.start(); other.join()\n"
-        "import signal; print('default', signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)\n",
+        "import signal; say('default', signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)\n",
     )
     done = run(source, on_a_core())
     assert done.returncode == 0, done.stdout
