@@ -207,7 +207,7 @@ def test_names_are_exact() -> None:
     assert parse({**THING, **others}) == (DEFAULTS, [])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.one_of(
         st.from_regex(r"[0-9]{0,12}", fullmatch=True),

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support_loop import THING, TOPIC, Records
 from support_proc import tree
@@ -136,7 +136,6 @@ json_values = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     event=json_values | st.binary(max_size=60), subject=st.sampled_from([REJECTED, TOPIC + "/accepted"]) | json_values
 )

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Set,
 import cbor2
 import pytest
 import support_proc as proc
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_core.service import check_report, decode_report
 
@@ -29,7 +29,7 @@ from connector.report import build
 from connector.snapshot import Connection, Connections, Port, Ports, Snapshot
 from connector.traffic import Traffic
 
-thorough = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=120)
 
 VLAN = b"VLAN Dev name | VLAN ID\nName-Type: VLAN_NAME_TYPE_RAW_PLUS_VID_NO_PAD\neth0.10        | 10  | eth0\n"
 BOND = b"Bonding Mode: load balancing (round-robin)\n\nSlave Interface: eth1\nMII Status: up\n"

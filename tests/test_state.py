@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connector import state
@@ -255,7 +255,6 @@ json_values = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(field=st.sampled_from(sorted(ODD) + ["scope"]), value=json_values)
 @example(field="scope", value=None)
 def test_any_value_in_a_field_is_taken_or_refused(directory: Path, field: str, value: Any) -> None:
@@ -269,7 +268,6 @@ def test_any_value_in_a_field_is_taken_or_refused(directory: Path, field: str, v
     assert load(str(directory), "gateway-7", BOOT) == memory
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(content=st.binary(max_size=200))
 def test_any_bytes_are_refused(directory: Path, content: bytes) -> None:
     (directory / state.FILE).write_bytes(content)

@@ -413,4 +413,4 @@ class TrafficMachine(RuleBasedStateMachine):
 REAL_SAVE = state.save
 
 TestTraffic = TrafficMachine.TestCase
-TestTraffic.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTraffic.settings = settings(max_examples=60, stateful_step_count=40)

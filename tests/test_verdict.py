@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import cbor2
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support_loop import THING, TOPIC, FakeClock, Records
 
@@ -256,7 +256,6 @@ answers = st.fixed_dictionaries(
 details = st.fixed_dictionaries({"ErrorCode": json_values, "ErrorMessage": json_values})
 
 
-@settings(deadline=None)
 @given(
     event=json_values | answers | details.map(lambda found: {"statusDetails": found}) | st.binary(max_size=80),
     subject=st.sampled_from([ACCEPTED, REJECTED]) | st.none() | st.text(),
