@@ -318,9 +318,7 @@ def test_a_report_id_has_to_follow_the_last_accepted_one_of_the_thing() -> None:
     assert judge(service, 6) == Verdict(True)
 
 
-@pytest.mark.parametrize(
-    ("min_interval", "too_soon", "enough"), [(300.0, 294.9, 295.1), (10.0, 4.9, 5.1), (1.0, 0.4, 0.6)]
-)
+@pytest.mark.parametrize(("min_interval", "too_soon", "enough"), [(300.0, 294.9, 295.1), (6.0, 0.9, 1.1)])
 def test_reports_that_come_too_fast_are_throttled(min_interval: float, too_soon: float, enough: float) -> None:
     time = [100.0]
     service = Service(min_interval, clock=lambda: time[0])
@@ -331,6 +329,15 @@ def test_reports_that_come_too_fast_are_throttled(min_interval: float, too_soon:
     assert f"one every {min_interval:g} s is taken" in verdict.reason
     time[0] = 100 + enough
     assert judge(service, 2) == Verdict(True), "a throttled report does not count"
+
+
+def test_at_a_demonstration_s_interval_a_machine_under_load_is_not_throttled() -> None:
+    """One report a second that was made 0.9 s late, and the next in time: nothing is wrong with that."""
+    time = [100.0]
+    service = Service(1.0, clock=lambda: time[0])
+    assert judge(service, 1) == Verdict(True)
+    time[0] = 100.1
+    assert judge(service, 2) == Verdict(True)
 
 
 @given(st.one_of(st.binary(max_size=300), st.sampled_from([encode(LONG, "json"), encode(SHORT, "cbor")])), st.data())

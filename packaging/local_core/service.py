@@ -21,7 +21,7 @@ from jsonschema import Draft4Validator
 
 MAX_MESSAGE_BYTES = 128 * 1024  # AWS IoT refuses a longer message
 MIN_INTERVAL_SECONDS = 300.0  # reports of one thing that come faster are throttled
-MAX_EARLY_SECONDS = 5.0  # how much sooner than that one may come: the way to the service is not always as long
+MAX_EARLY_SECONDS = 5.0  # how much sooner one may come, whatever the interval: no way to a service always takes as long
 MAX_DEPTH = 16
 
 REPORT_TOPIC = re.compile(r"\$aws/things/([a-zA-Z0-9:_-]{1,128})/defender/metrics/(json|cbor)")
@@ -142,7 +142,8 @@ def check_report(sent: Any) -> Dict[str, Any]:
 class Service:
     """Device Defender for any number of things: remembers what it accepted last from each.
 
-    `min_interval` is in seconds; `clock` is a monotonic clock, `now` gives the epoch's seconds for the answers.
+    `min_interval` is in seconds; up to MAX_EARLY_SECONDS, nothing is throttled. `clock` is a monotonic clock, `now`
+    gives the epoch's seconds for the answers.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class Service:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._spacing = min_interval - min(min_interval / 2, MAX_EARLY_SECONDS)
+        self._spacing = min_interval - MAX_EARLY_SECONDS
         self._min_interval = min_interval
         self._clock, self._now = clock, now
         self._last: Dict[str, Tuple[int, float]] = {}
