@@ -23,10 +23,18 @@ def end_on_sigterm(stop: Callable[[], None], loop: threading.Thread) -> bool:
     before = signal.getsignal(signal.SIGTERM)
     numbers, wake = os.pipe()
     os.set_blocking(wake, False)
+
+    def write(number: int, frame: Any) -> None:
+        """Write the number once more: an event loop of the runtime's may have taken the wake-up descriptor since."""
+        try:
+            os.write(wake, bytes([number]))
+        except BlockingIOError:  # full, so that the thread is awake
+            pass
+
     try:
         # In this order: a signal between the two must not be lost.
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, before if callable(before) else _ignore)
+        signal.signal(signal.SIGTERM, before if callable(before) else write)
     except ValueError:
         os.close(numbers)
         os.close(wake)
@@ -46,7 +54,3 @@ def end_on_sigterm(stop: Callable[[], None], loop: threading.Thread) -> bool:
 
     threading.Thread(target=watch, name="sigterm", daemon=True).start()
     return True
-
-
-def _ignore(number: int, frame: Any) -> None:
-    """A handler, so that the number is written and the process is not killed."""

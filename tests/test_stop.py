@@ -311,6 +311,14 @@ def test_where_the_runtime_has_a_handler_the_end_is_the_runtimes(scene: Scene) -
     assert process.returncode in (40, 41)
 
 
+def test_where_the_runtime_takes_the_wake_up_descriptor_later(scene: Scene) -> None:
+    """As asyncio does for an event loop with signal handlers: the number is not lost to it."""
+    process = scene("signal.set_wakeup_fd(-1)\nwhile True: time.sleep(1e6)")
+    assert end(process) < PROMISE
+    assert process.returncode == 0
+    assert complaints(process) == b""
+
+
 def test_other_signals_end_nothing(scene: Scene) -> None:
     process = scene("time.sleep(1e6)", before="signal.signal(signal.SIGUSR1, lambda number, frame: None)")
     for _ in range(100):
