@@ -16,7 +16,7 @@ from .health import Health, plain
 from .kernel.dev import Counters
 from .publisher import Publisher
 from .report import build
-from .snapshot import Snapshot
+from .snapshot import NETWORK, Snapshot
 from .state import Boot, Memory, StateError
 
 FIRST_RETRY = 5.0  # seconds; doubled with each further failure, up to the interval
@@ -123,8 +123,11 @@ class Reporter:
             return True
 
         snapshot = self._take()
-        self._health.update(snapshot.problems, self._problems)
-        self._problems = snapshot.problems
+        problems = snapshot.problems
+        if NETWORK in problems:  # what can't be looked at is no better than it was
+            problems = {**self._problems, **problems}
+        self._health.update(problems, self._problems)
+        self._problems = problems
         traffic = self._memory.traffic.observe(snapshot)
         report_id = max(int(self._clock.time()), self._memory.report_id + 1)
         self._memory = self._memory._replace(traffic=traffic, report_id=report_id)

@@ -16,6 +16,8 @@ from .kernel.sockets import Established, Listeners, read_tcp, read_udp
 
 T = TypeVar("T")
 
+NETWORK = "network tables"  # the problem that leaves nothing else of the network to be looked at
+
 
 class Connection(NamedTuple):
     """An established TCP connection; addresses packed, 4 or 16 bytes; the interface None where it is unknown."""
@@ -100,7 +102,7 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc") -> Snapshot:
         problems["custom metric " + name] = "left out of the reports: {}".format(reason)
     nothing = Snapshot(custom=host.values, cpu=host.cpu, problems=problems)
 
-    proc = attempt("network tables", "nothing of the network can be read", lambda: locate(wanted.proc, own))
+    proc = attempt(NETWORK, "nothing of the network can be read", lambda: locate(wanted.proc, own))
     if proc is None:
         return nothing
     net = proc.net

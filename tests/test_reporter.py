@@ -421,6 +421,32 @@ def test_a_volume_that_is_not_mounted_costs_reports_and_no_restart(loop: Loop) -
     assert total(loop.core.taken) == Counters(*(5 * number for number in (1_000_003, 70_001, 701, 303)))
 
 
+def test_what_a_volume_away_hides_is_not_well_again(loop: Loop) -> None:
+    """A broken table, then the whole volume away, then back, the table as broken as before: one fault and its end."""
+    moving(loop)
+    table = loop.host.directory / "1" / "net" / "tcp"
+    away = loop.host.directory.with_name("away")
+    write, whole = loop.host.write, table.read_bytes()
+    broken = {"tcp"}
+
+    def write_if_there() -> None:
+        if loop.host.directory.exists():
+            write()
+            table.write_bytes(b"broken\n" if broken else whole)
+
+    loop.host.write = write_if_there  # type: ignore[method-assign]
+    loop.clock.at(START + 400, lambda: shutil.move(str(loop.host.directory), str(away)))
+    loop.clock.at(START + 1000, lambda: shutil.move(str(away), str(loop.host.directory)))
+    loop.clock.at(START + 1400, broken.clear)
+    loop.run(1801)
+    assert [line.partition(": left out")[0].partition(": nothing of")[0] for line in loop.lines] == [
+        "WARNING TCP sockets",
+        "WARNING network tables",
+        "INFO network tables: well again after 10 min",
+        "INFO TCP sockets: well again after 25 min",
+    ]
+
+
 def test_a_volume_that_is_not_there_at_the_start_is_waited_for(loop: Loop) -> None:
     away = loop.host.directory.with_name("away")
     shutil.move(str(loop.host.directory), str(away))
