@@ -14,6 +14,7 @@ from typing import Any, Mapping, Optional
 
 from . import config, snapshot
 from .clock import Clock
+from .encode import prepare
 from .errors import ConfigError, TableError
 from .health import Health, plain
 from .kernel.proc import locate
@@ -58,6 +59,8 @@ def start(environ: Mapping[str, str]) -> Verdicts:
     for warning in warnings:
         logger.warning("%s", plain(warning, 1000))
 
+    prepare(settings.report_format)
+
     import greengrasssdk  # only a core has what it needs
 
     # It logs a traceback for each call that fails, before it raises; here that is one line when it starts.
@@ -78,7 +81,7 @@ def start(environ: Mapping[str, str]) -> Verdicts:
     logger.info(
         "metrics of %s go to %s every %d s, read from %s: %s",
         settings.thing,
-        settings.topic,
+        plain(settings.topic),
         settings.interval,
         settings.wanted.proc,
         whose_network(settings.wanted.proc),

@@ -20,8 +20,12 @@ from typing import Callable, Tuple
 
 import build_zip
 import pytest
+from bench.cgroup import MemoryGroup, Unavailable
+from bench.measure import CORE_LIMIT
+from local_core import LocalCore, Verdict
 
 import packaging
+from connector.config import CUSTOM_METRICS
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "device-defender-connector-" + build_zip.connector_version()
@@ -240,6 +244,24 @@ def test_it_imports_with_nothing_but_the_standard_library_beside_it(zips: Zips, 
         "compiled": [] if arch == "any" else [cbor2],
         "version": build_zip.connector_version(),
     }
+
+
+def test_zip_any_sends_cbor_within_a_cores_memory(zips: Zips, tmp_path: Path) -> None:
+    """Where all is compiled from source at each start, cbor2 too."""
+    if RUNNING not in build_zip.PYTHONS:
+        pytest.skip(f"there is no zip for Python {RUNNING}")
+    environment = {"CustomMetrics": ",".join(CUSTOM_METRICS), "ReportFormat": "cbor"}
+    try:
+        with MemoryGroup(CORE_LIMIT) as group:
+            core = LocalCore(zips((RUNNING, "any")), interval=1, environment=environment)
+            inside = group.wrap(core.interpreter.path, tmp_path / "python")
+            core.interpreter = core.interpreter._replace(path=inside)
+            with core:
+                verdicts = [core.wait_for_delivery().verdict for _ in range(3)]
+                assert core.stop() == 0
+            assert (verdicts, group.kills) == ([Verdict(accepted=True)] * 3, 0)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
 
 
 def test_every_target_gets_the_versions_meant_for_it() -> None:
