@@ -10,7 +10,7 @@ from .kernel.addresses import owner, read_owners
 from .kernel.dev import Counters, matching, parse_dev
 from .kernel.host import CpuTimes, read_host
 from .kernel.lower import at_the_edge, read_lower
-from .kernel.proc import locate, read
+from .kernel.proc import lines, locate
 from .kernel.sample import Reservoir
 from .kernel.sockets import Established, Listeners, read_tcp, read_udp
 
@@ -121,7 +121,7 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc") -> Snapshot:
     tcp = attempt("TCP sockets", "left out of the reports", lambda: read_tcp(net, sample, interface_of))
     udp = attempt("UDP sockets", "left out of the reports", lambda: read_udp(net, interface_of))
     exclude = tuple(wanted.exclude_interfaces)
-    counters = attempt("network_stats", "left out of the reports", lambda: parse_dev(read(net, "dev"), exclude))
+    counters = attempt("network_stats", "left out of the reports", lambda: parse_dev(lines(net, "dev"), exclude))
     return nothing._replace(
         scope="{} without {}".format(net, ",".join(exclude)),
         established=tcp and _connections(tcp.established, interface_of),

@@ -20,7 +20,7 @@ from .traffic import Traffic
 
 FILE = "device-defender-connector.json"
 VERSION = 1
-LONGEST = 2 << 20  # 10,000 interfaces need 1 MB
+LONGEST = 256 << 10  # bytes; as many interfaces as there may be need less
 
 
 class Memory(NamedTuple):

@@ -205,7 +205,8 @@ def host_and_container(directory: str) -> Any:
 
 
 def counters(name: str) -> Any:
-    return parse_dev(Path(name).read_bytes())
+    with open(name, "rb") as table:
+        return parse_dev(table)
 
 
 def container(mount: str, user: str) -> Any:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import ipaddress
 import os
 import socket
 import struct
+import tracemalloc
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 import pytest
 import support_proc as proc
 
 from connector.errors import TableError
-from connector.kernel.addresses import ask_kernel, owner, parse_fib_trie, parse_if_inet6, parse_route, read_owners
+from connector.kernel.addresses import (
+    MOST_ADDRESSES,
+    Route,
+    ask_kernel,
+    owner,
+    parse_fib_trie,
+    parse_if_inet6,
+    parse_route,
+    read_owners,
+)
 from connector.kernel.proc import Proc
 
 # Linux 6.18: eth0 has 192.0.2.10/24 and 198.51.100.7/32 (of a network that is routed to nowhere), a default route.
@@ -182,34 +194,85 @@ def test_in_the_same_network_the_kernel_is_asked(tmp_path: Path) -> None:
 
 def test_names_of_any_bytes() -> None:
     raw = b'20010db8000000000000000000000010 03 40 00 82  \xff"|\xc3\xa9\n'
-    assert parse_if_inet6(raw) == [(packed("2001:db8::10"), '\udcff"|\u00e9')]
+    assert of_if_inet6(raw) == [(packed("2001:db8::10"), '\udcff"|\u00e9')]
 
 
-BROKEN = {
-    "if_inet6: a column less": (lambda: parse_if_inet6(IF_INET6 + b"20010db8 00\n"), "if_inet6: .* b'20010db8 00'"),
-    "if_inet6: short address": (lambda: parse_if_inet6(IF_INET6[1:]), "if_inet6: .* b'0010db8000"),
-    "if_inet6: no number": (lambda: parse_if_inet6(IF_INET6.replace(b"20010", b"2001g")), "if_inet6: .* b'2001gdb8"),
-    "if_inet6: no name": (lambda: parse_if_inet6(IF_INET6.replace(b"p0", b"p:0")), "no interface has: b'p:0'"),
-    "route: no name": (lambda: parse_route(ROUTE.replace(b"eth0", b"a/b")), "no interface has: b'a/b'"),
-    "route: a column less": (lambda: parse_route(ROUTE + b"eth0\t0\t0\t1\t0\t0\t0\n"), "route: .* b'eth0"),
-    "route: no number": (lambda: parse_route(ROUTE.replace(b"0002", b"000x")), "route: .* b'eth0"),
-    "route: too long a number": (lambda: parse_route(ROUTE.replace(b"000200C0", b"1000200C0")), "route: .* b'eth0"),
+def of_if_inet6(table: bytes) -> List[Tuple[bytes, str]]:
+    return list(parse_if_inet6(io.BytesIO(table)))
+
+
+def of_route(table: bytes) -> List[Route]:
+    return list(parse_route(io.BytesIO(table)))
+
+
+def of_fib_trie(table: bytes) -> Set[int]:
+    return parse_fib_trie(io.BytesIO(table))
+
+
+# What is broken -> the parser, its table, the error.
+BROKEN: Dict[str, Tuple[Callable[[bytes], Any], bytes, str]] = {
+    "if_inet6: a column less": (of_if_inet6, IF_INET6 + b"20010db8 00\n", "if_inet6: .* b'20010db8 00"),
+    "if_inet6: short address": (of_if_inet6, IF_INET6[1:], "if_inet6: .* b'0010db8000"),
+    "if_inet6: no number": (of_if_inet6, IF_INET6.replace(b"20010", b"2001g"), "if_inet6: .* b'2001gdb8"),
+    "if_inet6: no name": (of_if_inet6, IF_INET6.replace(b"p0", b"p:0"), "no interface has: b'p:0'"),
+    "route: no name": (of_route, ROUTE.replace(b"eth0", b"a/b"), "no interface has: b'a/b'"),
+    "route: a column less": (of_route, ROUTE + b"eth0\t0\t0\t1\t0\t0\t0\n", "route: .* b'eth0"),
+    "route: no number": (of_route, ROUTE.replace(b"0002", b"000x"), "route: .* b'eth0"),
+    "route: too long a number": (of_route, ROUTE.replace(b"000200C0", b"1000200C0"), "route: .* b'eth0"),
     "fib_trie: no address": (
-        lambda: list(parse_fib_trie(FIB_TRIE.replace(b"|-- 192.0.2.10", b"|-- 192.0.2.1000"), [])),
+        of_fib_trie,
+        FIB_TRIE.replace(b"|-- 192.0.2.10", b"|-- 192.0.2.1000"),
         "fib_trie: a leaf of unknown shape",
     ),
     "fib_trie: odd bytes": (
-        lambda: list(parse_fib_trie(FIB_TRIE.replace(b"|-- 192.0.2.10", b"|-- \xff\x00"), [])),
+        of_fib_trie,
+        FIB_TRIE.replace(b"|-- 192.0.2.10", b"|-- \xff\x00"),
         "fib_trie: a leaf of unknown shape",
     ),
 }
 
 
-@pytest.mark.parametrize(("parse", "reason"), list(BROKEN.values()), ids=list(BROKEN))
-def test_a_row_of_another_shape_is_named(parse: object, reason: str) -> None:
-    assert callable(parse)
+@pytest.mark.parametrize(("parse", "table", "reason"), list(BROKEN.values()), ids=list(BROKEN))
+def test_a_row_of_another_shape_is_named(parse: Callable[[bytes], Any], table: bytes, reason: str) -> None:
     with pytest.raises(TableError, match=reason):
-        parse()
+        parse(table)
+
+
+def test_as_many_addresses_as_are_kept_and_one_more(tmp_path: Path) -> None:
+    """Of both IP versions; whatever is not kept costs nothing: the routes, of which a router has thousands."""
+    v4 = [str(ipaddress.IPv4Address((10 << 24) + number)) for number in range(MOST_ADDRESSES - 1)]
+    routes = [("eth1", str(ipaddress.IPv4Address((172 << 24) + (number << 8))), 24) for number in range(10_000)]
+    tables = {
+        "fib_trie": proc.fib_trie(*v4),
+        "route": proc.route(("eth0", "10.0.0.0", 8), *routes),
+        "if_inet6": proc.if_inet6(("fe80::1", "eth0")),
+    }
+    proc.tree(tmp_path, **tables)
+    assert read_owners(elsewhere(tmp_path)) == {packed(address): "eth0" for address in [*v4, "fe80::1"]}
+    for name, table in (
+        ("if_inet6", proc.if_inet6(("fe80::1", "eth0"), ("fe80::2", "eth0"))),
+        ("fib_trie", proc.fib_trie(*v4, "10.255.0.1", "10.255.0.2")),
+    ):
+        proc.tree(tmp_path, **{**tables, name: table})
+        with pytest.raises(TableError, match="^the host has over {} addresses$".format(MOST_ADDRESSES)):
+            read_owners(elsewhere(tmp_path))
+
+
+def test_memory_does_not_grow_with_the_number_of_routes(tmp_path: Path) -> None:
+    routes = [("eth1", str(ipaddress.IPv4Address((172 << 24) + (number << 8))), 24) for number in range(10_000)]
+    leaves = b"".join(
+        b"        |-- %b\n           /24 link UNICAST\n" % network.encode("ascii") for _, network, _ in routes
+    )
+    fib_trie = proc.fib_trie("10.0.0.1") + leaves
+    proc.tree(tmp_path, fib_trie=fib_trie, route=proc.route(("eth0", "10.0.0.0", 8), *routes), if_inet6=None)
+    tracemalloc.start()
+    try:
+        owners = read_owners(elsewhere(tmp_path))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert owners == {packed("10.0.0.1"): "eth0"}
+    assert peak < 300_000
 
 
 @pytest.mark.parametrize("name", ["fib_trie", "route"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Dict
 
@@ -9,7 +10,7 @@ import pytest
 import support_proc as proc
 
 from connector.errors import TableError
-from connector.kernel.dev import Counters, parse_dev
+from connector.kernel.dev import MOST_INTERFACES, Counters, parse_dev
 
 # Linux 6.18, x86_64, in a network namespace of its own.
 RECORDED = b"""\
@@ -21,8 +22,12 @@ wlx00c0ca123456:       0       0    0    0    0     0          0         0      
 """  # noqa: E501
 
 
+def parsed(table: bytes) -> Dict[str, Counters]:
+    return parse_dev(io.BytesIO(table))
+
+
 def test_counters_by_interface() -> None:
-    assert parse_dev(RECORDED) == {
+    assert parsed(RECORDED) == {
         "lo": Counters(996, 996, 12, 12),
         "eth0": Counters(bytes_in=1518744, bytes_out=88214, packets_in=1092, packets_out=771),
         "wlx00c0ca123456": Counters(0, 0, 0, 0),
@@ -36,13 +41,13 @@ Inter-|   Receive             |  Transmit
  face |new packets bytes|carrier bytes new packets
  eth0:   1       2     3|      4     5   6       7
 """.replace(b"3|", b"3 ")
-    assert parse_dev(table) == {"eth0": Counters(bytes_in=3, bytes_out=5, packets_in=2, packets_out=7)}
+    assert parsed(table) == {"eth0": Counters(bytes_in=3, bytes_out=5, packets_in=2, packets_out=7)}
 
 
 def test_numbers_that_touch_the_colon_and_the_greatest_there_are() -> None:
     """Old kernels print no space after the colon; counters go to 2^64 - 1."""
     greatest = 2**64 - 1
-    assert parse_dev(proc.dev({"eth0": (greatest, 0, 0, greatest)}).replace(b"eth0: ", b"eth0:")) == {
+    assert parsed(proc.dev({"eth0": (greatest, 0, 0, greatest)}).replace(b"eth0: ", b"eth0:")) == {
         "eth0": Counters(greatest, 0, 0, greatest)
     }
 
@@ -59,7 +64,7 @@ def test_numbers_that_touch_the_colon_and_the_greatest_there_are() -> None:
 )
 def test_a_name_is_any_bytes_that_a_kernel_takes(raw: bytes, name: str) -> None:
     table = proc.dev({"eth0": (1, 2, 3, 4)}).replace(b"eth0", raw)
-    assert parse_dev(table) == {name: Counters(1, 2, 3, 4)}
+    assert parsed(table) == {name: Counters(1, 2, 3, 4)}
 
 
 @pytest.mark.parametrize("raw", [b"", b"eth0/1", b"sixteen_letters_"])
@@ -67,18 +72,25 @@ def test_what_no_kernel_takes_for_a_name_is_none(raw: bytes) -> None:
     """A report can't have it either: names are what bounds its length."""
     table = proc.dev({"eth0": (1, 2, 3, 4)}).replace(b"eth0", raw)
     with pytest.raises(TableError, match="a name that no interface has: {}".format(re.escape(repr(raw)))):
-        parse_dev(table)
+        parsed(table)
 
 
-def test_ten_thousand_interfaces() -> None:
+def test_as_many_interfaces_as_are_kept_and_one_more() -> None:
+    """Those that are excluded are not kept, and may be any number. What is to be done about the others is said."""
     numbers: Dict[str, proc.Numbers] = {
-        "veth{}".format(place): (place, 2 * place, place, place) for place in range(10_000)
+        "ppp{}".format(place): (place, 2 * place, place, place) for place in range(MOST_INTERFACES)
     }
-    assert parse_dev(proc.dev(numbers)) == {name: Counters(*values) for name, values in numbers.items()}
+    excluded: Dict[str, proc.Numbers] = {"veth{}".format(place): (1, 1, 1, 1) for place in range(MOST_INTERFACES)}
+    expected = {name: Counters(*values) for name, values in numbers.items()}
+    assert parse_dev(io.BytesIO(proc.dev({**numbers, **excluded})), ("veth*",)) == expected
+    numbers["eth0"] = (1, 1, 1, 1)
+    reason = "^net/dev: over {} interfaces count: name .* in ExcludeInterfaces$".format(MOST_INTERFACES)
+    with pytest.raises(TableError, match=reason):
+        parsed(proc.dev(numbers))
 
 
 def test_a_host_without_any_interface() -> None:
-    assert parse_dev(proc.dev({})) == {}
+    assert parsed(proc.dev({})) == {}
 
 
 HEADER = proc.dev({})
@@ -113,4 +125,4 @@ BROKEN = {
 def test_a_table_of_another_shape_is_no_table(table: bytes, reason: str) -> None:
     """A sum over half the interfaces is a false one: the error says what was found instead."""
     with pytest.raises(TableError, match="^net/dev: " + reason.replace("|", r"\|")):
-        parse_dev(table)
+        parsed(table)

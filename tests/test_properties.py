@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import json
 import os
@@ -77,10 +78,10 @@ def damaged(draw: Callable[[Any], Any], table: bytes) -> bytes:
 
 
 PARSERS: Dict[str, Tuple[Callable[[bytes], Any], bytes]] = {
-    "dev": (parse_dev, TABLES["dev"]),
-    "if_inet6": (parse_if_inet6, TABLES["if_inet6"]),
-    "route": (parse_route, TABLES["route"]),
-    "fib_trie": (lambda text: list(parse_fib_trie(text, [(0xC0000200, 0xFFFFFF00, "eth0")])), TABLES["fib_trie"]),
+    "dev": (lambda text: parse_dev(io.BytesIO(text)), TABLES["dev"]),
+    "if_inet6": (lambda text: list(parse_if_inet6(io.BytesIO(text))), TABLES["if_inet6"]),
+    "route": (lambda text: list(parse_route(io.BytesIO(text))), TABLES["route"]),
+    "fib_trie": (lambda text: parse_fib_trie(io.BytesIO(text)), TABLES["fib_trie"]),
     "vlan/config": (parse_vlan_config, VLAN),
     "bonding": (parse_bonding, BOND),
 }

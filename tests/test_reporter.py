@@ -13,7 +13,7 @@ import pytest
 from support_loop import EPOCH, START, THING, TOPIC, After, Answer, FakeClock, Loop, Never, total
 
 from connector import reporter, state
-from connector.kernel.dev import Counters
+from connector.kernel.dev import MOST_INTERFACES, Counters
 from connector.publisher import LAST_MOMENT, TIMEOUT
 
 HOUR = 3600.0
@@ -458,8 +458,9 @@ def test_a_volume_that_is_not_there_at_the_start_is_waited_for(loop: Loop) -> No
     assert len(loop.lines) == 2
 
 
-def test_ten_thousand_interfaces_with_odd_names(loop: Loop) -> None:
-    names = ["eth{}".format(number) for number in range(9_996)] + ["e\x1b[2Jt", "täst", "\udcff\udcfe", 'q"\\']
+def test_as_many_interfaces_as_are_kept_with_odd_names(loop: Loop) -> None:
+    names = ["ppp{}".format(number) for number in range(MOST_INTERFACES - 5)]
+    names += ["eth0", "e\x1b[2Jt", "täst", "\udcff\udcfe", 'q"\\']
 
     def pass_by() -> None:
         for name in names:
@@ -469,7 +470,23 @@ def test_ten_thousand_interfaces_with_odd_names(loop: Loop) -> None:
     loop.before_look = pass_by
     loop.remember().run(301)
     assert loop.lines == []
-    assert loop.core.taken[1].traffic == Counters(30_000, 10_000, 20_000, 10_000)
+    assert loop.core.taken[1].traffic == Counters(*(number * MOST_INTERFACES for number in (3, 1, 2, 1)))
+
+
+def test_ten_thousand_interfaces_cost_network_stats_while_they_are_there(loop: Loop) -> None:
+    moving(loop)
+    names = ["ppp{}".format(number) for number in range(10_000)]
+    loop.clock.at(START + 500, lambda: loop.host.interfaces.update(dict.fromkeys(names, (1, 1, 1, 1))))
+    loop.clock.at(START + 1100, lambda: [loop.host.interfaces.pop(name) for name in names])
+    loop.run(1501)
+    assert loop.moments == [300.0 * number for number in range(6)]
+    for taken in loop.core.taken[2:4]:
+        assert [block for block in BLOCKS if block not in taken.report["metrics"]] == ["network_stats"]
+    warning, info = loop.lines
+    assert warning.startswith("WARNING network_stats: left out of the reports: net/dev: over ")
+    assert warning.endswith(" in ExcludeInterfaces")
+    assert info == "INFO network_stats: well again after 10 min"
+    assert total(loop.core.taken) == Counters(*(5 * number for number in (1_000_003, 70_001, 701, 303)))
 
 
 def test_an_error_of_our_own_costs_one_report_and_is_placed(loop: Loop) -> None:

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connector import state
-from connector.kernel.dev import Counters
+from connector.kernel.dev import MOST_INTERFACES, Counters
 from connector.kernel.host import CpuTimes
 from connector.state import Boot, Memory, StateError, load, read_boot, same_boot, save
 from connector.traffic import Traffic
@@ -73,8 +73,9 @@ def test_nobody_else_may_read_it_and_nothing_lies_beside_it(directory: Path, uma
     assert path.stat().st_mode & 0o7777 == 0o600
 
 
-def test_ten_thousand_interfaces_fit(directory: Path) -> None:
-    counters = {"interface{:06}".format(number): Counters(*[2**64 - 1] * 4) for number in range(10_000)}
+def test_as_many_interfaces_as_there_may_be_fit(directory: Path) -> None:
+    """With the longest names that JSON may make of 15 bytes, and the greatest numbers."""
+    counters = {"\udcff" * 11 + "{:04}".format(number): Counters(*[2**64 - 1] * 4) for number in range(MOST_INTERFACES)}
     memory = MEMORY._replace(traffic=MEMORY.traffic._replace(counters=counters))
     save(str(directory), "gateway-7", BOOT, memory)
     assert load(str(directory), "gateway-7", BOOT) == memory
@@ -278,7 +279,7 @@ def test_any_bytes_are_refused(directory: Path, content: bytes) -> None:
 def test_a_file_over_its_size_is_refused_and_not_read_whole(directory: Path) -> None:
     with (directory / state.FILE).open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(StateError, match="is over 2097152 bytes long and was ignored"):
+    with pytest.raises(StateError, match="is over {} bytes long and was ignored".format(state.LONGEST)):
         load(str(directory), "gateway-7", BOOT)
 
 

@@ -8,14 +8,18 @@ import re
 import socket
 import struct
 import sys
-from typing import Dict, Iterator, List, Optional, Tuple
+from bisect import bisect_left, bisect_right
+from typing import Dict, Iterable, Iterator, Optional, Set, Tuple
 
 from ..errors import TableError
 from .dev import decode_name
-from .proc import Proc, read
+from .proc import Proc, lines
 
 # Packed address -> interface; None where several interfaces have it (a link-local address may).
 Owners = Dict[bytes, Optional[str]]
+
+# A host of more addresses than this has its sockets reported without names: they must fit a function of 16 MB.
+MOST_ADDRESSES = 2048
 
 _LOOPBACK = bytes(15) + b"\1"  # ::1
 
@@ -26,18 +30,24 @@ def read_owners(proc: Proc) -> Owners:
     IPv6 is in `if_inet6`. IPv4 has no such table: in the same network the kernel is asked, as getifaddrs(3) does;
     otherwise `fib_trie` has the addresses and `route` the networks that the interfaces are in.
     """
+    owners: Owners = {}
+
+    def add(pairs: Iterable[Tuple[bytes, str]]) -> None:
+        for address, interface in pairs:
+            owners[address] = interface if owners.get(address, interface) == interface else None
+            if len(owners) > MOST_ADDRESSES:
+                raise _too_many()
+
     if proc.shared:
         try:
-            pairs = list(ask_kernel())
+            add(ask_kernel())
         except OSError as error:
             raise TableError("the kernel does not list its addresses: {}".format(error.strerror or error)) from error
     else:
-        pairs = list(parse_fib_trie(read(proc.net, "fib_trie"), parse_route(read(proc.net, "route"))))
+        addresses = parse_fib_trie(lines(proc.net, "fib_trie"))
+        add(by_route(addresses, parse_route(lines(proc.net, "route"))))
     if os.path.lexists(os.path.join(proc.net, "if_inet6")):  # a host without IPv6 has none
-        pairs += parse_if_inet6(read(proc.net, "if_inet6"))
-    owners: Owners = {}
-    for address, interface in pairs:
-        owners[address] = interface if owners.get(address, interface) == interface else None
+        add(parse_if_inet6(lines(proc.net, "if_inet6")))
     return owners
 
 
@@ -50,41 +60,36 @@ def owner(owners: Owners, address: bytes) -> Optional[str]:
     return owners.get(address)
 
 
-def parse_if_inet6(text: bytes) -> List[Tuple[bytes, str]]:
+def parse_if_inet6(table: Iterable[bytes]) -> Iterator[Tuple[bytes, str]]:
     """Parse rows such as `fe80000000000000024293fffe8f1c10 02 40 20 80     eth0`."""
-    pairs = []
-    for line in text.splitlines():
+    for line in table:
         fields = line.split()
         if len(fields) != 6 or not re.fullmatch(rb"[0-9a-f]{32}", fields[0]):
-            raise TableError("if_inet6: a row of unknown shape: {!r}".format(line[:160]))
-        pairs.append((bytes.fromhex(fields[0].decode("ascii")), decode_name(fields[5])))
-    return pairs
+            raise TableError("if_inet6: a row of unknown shape: {!r}".format(line.rstrip(b"\n")[:160]))
+        yield bytes.fromhex(fields[0].decode("ascii")), decode_name(fields[5])
 
 
 Route = Tuple[int, int, str]  # network, mask, interface
 
 
-def parse_route(text: bytes) -> List[Route]:
+def parse_route(table: Iterable[bytes]) -> Iterator[Route]:
     """Parse `route` (kernel: fib_route_seq_show): networks an interface is in, which is no route with a gateway."""
-    routes = []
-    for line in text.splitlines()[1:]:
+    rows = iter(table)
+    next(rows, b"")
+    for line in rows:
         fields = line.split()
         if len(fields) < 8 or not all(re.fullmatch(rb"[0-9A-F]{1,8}", fields[place]) for place in (1, 2, 3, 7)):
-            raise TableError("route: a row of unknown shape: {!r}".format(line[:160]))
+            raise TableError("route: a row of unknown shape: {!r}".format(line.rstrip(b"\n")[:160]))
         up, gateway, reject = 0x1, 0x2, 0x200
         if int(fields[3], 16) & (up | gateway | reject) == up and fields[0] != b"*":  # a blackhole has no interface
-            routes.append((_word(fields[1]), _word(fields[7]), decode_name(fields[0])))
-    return routes
+            yield _word(fields[1]), _word(fields[7]), decode_name(fields[0])
 
 
-def parse_fib_trie(text: bytes, routes: List[Route]) -> Iterator[Tuple[bytes, str]]:
-    """Yield the local addresses of `fib_trie` with the interface of the narrowest route that holds them.
-
-    A leaf is `|-- 192.0.2.5`, below it `/32 host LOCAL`. Where two interfaces are in the same network, the table does
-    not tell whose the address is, and both are named: the caller sees that it is unknown.
-    """
+def parse_fib_trie(table: Iterable[bytes]) -> Set[int]:
+    """Return the local addresses of `fib_trie`: a leaf is `|-- 192.0.2.5`, below it `/32 host LOCAL`."""
+    found: Set[int] = set()
     leaf = b""
-    for line in text.splitlines():
+    for line in table:
         fields = line.split()
         if fields[:1] == [b"|--"]:
             leaf = fields[1] if len(fields) == 2 else b""
@@ -92,13 +97,33 @@ def parse_fib_trie(text: bytes, routes: List[Route]) -> Iterator[Tuple[bytes, st
             try:
                 address = socket.inet_pton(socket.AF_INET, leaf.decode("ascii"))
             except (OSError, ValueError):
-                raise TableError("fib_trie: a leaf of unknown shape: {!r}".format(line[:160])) from None
-            (number,) = struct.unpack("!I", address)
-            holding = [(mask, name) for network, mask, name in routes if number & mask == network]
-            narrowest = max(holding)[0] if holding else None
-            for mask, name in holding:
-                if mask == narrowest and mask:
-                    yield address, name
+                raise TableError("fib_trie: a leaf of unknown shape: {!r}".format(line.rstrip(b"\n")[:160])) from None
+            found.add(int.from_bytes(address, "big"))
+            if len(found) > MOST_ADDRESSES:
+                raise _too_many()
+    return found
+
+
+def by_route(addresses: Iterable[int], routes: Iterable[Route]) -> Iterator[Tuple[bytes, str]]:
+    """Yield each address with the interface of the narrowest route that holds it; the default route says nothing.
+
+    Where two interfaces are in the same network, the table does not tell whose the address is, and both are named: the
+    caller sees that it is unknown.
+    """
+    known = sorted(addresses)
+    narrowest: Dict[int, Tuple[int, Set[str]]] = {}
+    for network, mask, name in routes:
+        for number in known[bisect_left(known, network) : bisect_right(known, network | mask ^ 0xFFFFFFFF)]:
+            best, names = narrowest.get(number, (1, set()))
+            if mask >= best:
+                narrowest[number] = (mask, names | {name} if mask == best else {name})
+    for number, (_, names) in narrowest.items():
+        for name in names:
+            yield number.to_bytes(4, "big"), name
+
+
+def _too_many() -> TableError:
+    return TableError("the host has over {} addresses".format(MOST_ADDRESSES))
 
 
 # rtnetlink(7), netlink(7) and linux/rtnetlink.h

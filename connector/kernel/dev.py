@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import io
 import re
-from typing import Callable, Dict, NamedTuple, Tuple
+from typing import Callable, Dict, Iterable, NamedTuple, Tuple
 
 from ..errors import TableError
+
+# Counters are kept between two looks, and in the state file: so many fit the 16 MB of a function beside all else.
+MOST_INTERFACES = 1024
 
 _U64 = 2**64
 
@@ -35,17 +37,16 @@ def matching(patterns: Tuple[str, ...]) -> Callable[[str], bool]:
     return lambda name: match(name) is not None
 
 
-def parse_dev(text: bytes, exclude: Tuple[str, ...] = ()) -> Dict[str, Counters]:
+def parse_dev(table: Iterable[bytes], exclude: Tuple[str, ...] = ()) -> Dict[str, Counters]:
     """Return the counters by interface, without those that any pattern of `exclude` matches: a host may have thousands.
 
     Columns are found by their names in the second line, so that a kernel may add some. Raises TableError for a header,
     a row or a number of another shape and for a last line that is cut: a sum over half the interfaces is a false one.
+    Nor is there one over more than MOST_INTERFACES.
     """
-    lines = io.BytesIO(text)
-    lines.readline()
-    header = lines.readline().rstrip(b"\n")
-    if not header or not text.endswith(b"\n"):
-        raise TableError("net/dev: cut short")
+    lines = iter(table)
+    next(lines, b"")
+    header = _whole(next(lines, b""))
     columns = header.split(b"|")
     if len(columns) != 3 or columns[0].strip() != b"face":
         raise TableError("net/dev: unknown columns {!r}".format(header[:120]))
@@ -63,8 +64,7 @@ def parse_dev(text: bytes, exclude: Tuple[str, ...] = ()) -> Dict[str, Counters]
 
     is_excluded = matching(exclude)
     counters: Dict[str, Counters] = {}
-    for line in lines:
-        line = line[:-1]
+    for line in map(_whole, lines):
         name, colon, numbers = line.partition(b":")
         values = numbers.split()
         chosen = [values[place] for place in places] if len(values) == width else []
@@ -75,7 +75,18 @@ def parse_dev(text: bytes, exclude: Tuple[str, ...] = ()) -> Dict[str, Counters]
             raise TableError("net/dev: a row that can't be: {!r}".format(line[:160]))
         if not is_excluded(interface):
             counters[interface] = numbers_now
+            if len(counters) > MOST_INTERFACES:
+                raise TableError(
+                    "net/dev: over {} interfaces count: name those that are not at the device's edge in "
+                    "ExcludeInterfaces".format(MOST_INTERFACES)
+                )
     return counters
+
+
+def _whole(line: bytes) -> bytes:
+    if not line.endswith(b"\n"):
+        raise TableError("net/dev: cut short")
+    return line[:-1]
 
 
 def decode_name(name: bytes) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import List, NamedTuple
+from typing import Iterator, NamedTuple
 
 from ..errors import TableError
 
-# A table that is read whole must fit the 16 MB of a function beside all else: that of 10,000 interfaces or routes does,
-# one of all the internet's routes does not, and costs no more than what is taken from it.
+# No file is read further than this: a table of 10,000 interfaces or routes is shorter, and one of all the internet's
+# routes would cost seconds.
 MAX_FILE = 2 << 20
+BLOCK = 64 << 10
 
 
 class Proc(NamedTuple):
@@ -51,19 +52,23 @@ def locate(root: str, own: str = "/proc") -> Proc:
 
 def read(*path: str) -> bytes:
     """Return the whole content of a small file under proc. Raises TableError."""
+    return b"".join(lines(*path))
+
+
+def lines(*path: str) -> Iterator[bytes]:
+    """Yield the lines of a file under proc, each with its newline, so that no table is held. Raises TableError."""
     name = os.path.join(*path)
+    size = 0
     try:
-        with open(name, "rb", buffering=0) as file:
-            blocks: List[bytes] = []
-            size = 0
+        with open(name, "rb", buffering=BLOCK) as file:
             while True:
-                block = file.read(65536)
-                if not block:
-                    return b"".join(blocks)
-                blocks.append(block)
-                size += len(block)
+                line = file.readline(BLOCK)  # what is longer is no line of the kernel's, and comes in pieces
+                if not line:
+                    return
+                size += len(line)
                 if size > MAX_FILE:
                     raise TableError("{} is over {} bytes long".format(name, MAX_FILE))
+                yield line
     except OSError as error:
         raise unreadable(name, error) from error
 

@@ -6,6 +6,7 @@ no fuzzer and on every Python. An error of the connector's own (TableError, ...)
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -26,7 +27,7 @@ from connector import config, handler, state  # noqa: E402
 from connector.encode import encode  # noqa: E402
 from connector.errors import ConfigError, TableError  # noqa: E402
 from connector.health import Health, plain  # noqa: E402
-from connector.kernel.addresses import parse_fib_trie, parse_if_inet6, parse_route  # noqa: E402
+from connector.kernel.addresses import by_route, parse_fib_trie, parse_if_inet6, parse_route  # noqa: E402
 from connector.kernel.dev import matching, parse_dev  # noqa: E402
 from connector.kernel.host import METRICS, read_host  # noqa: E402
 from connector.kernel.lower import at_the_edge, parse_bonding, parse_vlan_config  # noqa: E402
@@ -50,29 +51,30 @@ for _name in ("old", "new"):
 
 
 def dev(data: bytes) -> None:
-    for name, counters in _unless(TableError, lambda: parse_dev(data), {}).items():
+    for name, counters in _unless(TableError, lambda: parse_dev(io.BytesIO(data)), {}).items():
         _name_is_possible(name)
         assert all(0 <= number < 2**64 for number in counters), counters
 
 
 def route(data: bytes) -> None:
-    routes = _unless(TableError, lambda: parse_route(data), [])
+    routes = _unless(TableError, lambda: list(parse_route(io.BytesIO(data))), [])
     for network, mask, name in routes:
         _name_is_possible(name)
         assert 0 <= network < 2**32, network
         assert 0 <= mask < 2**32, mask
-    list(parse_fib_trie(proc.QUIET["fib_trie"], routes))
+    list(by_route(parse_fib_trie(io.BytesIO(proc.QUIET["fib_trie"])), routes))
 
 
 def fib_trie(data: bytes) -> None:
-    routes = [*parse_route(proc.QUIET["route"]), (0x7F000000, 0xFF000000, "lo"), (0, 0, "eth1")]
-    for address, name in _unless(TableError, lambda: list(parse_fib_trie(data, routes)), []):
+    routes = [*parse_route(io.BytesIO(proc.QUIET["route"])), (0x7F000000, 0xFF000000, "lo"), (0, 0, "eth1")]
+    addresses = _unless(TableError, lambda: parse_fib_trie(io.BytesIO(data)), set())
+    for address, name in by_route(addresses, routes):
         assert len(address) == 4, address
         assert name in ("eth0", "lo"), name
 
 
 def if_inet6(data: bytes) -> None:
-    for address, name in _unless(TableError, lambda: parse_if_inet6(data), []):
+    for address, name in _unless(TableError, lambda: list(parse_if_inet6(io.BytesIO(data))), []):
         assert len(address) == 16, address
         _name_is_possible(name)
 
