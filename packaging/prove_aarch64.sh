@@ -8,6 +8,7 @@
 # the one to build with.
 set -euo pipefail
 unset CDPATH
+[ $# -eq 0 ] || { echo "usage: [PYTHON=python3.11] packaging/prove_aarch64.sh (it takes no arguments)" >&2; exit 2; }
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=$root/build/aarch64
 debian=$folder/root

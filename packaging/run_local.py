@@ -138,10 +138,14 @@ class Screen:
         elif not verdict.accepted:
             outcome = f"REJECTED, {verdict.code}: {verdict.reason}"
         self.say(f"{delivery.topic}, {len(delivery.payload)} bytes: {outcome}")
-        if delivery.report is None:
-            self.say(repr(delivery.payload[:2000]))
-        else:
-            self.say(json.dumps(delivery.report, indent=2))
+        report = delivery.report
+        if report is None:  # a topic of one's own, which nobody judges
+            try:
+                report = json.loads(delivery.payload)
+            except ValueError:
+                self.say(repr(delivery.payload[:2000]))
+                return
+        self.say(json.dumps(report, indent=2))
 
     def say(self, text: str) -> None:
         with self._lock:

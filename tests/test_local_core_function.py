@@ -678,7 +678,7 @@ def test_once_needs_no_verdict_on_a_topic_that_is_no_report_topic(make_zip: Call
     done = run_command(path, "--once", "--thing", "some-thing", "--set", "MetricsTopic=my/{thing}")
     assert done.returncode == 0, done.stdout
     assert "my/some-thing, " in done.stdout
-    assert "bytes: no report topic, so no verdict\n" in done.stdout
+    assert 'bytes: no report topic, so no verdict\n{\n  "header": {\n' in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,9 @@ def test_ctrl_c_makes_no_new_environment(tmp_path: Path, requirements: Path) -> 
         ("packaging/run_local.sh", ["--help"], "no-such-python", "PYTHON=python3.11"),
         ("packaging/run_local.sh", ["--once", "--python", "no-such-python"], sys.executable, "--python python3.11"),
         ("tests/run.sh", [], "no-such-python", "PYTHON=python3.11"),
+        ("build_zip.sh", [], "/bin/true", "PYTHON=python3.11"),
+        ("packaging/run_local.sh", ["--once"], "/bin/true", "PYTHON=python3.11"),
+        ("tests/run.sh", [], "/bin/true", "PYTHON=python3.11"),
     ],
 )
 def test_a_wrong_interpreter_is_bad_usage(script: str, arguments: List[str], python: str, named: str) -> None:
