@@ -37,9 +37,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     try:
         return _print_reports(options)
     except ConnectorError as error:
-        print(error, file=sys.stderr)
+        _say(str(error))
     except OSError as error:  # what is read has errors of its own
-        print("the report can't be written: {}".format(error.strerror or error), file=sys.stderr)
+        _say("the report can't be written: {}".format(error.strerror or error))
         # What is left in the buffer would be tried again, and complained of, at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 1
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "-n",
         metavar="COUNT",
         dest="count",
-        type=_number(int, 1, 10**9, "a number of reports, 1 or more"),
+        type=_number(int, 1, 10**9, "a number of reports, 1 to 1000000000"),
         default=1,
         help="how many reports (1)",
     )
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "-s",
         metavar="SECONDS",
         dest="seconds",
-        type=_number(float, 0, 10**9, "a number of seconds, 0 or more"),
+        type=_number(float, 0, 10**9, "a number of seconds, 0 to 1000000000"),
         default=5.0,
         help="seconds between them (5)",
     )
@@ -114,13 +114,13 @@ def _print_reports(options: argparse.Namespace) -> int:
         for problem, sentence in snapshot.problems.items():
             if problem not in said:
                 said.append(problem)
-                print("{}: {}".format(problem, sentence), file=sys.stderr)
+                _say("{}: {}".format(problem, sentence))
         traffic = traffic.observe(snapshot)
         carried = traffic.carry(snapshot)
         report_id = max(int(time.time()), report_id + 1)
         report = build(snapshot, report_id, carried, cpu, options.short_names)
         if report is None:
-            print("nothing could be read under {}".format(options.proc), file=sys.stderr)
+            _say("nothing could be read under {}".format(options.proc))
             code = 1
             if not number:
                 break
@@ -137,6 +137,12 @@ def _print_reports(options: argparse.Namespace) -> int:
         sys.stdout.buffer.write(encoded)
         sys.stdout.flush()
     return code
+
+
+def _say(sentence: str) -> None:
+    """Tell whoever runs this. Where stderr is closed print() would write into the reports."""
+    if sys.stderr is not None:
+        print(sentence, file=sys.stderr)
 
 
 def _number(kind: Callable[[str], T], least: float, most: float, words: str) -> Callable[[str], T]:

@@ -246,6 +246,21 @@ def test_it_imports_with_nothing_but_the_standard_library_beside_it(zips: Zips, 
     }
 
 
+@pytest.mark.parametrize("encoding", ["json", "cbor"])
+def test_on_a_device_the_zip_alone_prints_reports(zips: Zips, tmp_path: Path, encoding: str) -> None:
+    if RUNNING not in build_zip.PYTHONS:
+        pytest.skip(f"there is no zip for Python {RUNNING}")
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "connector", "--format", encoding],
+        cwd=str(tmp_path),
+        env={"PYTHONPATH": str(zips((RUNNING, "any")))},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b'{"header":' if encoding == "json" else b"\xa2\x66header")
+
+
 def test_zip_any_sends_cbor_within_a_cores_memory(zips: Zips, tmp_path: Path) -> None:
     """Where all is compiled from source at each start, cbor2 too."""
     if RUNNING not in build_zip.PYTHONS:

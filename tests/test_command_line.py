@@ -174,11 +174,11 @@ def test_what_can_not_be_read_is_said_once_and_not_in_the_reports(host: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["-n", "0"], "argument -n: '0' is not a number of reports, 1 or more"),
-        (["-n", "two"], "argument -n: 'two' is not a number of reports, 1 or more"),
+        (["-n", "0"], "argument -n: '0' is not a number of reports, 1 to 1000000000"),
+        (["-n", "two"], "argument -n: 'two' is not a number of reports, 1 to 1000000000"),
         (["-s", "-1"], "argument -s: '-1' is not a number of seconds"),
         (["-s", "nan"], "argument -s: 'nan' is not a number of seconds"),
-        (["-s", "inf"], "argument -s: 'inf' is not a number of seconds, 0 or more"),
+        (["-s", "inf"], "argument -s: 'inf' is not a number of seconds, 0 to 1000000000"),
         (["--max-list-size", "501"], "argument --max-list-size: '501' is not a size from 1 to 500"),
         (["--max-list-size", "5.5"], "argument --max-list-size: '5.5' is not a size from 1 to 500"),
         (["--format", "xml"], "argument --format: invalid choice: 'xml'"),
@@ -315,6 +315,19 @@ def test_a_report_that_can_not_be_written_is_one_line_and_ends_with_1(host: str,
         timeout=60,
     )
     assert (done.returncode, done.stderr.decode()) == (1, "the report can't be written: {}\n".format(words))
+
+
+def test_with_stderr_closed_nothing_but_reports_is_written(host: str) -> None:
+    """print() to a file that is None writes to stdout, into the recording."""
+    (Path(host) / "1" / "net" / "udp").unlink()
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *command("--proc", host)],
+        cwd=str(ROOT),
+        stdout=subprocess.PIPE,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    check_report(json.loads(done.stdout))
 
 
 def test_ctrl_c_ends_it_quietly(host: str) -> None:
