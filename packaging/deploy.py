@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+if sys.version_info < (3, 10):
+    sys.exit("deploy.py: this is Python {}.{}; 3.10 or later is needed".format(*sys.version_info))
 try:
     from botocore.exceptions import BotoCoreError, ClientError
     from fleet import artifact, component, parameters, settings, v1, v2
@@ -18,7 +20,10 @@ try:
     from fleet.plan import Change, show
     from fleet.settings import Settings
 except ModuleNotFoundError as missing:
-    sys.exit(f"deploy.py: {missing}. Install what it needs: pip install -r packaging/requirements-fleet.txt")
+    sys.exit(
+        f"deploy.py: {missing}. Make an environment with what it needs, and use its python:"
+        " packaging/venv.sh build/fleet packaging/requirements-fleet.txt"
+    )
 
 EXIT_CODES = "0 done; 1 failed, not finished in --timeout, or not deployed (status); 2 bad usage or bad input"
 NAME = "device-defender-connector"
@@ -134,6 +139,21 @@ def _policy_things(args: argparse.Namespace, target: Target) -> str | None:
     return things
 
 
+def _check_policy_flags(args: argparse.Namespace) -> None:
+    """Raise UsageError for flags of the policy that don't go together, before anything is asked of the account."""
+    if args.version != "v2" or args.verb == "status":
+        return
+    if args.iot_policy_things is not None and not (args.iot_policy and args.thing_group):
+        raise UsageError(
+            "--iot-policy-things goes with --iot-policy and --thing-group; with --thing the lines are that thing's"
+        )
+    if args.verb != "remove" and args.iot_policy and args.thing_group and not args.iot_policy_things:
+        raise UsageError(
+            "--iot-policy with --thing-group needs --iot-policy-things: a pattern for the names of the group's things, "
+            "such as 'gateway-*' (Greengrass cores can't use thing policy variables)"
+        )
+
+
 def _policy_changes(aws: Aws, args: argparse.Namespace, target: Target, wanted: Settings) -> list[Change]:
     if not args.iot_policy:
         target.notes.append(
@@ -142,11 +162,7 @@ def _policy_changes(aws: Aws, args: argparse.Namespace, target: Target, wanted: 
         )
         return []
     things = _policy_things(args, target)
-    if not things:
-        raise UsageError(
-            "--iot-policy with --thing-group needs --iot-policy-things: a pattern for the names of the group's things, "
-            "such as 'gateway-*' (Greengrass cores can't use thing policy variables)"
-        )
+    assert things  # a pattern, or the one thing: see _check_policy_flags()
     if not target.principals:
         raise DeployError(f"thing {args.thing} has no certificate that --iot-policy could be attached to")
     return IotPolicy(aws, args.iot_policy).changes(wanted.topic.replace("{thing}", things), things, target.principals)
@@ -238,6 +254,7 @@ def run(argv: list[str] | None = None, aws: Aws | None = None, ask: Callable[[st
     """Run one command line; `aws` and `ask` stand in for the account and the person in tests. Returns the exit code."""
     args = parser().parse_args(argv)
     try:
+        _check_policy_flags(args)
         aws = aws or connect(args.profile, args.region)
         if args.verb == "status":
             return status(args, aws)

@@ -13,11 +13,16 @@ import os
 import sys
 from pathlib import Path
 
+if sys.version_info < (3, 10):
+    sys.exit("detect.py: this is Python {}.{}; 3.10 or later is needed".format(*sys.version_info))
 try:
     from replay import evaluate, plot, profile, reports, suggest, summary
     from replay.errors import InputError
 except ModuleNotFoundError as error:
-    sys.exit(f"detect.py: {error}. Install what it needs: pip install -r packaging/requirements-fleet.txt")
+    sys.exit(
+        f"detect.py: {error}. Make an environment with what it needs, and use its python:"
+        " packaging/venv.sh build/fleet packaging/requirements-fleet.txt"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -33,7 +33,7 @@ class Parameter:
     def check(self, value: str) -> str:
         """Return `value`; raise UsageError if it doesn't match the pattern as a whole."""
         if not re.fullmatch(self.pattern, value):
-            raise UsageError(f"--{self.name}: {value!r} is not valid: it must match {self.pattern}")
+            raise UsageError(f"--{self.name}: {value!r} is not valid. {self.description}")
         return value
 
 

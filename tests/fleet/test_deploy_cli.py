@@ -50,7 +50,14 @@ def test_with_nobody_to_ask_it_wants_yes(core: Any, make_zip: Any, capsys: Any) 
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [
-        (["--SampleIntervalSeconds", "60"], "--SampleIntervalSeconds: '60' is not valid: it must match ^[0-9]*"),
+        (
+            ["--SampleIntervalSeconds", "60"],
+            "--SampleIntervalSeconds: '60' is not valid. Seconds between reports. 300 is ",
+        ),
+        (
+            ["--MetricsTopic", "a/#"],
+            "--MetricsTopic: 'a/#' is not valid. Where reports go: at most 256 characters of ASCII",
+        ),
         (
             ["--isolation", "NoContainer", "--ProcDestinationPath", "/host_proc"],
             "without a container nothing is mounted",
@@ -231,8 +238,40 @@ def test_without_its_requirements_it_says_what_to_install() -> None:
     result = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
     assert result.stderr.startswith("deploy.py: No module named ")
-    assert result.stderr.endswith("pip install -r packaging/requirements-fleet.txt\n")
+    assert result.stderr.endswith(" packaging/venv.sh build/fleet packaging/requirements-fleet.txt\n")
     assert "Traceback" not in result.stderr
+
+
+OLD = "import runpy, sys; sys.version_info = (3, 8, 18); runpy.run_path(sys.argv[1], run_name='__main__')"
+
+
+@pytest.mark.parametrize("tool", ["deploy.py", "detect.py"])
+def test_on_a_python_too_old_it_says_so(tool: str) -> None:
+    """Its requirements could not be installed there either."""
+    command = [sys.executable, "-S", "-c", OLD, str(DEPLOY.with_name(tool)), "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (1, f"{tool}: this is Python 3.8; 3.10 or later is needed\n")
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        (
+            ["--thing", "gw-1", "--iot-policy", "p", "--iot-policy-things", "x*"],
+            "goes with --iot-policy and --thing-gr",
+        ),
+        (["--thing-group", "fleet", "--iot-policy-things", "x*"], "goes with --iot-policy and --thing-group"),
+        (["--thing-group", "fleet", "--iot-policy", "p"], "needs --iot-policy-things: a pattern"),
+        (["--thing-group", "fleet", "--iot-policy", "p", "--iot-policy-things", ""], "needs --iot-policy-things"),
+    ],
+)
+def test_flags_of_the_policy_that_do_not_go_together(
+    core: Any, make_zip: Any, capsys: Any, verb: str, argv: list[str], reason: str
+) -> None:
+    assert core.deploy("v2", verb, *argv, "--zip", make_zip()) == 2
+    assert reason in capsys.readouterr().err
+    assert core.calls.all == []
 
 
 MEMORY = ["v2", "plan", "--thing", "x", "--zip", "z", "--memory", "8"]

@@ -67,8 +67,12 @@ def test_every_command_works_in_its_order(
 
     ran = []
     for command in COMMANDS:
-        if command[1:3] == ["-m", "pip"]:
-            assert command[3:] == ["install", "-r", "packaging/requirements-fleet.txt"]
+        if command[0] == "packaging/venv.sh":  # .ci/run makes such an environment with it
+            assert os.access(command[0], os.X_OK)
+            assert command[1:] == ["build/fleet", "packaging/requirements-fleet.txt"]
+            assert Path(command[2]).is_file()
+        elif command[0] == ".":
+            assert command[1:] == ["build/fleet/bin/activate"]
         elif command[0] == "./build_zip.sh":
             build(command)
         elif command[1] == "packaging/deploy.py":

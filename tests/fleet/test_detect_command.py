@@ -461,6 +461,6 @@ def test_says_what_to_install(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={})
     assert result.returncode == 1
     assert result.stderr == (
-        "detect.py: No module named 'botocore'. Install what it needs:"
-        " pip install -r packaging/requirements-fleet.txt\n"
+        "detect.py: No module named 'botocore'. Make an environment with what it needs, and use its python:"
+        " packaging/venv.sh build/fleet packaging/requirements-fleet.txt\n"
     )

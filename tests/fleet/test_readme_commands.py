@@ -25,10 +25,9 @@ ELSEWHERE = {
     "tests/bench/run.sh": "a person: it takes minutes",
 }
 
-# Stands for the commands that reach AWS, a package index or a day's wait. The real AWS CLI checks what it is given
+# Stands for the commands that reach AWS or a day's wait. The real AWS CLI checks what it is given
 # against the services' models and answers with a sample: nothing leaves the machine.
 SHIMS = {
-    "pip": 'test "$*" = "install -r packaging/requirements-fleet.txt"',
     "python": 'exec "{python}" "$@"',
     "python3": """
         test "$1 $2" = "-m connector" || exit 9
