@@ -42,7 +42,7 @@ class Suggestion:
 def suggest(name: str, recordings: Sequence[Sequence[Report]], headroom: float) -> Suggestion:
     """Return a profile that the recordings are normal for.
 
-    headroom: a limit is this many times the highest value recorded.
+    headroom: a limit is this many times the highest value recorded; a percentage's at most half way from it to 100.
     """
     metrics = sorted({metric for reports in recordings for report in reports for metric in report.readings})
     suggestion = Suggestion({"securityProfileName": name})
@@ -64,9 +64,9 @@ def suggest(name: str, recordings: Sequence[Sequence[Report]], headroom: float) 
     total = sum(map(len, recordings))
     first, last = min(reports[0].time for reports in recordings), max(reports[-1].time for reports in recordings)
     suggestion.profile["securityProfileDescription"] = (
-        f"Normal as recorded in {total} reports from {moment(first)} to {moment(last)} UTC. Limits are {headroom:g}"
-        " times the highest value recorded, port sets are the ports recorded. Tune: raise a limit that alarms without"
-        " a cause."
+        f"Normal as recorded in {total} reports from {moment(first)} to {moment(last)} UTC. Limits are up to"
+        f" {headroom:g} times the highest value recorded, port sets are the ports recorded. Tune: raise a limit that"
+        " alarms without a cause."
     )
     suggestion.profile["behaviors"] = behaviors
     return suggestion
@@ -136,7 +136,7 @@ def _limit(
     if highest == 0 and metric not in NORMALLY_NONE:
         notes.append(f"{metric}: never above 0 in these reports, so no limit is learned; record while the device works")
         return None
-    limit = highest * headroom if highest > 0 else highest
+    limit = highest + abs(highest) * (headroom - 1)
     if metric in PERCENTAGES:
         limit = min(limit, (highest + 100) / 2)
     # Two digits are all that is meant; up, so that what was recorded stays normal.

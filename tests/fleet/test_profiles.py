@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,14 @@ def test_custom_metrics_are_those_the_connector_sends() -> None:
         if not name.startswith("aws:")
     }
     assert used == set(CUSTOM_METRICS)
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda p: p.stem)
+def test_description_names_every_custom_metric_that_must_be_created_first(path: Path) -> None:
+    profile = read(path)
+    named = [*(b["metric"] for b in profile["behaviors"]), *profile.get("additionalMetricsToRetain", [])]
+    custom = {name for name in named if not name.startswith("aws:")}
+    assert custom <= set(re.findall(r"\w+", profile["securityProfileDescription"]))
 
 
 def test_every_number_of_a_device_has_an_ml_behavior() -> None:
