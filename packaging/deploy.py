@@ -154,18 +154,32 @@ def _check_policy_flags(args: argparse.Namespace) -> None:
         )
 
 
-def _policy_changes(aws: Aws, args: argparse.Namespace, target: Target, wanted: Settings) -> list[Change]:
+def _policy_changes(
+    aws: Aws, args: argparse.Namespace, target: Target, wanted: Settings, deploys: bool
+) -> tuple[list[Change], list[Change]]:
+    """Return the policy's changes before the deployment, and those for when the cores have it.
+
+    deploys: whether there is a deployment to make.
+    """
     if not args.iot_policy:
         target.notes.append(
             f"The cores' AWS IoT policies must allow iot:Publish on {wanted.topic}, and iot:Subscribe and iot:Receive "
             "on its /accepted and /rejected; --iot-policy NAME makes one that does."
         )
-        return []
+        return [], []
     things = _policy_things(args, target)
     assert things  # a pattern, or the one thing: see _check_policy_flags()
     if not target.principals:
         raise DeployError(f"thing {args.thing} has no certificate that --iot-policy could be attached to")
-    return IotPolicy(aws, args.iot_policy).changes(wanted.topic.replace("{thing}", things), things, target.principals)
+    topic = wanted.topic.replace("{thing}", things)
+    before, after = IotPolicy(aws, args.iot_policy).changes(topic, things, target.principals)
+    if after and not deploys and not target.settled():
+        target.notes.append(
+            f"AWS IoT policy {args.iot_policy} still allows the topics of before: not every core has the last "
+            "deployment. An apply after that takes them out."
+        )
+        after = []
+    return before, after
 
 
 def _confirmed(args: argparse.Namespace, ask: Callable[[str], str]) -> bool:
@@ -177,12 +191,14 @@ def _confirmed(args: argparse.Namespace, ask: Callable[[str], str]) -> bool:
         raise UsageError("nobody there to ask: pass --yes to make the changes without") from error
 
 
-def _wait(args: argparse.Namespace, aws: Aws, target: Target, deployed: list[Change]) -> None:
+def _wait(args: argparse.Namespace, aws: Aws, target: Target, deployed: list[Change]) -> bool:
+    """Wait for the cores, as far as that is wanted; return whether they have what was deployed."""
     # In a thing group some core may always be away or have failed; without a deployment of ours that's for `status`.
     if args.no_wait or (args.version == "v2" and args.thing_group and not deployed):
-        return
+        return not deployed
     print("\nDeployment to the cores (it goes on by itself; Ctrl-C leaves):")
     target.wait(Waiting(aws.sleep, lambda state: print(f"  {state}", flush=True), args.timeout))
+    return True
 
 
 def plan_or_apply(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str]) -> int:
@@ -195,21 +211,28 @@ def plan_or_apply(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str])
 
     first = function.changes()
     deployed = target.changes(wanted, function.version_arn() or function.pending_arn)
-    then = _policy_changes(aws, args, target, wanted) + deployed
-    print(show([*first, *then], [*wanted.notes(), *target.notes]))
+    before, after = _policy_changes(aws, args, target, wanted, bool(deployed))
+    print(show([*first, *before, *deployed, *after], [*wanted.notes(), *target.notes]))
     if args.verb == "plan":
         return 0
-    if first or then:
+    if first or before or deployed or after:
         if not _confirmed(args, ask):
             print("Nothing was changed.")
             return 1
         for change in first:
             _make(change)
-        # Again, now that the function's version is known, and in case the account changed while somebody read.
-        arn = function.version_arn() or function.pending_arn
-        for change in [*_policy_changes(aws, args, target, wanted), *target.changes(wanted, arn)]:
+        target.check_unchanged()
+        # Again, now that the function's version is known.
+        deployed = target.changes(wanted, function.version_arn() or function.pending_arn)
+        before, _ = _policy_changes(aws, args, target, wanted, bool(deployed))
+        for change in [*before, *deployed]:
             _make(change)
-    _wait(args, aws, target, deployed)
+    if _wait(args, aws, target, deployed):
+        # Again: another target's lines may have come while the cores were waited for.
+        for change in _policy_changes(aws, args, target, wanted, True)[1] if after else []:
+            _make(change)
+    elif after:
+        print(f"AWS IoT policy {args.iot_policy} keeps the topics of before until an apply finds the cores ready.")
     return 0
 
 
@@ -217,24 +240,34 @@ def remove(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str]) -> int
     """Show what is to go, ask, and take it out of the target."""
     target = _target(aws, args, None)
     deployed = target.removals()
-    changes = list(deployed)
-    if args.iot_policy:
-        changes += IotPolicy(aws, args.iot_policy).removals(_policy_things(args, target), target.principals)
-    print(show(changes, target.notes))
-    if not changes:
+    policy, notes = _policy_removals(aws, args, target)
+    print(show([*deployed, *policy], [*target.notes, *notes]))
+    if not deployed and not policy:
         return 0
     if not _confirmed(args, ask):
         print("Nothing was changed.")
         return 1
-    for change in changes:
+    target.check_unchanged()
+    for change in deployed:
         _make(change)
-    _wait(args, aws, target, deployed)
+    # A core reports until it has the deployment, and is cut off if it may not.
+    if _wait(args, aws, target, deployed):
+        for change in _policy_removals(aws, args, target)[0] if policy else []:
+            _make(change)
+    elif policy:
+        print(f"AWS IoT policy {args.iot_policy} stays until the cores have it: run this again then.")
     own = f"component {args.component}" if args.version == "v2" else f"group {args.group} with its core"
     left = f"Lambda function {args.function_name}, its role, {own}; if used, the zip in the bucket of --bucket"
     if not args.iot_policy:
         left += ", the policy of --iot-policy (remove takes that flag too)"
     print(f"\nThis stays in the account, as other targets may use it: {left}.")
     return 0
+
+
+def _policy_removals(aws: Aws, args: argparse.Namespace, target: Target) -> tuple[list[Change], list[str]]:
+    if not args.iot_policy:
+        return [], []
+    return IotPolicy(aws, args.iot_policy).removals(_policy_things(args, target), target.principals)
 
 
 def _make(change: Change) -> None:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from botocore.exceptions import ClientError
 
 from fleet.aws import Aws, missing
-from fleet.errors import UsageError
+from fleet.errors import DeployError, UsageError
 from fleet.plan import Change, Document
 from fleet.settings import policy_for
 
+_THINGS = "$aws/things/"
 _MOST_VERSIONS = 5  # AWS IoT keeps no more of one policy
+_DETACHING, _PAUSE = 330, 10  # seconds
 _LONGEST = 2048  # characters of a document that AWS IoT takes, spaces not counted
 
 
@@ -27,31 +29,58 @@ class IotPolicy:
     aws: Aws
     name: str
 
-    def changes(self, topic: str, things: str, principals: list[str]) -> list[Change]:
-        """Return what lets `things` report on `topic`, and on no other, and attaches the policy to `principals`."""
+    def changes(self, topic: str, things: str, principals: list[str]) -> tuple[list[Change], list[Change]]:
+        """Return what lets `things` report on `topic`, attached to `principals`, and what then lets them on no other.
+
+        The second is for when the cores report there: a core whose old topic is taken from it is cut off.
+        """
         topics, attached = self._current()
-        wanted = [other for other in topics if other == topic or not _is_of(things, other)]
-        wanted += [topic] if topic not in wanted else []
-        if len(json.dumps(policy_for(self._prefix, wanted), separators=(",", ":"))) > _LONGEST:
+        alone = not set(attached) - set(principals)
+        old = [other for other in topics if other != topic and (_is_of(things, other) or alone and _is_nobodys(other))]
+        both = topics + ([topic] if topic not in topics else [])
+        if len(json.dumps(policy_for(self._prefix, both), separators=(",", ":"))) > _LONGEST:
             raise UsageError(
                 f"--iot-policy {self.name}: with these lines too it would be longer than the {_LONGEST} characters "
                 "that AWS IoT allows; choose another name"
             )
-        return self._change(topics, attached, wanted, attached + [one for one in principals if one not in attached])
+        targets = attached + [one for one in principals if one not in attached]
+        wanted = [other for other in both if other not in old]
+        then = self._change(both, targets, wanted, targets, " when the cores have the deployment")
+        return self._change(topics, attached, both, targets), then
 
-    def removals(self, things: str | None, principals: list[str]) -> list[Change]:
-        """Return what takes the lines of `things` out and detaches the policy; it goes when nothing is left of it.
+    def removals(self, things: str | None, principals: list[str]) -> tuple[list[Change], list[str]]:
+        """Return what takes the lines of `things` out and detaches the policy, and notes on what stays.
 
-        Lines that can't be told to be those of `things` stay as long as the policy is attached to others.
+        It goes when nothing is left of it. Lines that can't be told to be those of `things` stay as long as the policy
+        is attached to others; the attachment stays if it is another thing's as well.
         """
         topics, attached = self._current()
         left = [topic for topic in topics if not things or not _is_of(things, topic)]
         others = [principal for principal in attached if principal not in principals]
+        sharing = self._sharing(things, left, principals)
+        if sharing:
+            note = f"AWS IoT policy {self.name} stays attached: {', '.join(sharing)} has the same certificate."
+            return self._change(topics, attached, left, attached), [note]
         if others:
             left = left or topics
-        elif left == topics and attached:
-            left = []
-        return self._change(topics, attached, left, others)
+        elif attached:
+            left = [] if left == topics else [topic for topic in left if not _is_nobodys(topic)]
+        elif left and not things:
+            return [], [
+                f"AWS IoT policy {self.name} is attached to nothing. If nobody needs it: "
+                f"aws iot delete-policy --policy-name {self.name}"
+            ]
+        return self._change(topics, attached, left, others), []
+
+    def _sharing(self, things: str | None, topics: list[str], principals: list[str]) -> list[str]:
+        """Return the other things with one of these certificates that have any of these topics."""
+        certificates = [principal for principal in principals if ":cert/" in principal] if topics else []
+        found = {
+            thing
+            for principal in certificates
+            for thing in self.aws.pages("iot", "list_principal_things", "things", principal=principal)
+        }
+        return sorted(thing for thing in found - {things} if any(_is_of(thing, topic) for topic in topics))
 
     @property
     def _prefix(self) -> str:
@@ -73,12 +102,14 @@ class IotPolicy:
             )
         return topics, self.aws.pages("iot", "list_targets_for_policy", "targets", policyName=self.name)
 
-    def _change(self, topics: list[str], attached: list[str], wanted: list[str], targets: list[str]) -> list[Change]:
+    def _change(
+        self, topics: list[str], attached: list[str], wanted: list[str], targets: list[str], when: str = ""
+    ) -> list[Change]:
         if (topics, attached) == (wanted, targets):
             return []
         before = {"document": policy_for(self._prefix, topics), "attachedTo": attached} if topics else None
         after = {"document": policy_for(self._prefix, wanted), "attachedTo": targets} if wanted else None
-        return [Change(f"AWS IoT policy {self.name}", before, after, lambda: self._write(before, after))]
+        return [Change(f"AWS IoT policy {self.name}{when}", before, after, lambda: self._write(before, after))]
 
     def _write(self, before: Document | None, after: Document | None) -> None:
         iot, text = self.aws.client("iot"), json.dumps(after["document"] if after else None)
@@ -99,7 +130,24 @@ class IotPolicy:
         if after is None:
             for version in self._old_versions():
                 iot.delete_policy_version(policyName=self.name, policyVersionId=version)
-            iot.delete_policy(policyName=self.name)
+            self._delete()
+
+    def _delete(self) -> None:
+        """Delete the policy; AWS IoT says that this may take five minutes to become possible after it was detached."""
+        iot, left = self.aws.client("iot"), _DETACHING
+        while True:
+            try:
+                iot.delete_policy(policyName=self.name)
+            except iot.exceptions.DeleteConflictException as error:
+                if left <= 0:
+                    raise DeployError(
+                        f"AWS IoT policy {self.name} is detached, and AWS IoT does not let it go yet. Later: "
+                        f"aws iot delete-policy --policy-name {self.name}"
+                    ) from error
+                self.aws.sleep(_PAUSE)
+                left -= _PAUSE
+            else:
+                return
 
     def _old_versions(self) -> list[str]:
         """Return the ids of all versions but the default one, oldest first."""
@@ -119,4 +167,9 @@ def _topics(document: Document, arn_prefix: str) -> list[str]:
 
 def _is_of(things: str, topic: str) -> bool:
     levels = topic.split("/")
-    return levels[2] == things if topic.startswith("$aws/things/") else things in levels
+    return levels[2] == things if topic.startswith(_THINGS) else things in levels
+
+
+def _is_nobodys(topic: str) -> bool:
+    """Return whether a topic, one of MetricsTopic's own, may not tell whose it is."""
+    return not topic.startswith(_THINGS)

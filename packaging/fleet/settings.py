@@ -25,6 +25,8 @@ TIMEOUT_SECONDS = 30
 # The resource's id is the group's affair, not the function's.
 _READ = tuple(parameter for parameter in PARAMETERS if parameter.name != RESOURCE_ID)
 
+_LONGEST_TOPIC = 256  # bytes, which are characters here
+
 # The ids under which a group or a router knows our subscriptions; stable, so that an upgrade replaces them.
 REPORT, ACCEPTED, REJECTED = "device-defender-report", "device-defender-accepted", "device-defender-rejected"
 SUBSCRIPTION_IDS = (REPORT, ACCEPTED, REJECTED)
@@ -81,6 +83,10 @@ class Settings:
         # MQTT allows `+` only as a whole level.
         report = "/".join("+" if "{thing}" in level else level for level in self.topic.split("/"))
         answer = self.topic.replace("{thing}", thing)
+        if len(answer) > _LONGEST_TOPIC:
+            raise UsageError(
+                f"--MetricsTopic: with the thing's name it has {len(answer)} characters; AWS IoT takes {_LONGEST_TOPIC}"
+            )
         return [
             {"id": REPORT, "source": function, "subject": report, "target": "cloud"},
             {"id": ACCEPTED, "source": "cloud", "subject": f"{answer}/accepted", "target": function},

@@ -141,6 +141,20 @@ class Group:
         if state.startswith("Failure"):
             raise DeployError(f"deployment {deployment} of group {self.name}: {state}")
 
+    def settled(self) -> bool:
+        """Return whether the core has taken the group's newest version, so that it runs nothing of before."""
+        return self._is_deployed() and self._deployment_state(self._deployment() or "")[1]
+
+    def check_unchanged(self) -> None:
+        """Raise DeployError if the group got another version since it was read."""
+        groups = self.aws.pages("greengrass", "list_groups", "Groups")
+        latest = [g.get("LatestVersion", "") for g in groups if g["Id"] == self._id or g["Name"] == self.name]
+        if latest != ([self._version] if self._id else []):
+            raise DeployError(
+                f"group {self.name} was changed meanwhile, which stays as it is: run this again to see what would "
+                "change now"
+            )
+
     # What we want, in V1's words
 
     def _function(self, settings: Settings, arn: str, policies: list[Document]) -> Document:
@@ -155,7 +169,11 @@ class Group:
     def _resources(self, settings: Settings) -> tuple[list[Document], list[Document]]:
         """Return our volume resources, and the function's access to all that it uses."""
         existing = {r["Id"]: r for r in self._definition("Resource").get("Resources", [])}
-        names = dict(zip((self.resource_id, "device-defender-state"), self._resource_names, strict=True))
+        users = self._users_of_resources()
+        proc = f"{self.function}-proc"
+        if self.resource_id != DEFAULT_RESOURCE_ID:  # two may be there, one for somebody else's function
+            proc = f"{proc}-{self.resource_id}"
+        names = {self.resource_id: proc, "device-defender-state": f"{self.function}-state"}
         ours, policies = [], []
         for (id_, name), volume in zip(names.items(), settings.volumes, strict=False):
             data = {
@@ -165,29 +183,29 @@ class Group:
             }
             resource = {"Id": id_, "Name": name, "ResourceDataContainer": {"LocalVolumeResourceData": data}}
             policies.append({"ResourceId": id_, "Permission": volume.permission})
-            if id_ not in existing or self._is_ours("Resource", existing[id_]):
+            is_ours = id_ not in existing or self._is_ours("Resource", existing[id_])
+            if is_ours:
                 ours.append(resource)
-            elif _bare(existing[id_]["ResourceDataContainer"]) != _bare(resource["ResourceDataContainer"]):
+            if id_ not in existing or (is_ours and id_ not in users):
+                continue
+            if _bare(existing[id_]["ResourceDataContainer"]) != _bare(resource["ResourceDataContainer"]):
+                whose = f"is used by {users[id_]} too" if is_ours else "belongs to somebody else"
                 advice = "give theirs another id, or leave --StateDirectory out"
                 if id_ == self.resource_id:
                     advice = f"choose another id with --{RESOURCE_ID}"
                 raise DeployError(
-                    f"resource {id_} of group {self.name} belongs to somebody else and is not what the connector "
+                    f"resource {id_} of group {self.name} {whose} and is not what the connector "
                     f"needs ({volume.source} on {volume.destination}, AutoAddGroupOwner true); {advice}"
                 )
         return ours, policies
 
     # What the group holds
 
-    @property
-    def _resource_names(self) -> tuple[str, str]:
-        return f"{self.function}-proc", f"{self.function}-state"
-
     def _is_ours(self, kind: str, entry: Document) -> bool:
         if kind == "Function":
             return entry["Id"] == self.function or _is_version_of(entry.get("FunctionArn", ""), self.function)
         if kind == "Resource":
-            return entry["Name"] in self._resource_names
+            return entry["Name"] in (f"{self.function}-{of}" for of in ("proc", f"proc-{entry['Id']}", "state"))
         return entry["Id"] in SUBSCRIPTION_IDS
 
     def _definition(self, kind: str, arns: dict[str, str] | None = None) -> Document:
@@ -209,7 +227,7 @@ class Group:
         for kind, entries in ours.items():
             definition = self._definition(kind)
             before = definition.get(f"{kind}s", [])
-            kept = self._shared_resources() if kind == "Resource" else set()
+            kept = self._users_of_resources() if kind == "Resource" else {}
             ours_now = [entry for entry in before if self._is_ours(kind, entry) and entry["Id"] not in kept]
             after = _merged(before, entries, ours_now)
             if kind == "Subscription":
@@ -222,21 +240,39 @@ class Group:
                 shown = {f"{kind}s": before} if before else None, {f"{kind}s": after} if after else None
                 changes.append(Change(title, *shown, self._writer(kind, {**definition, f"{kind}s": after})))
         if changes or not self._is_deployed():
-            before_version = {"GroupVersion": self._version} if self._version else None
+            deployed = self._last_deployment()[1]
+            before_version = {"GroupVersion": deployed} if deployed else None
             after_version = {"GroupVersion": "(new version)" if changes else self._version}
             if before_version == after_version:
                 before_version = None
             title = f"deployment of group {self.name} to its core"
             changes.append(Change(title, before_version, after_version, self._deployer(bool(changes))))
+            self.notes += self._undeployed(deployed)
         return changes
 
-    def _shared_resources(self) -> set[str]:
-        """Return the ids of resources that connectors and other functions use; they stay even if we made them."""
-        others = [f for f in self._definition("Function").get("Functions", []) if not self._is_ours("Function", f)]
-        environments = [f.get("FunctionConfiguration", {}).get("Environment", {}) for f in others]
-        used = {p["ResourceId"] for e in environments for p in e.get("ResourceAccessPolicies", [])}
-        parameters = [c.get("Parameters", {}) for c in self._definition("Connector").get("Connectors", [])]
-        return used | {value for p in parameters for name, value in p.items() if name.endswith("-ResourceId")}
+    def _undeployed(self, deployed: str) -> list[str]:
+        """Return a note on what the newest version holds and the deployed one doesn't: it goes to the core as well."""
+        if not deployed or deployed == self._version:
+            return []
+        arns = self._client.get_group_version(GroupId=self._id, GroupVersionId=deployed)["Definition"]
+        keys = sorted(key for key in arns.keys() | self._arns.keys() if arns.get(key) != self._arns.get(key))
+        kinds = ", ".join(key.removesuffix("DefinitionVersionArn").lower() + "s" for key in keys)
+        return [
+            f"The group's newest version was not deployed yet. What was changed there ({kinds or 'nothing'}) goes to "
+            "the core with this."
+        ]
+
+    def _users_of_resources(self) -> dict[str, str]:
+        """Return who else uses which resource, a function or a connector; it stays as it is even if we made it."""
+        users: dict[str, str] = {}
+        for function in self._definition("Function").get("Functions", []):
+            environment = function.get("FunctionConfiguration", {}).get("Environment", {})
+            if not self._is_ours("Function", function):
+                users |= {p["ResourceId"]: function["Id"] for p in environment.get("ResourceAccessPolicies", [])}
+        for connector in self._definition("Connector").get("Connectors", []):
+            parameters = connector.get("Parameters", {})
+            users |= {value: connector["Id"] for name, value in parameters.items() if name.endswith("-ResourceId")}
+        return users
 
     def _repointed(self, subscriptions: list[Document], function_arn: str | None) -> list[Document]:
         """Let others' subscriptions with our function follow its new version; without the function they'd dangle."""
@@ -265,6 +301,7 @@ class Group:
 
     def _deployer(self, new_version: bool) -> Callable[[], None]:
         def deploy() -> None:
+            self.check_unchanged()  # once more: a group version that came meanwhile would be left behind
             if new_version:
                 self._version = self._client.create_group_version(GroupId=self._id, **self._arns)["Version"]
             self._client.create_deployment(
@@ -287,7 +324,8 @@ class Group:
     def _create(self) -> None:
         core = self._client.create_core_definition(Name=f"{self.name}-core", InitialVersion={"Cores": [self._core]})
         self._arns = {"CoreDefinitionVersionArn": core["LatestVersionArn"]}
-        self._id = self._client.create_group(Name=self.name, InitialVersion=self._arns)["Id"]
+        made = self._client.create_group(Name=self.name, InitialVersion=self._arns)
+        self._id, self._version = made["Id"], made["LatestVersion"]
 
     def _last_deployment(self) -> tuple[str, str]:
         """Return the id of the last deployment, and the group version that it brought; empty without one."""

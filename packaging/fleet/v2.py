@@ -58,6 +58,8 @@ class Target:
     router_version: str | None = None
     """Version of the router to deploy; None: the target's own, else the newest."""
     notes: list[str] = field(default_factory=list)
+    _planned: str = field(default="", init=False)
+    """Id of the deployment that the changes last computed start from."""
 
     @property
     def _client(self) -> Any:
@@ -78,7 +80,7 @@ class Target:
     def changes(self, settings: Settings, function_arn: str) -> list[Change]:
         """Return what brings the connector, as wanted, to the target."""
         self.notes = self._check()
-        current = self._current()
+        current = self._plan_from_current()
         components = dict(current.get("components", {}))
         self.notes += self._remarks(components)
 
@@ -101,7 +103,7 @@ class Target:
     def removals(self) -> list[Change]:
         """Return what takes the connector off the target, and only it."""
         self._must_exist()
-        current = self._current()
+        current = self._plan_from_current()
         components = dict(current.get("components", {}))
         if self.component not in components:
             self.notes = [f"{self.component} is not in the deployment for {self.kind} {self.name}."]
@@ -129,7 +131,7 @@ class Target:
         lines += [f"  {name}={value}" for name, value in sorted(parameters.get("environmentVariables", {}).items())]
         state, _ = self._progress(current)
         lines.append(f"Deployment {current['deploymentId']}: {current['deploymentStatus']}, {state}")
-        return [*lines, *self._failures(current)], not self._has_failed(current)
+        return [*lines, *self._failures(current)], self._stands(current)
 
     def wait(self, waiting: Waiting) -> None:
         """Wait until every core has answered; raise DeployError with the reasons if one failed."""
@@ -137,9 +139,25 @@ class Target:
         if not current:
             return
         waiting.until_done(lambda: self._progress(current))
-        if self._has_failed(current):
-            reasons = self._failures(current) or [f"{self._progress(current)[0]}; a core's reason: {_ONE_CORE}"]
+        current = self._client.get_deployment(deploymentId=current["deploymentId"])
+        if not self._stands(current):
+            state = f"{current['deploymentStatus']}, {self._progress(current)[0]}"
+            reasons = self._failures(current) or [f"{state}; a core's reason: {_ONE_CORE}"]
             raise DeployError(f"deployment {current['deploymentId']} for {self.name}: {'; '.join(reasons)}")
+
+    def settled(self) -> bool:
+        """Return whether every core has taken the current deployment, so that none runs what was before it."""
+        current = self._current()
+        return not current or (self._progress(current)[1] and self._stands(current))
+
+    def check_unchanged(self) -> None:
+        """Raise DeployError if the target got another deployment since the changes were computed."""
+        latest = self._current().get("deploymentId", "")
+        if latest != self._planned:
+            raise DeployError(
+                f"{self.kind} {self.name} got another deployment meanwhile, {latest}, which stays as it is: run this "
+                "again to see what would change now"
+            )
 
     # The router
 
@@ -190,6 +208,11 @@ class Target:
     def _current(self) -> Document:
         return next(self._revisions("LATEST_ONLY"), {})
 
+    def _plan_from_current(self) -> Document:
+        current = self._current()
+        self._planned = current.get("deploymentId", "")
+        return current
+
     def _was_here(self) -> bool:
         return any(self.component in revision.get("components", {}) for revision in self._revisions("ALL"))
 
@@ -202,9 +225,8 @@ class Target:
 
     def _deployment(self, current: Document, components: Document, tags: dict[str, str]) -> list[Change]:
         before, after = _readable(current.get("components", {})), _readable(components)
-        stands = bool(current) and current["deploymentStatus"] in ("ACTIVE", "COMPLETED")
-        if stands and self.kind == "thing":  # in a group some core may always have failed: that's for `status` to say
-            stands = not self._has_failed(current)
+        # In a group some core may always have failed: that's for `status` to say.
+        stands = bool(current) and (self._is_in_force(current) if self.kind == "thinggroup" else self._stands(current))
         if before == after and stands:
             return []
         if current and not stands:
@@ -214,6 +236,7 @@ class Target:
         return [Change(title, shown_before, after, partial(self._deploy, current, components, tags))]
 
     def _deploy(self, current: Document, components: Document, tags: dict[str, str]) -> None:
+        self.check_unchanged()  # once more: making the component took its time
         name = f"{self.name} with {self.component}"[:256]
         # CloudFormation's tags are on what it made; nobody else may ask for such a tag.
         tags = {key: value for key, value in tags.items() if not key.startswith("aws:")}
@@ -222,12 +245,15 @@ class Target:
 
     def _progress(self, deployment: Document) -> tuple[str, bool]:
         """Return how far the deployment is, as text, and whether no core is left to wait for."""
-        counts = self._counts(deployment)
-        if not counts:
+        details = self._job_details(deployment)
+        if details is None:
             return "its AWS IoT job is no longer there", True
+        counts = _counts(details)
         if not any(counts.values()):
             return ("no core has it yet", False) if self._has_things() else ("no core in the group yet", True)
         text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        if details.get("processingTargets"):  # null once the job was sent to all
+            return f"{text}, more to come", False
         return text, not counts["queued"] + counts["in progress"]
 
     def _has_things(self) -> bool:
@@ -236,20 +262,26 @@ class Target:
         group = {"thingGroupName": self.name, "recursive": True, "maxResults": 1}
         return bool(self.aws.client("iot").list_things_in_thing_group(**group)["things"])
 
-    def _counts(self, deployment: Document) -> dict[str, int]:
-        """Return the number of cores in each state, from the AWS IoT job that carries the deployment; {} without it."""
+    def _job_details(self, deployment: Document) -> Document | None:
+        """Return how far the AWS IoT job is that carries the deployment, None if it is no longer there."""
         try:
             job = self.aws.client("iot").describe_job(jobId=deployment["iotJobId"])["job"]
         except ClientError as error:
             if missing(error):
-                return {}
+                return None
             raise
-        details = job.get("jobProcessDetails", {})
-        return {word: details.get(f"numberOf{name}Things", 0) for word, name in _STATES.items()}
+        details: Document = job.get("jobProcessDetails", {})
+        return details
+
+    def _is_in_force(self, deployment: Document) -> bool:
+        return deployment["deploymentStatus"] in ("ACTIVE", "COMPLETED")
 
     def _has_failed(self, deployment: Document) -> bool:
-        counts = self._counts(deployment)
-        return any(counts.get(word) for word in ("failed", "rejected", "timed out", "canceled"))
+        counts = _counts(self._job_details(deployment) or {})
+        return any(counts[word] for word in ("failed", "rejected", "timed out", "canceled"))
+
+    def _stands(self, deployment: Document) -> bool:
+        return self._is_in_force(deployment) and not self._has_failed(deployment)
 
     def _failures(self, deployment: Document) -> list[str]:
         """Return a thing's own word on a failed deployment; a group's cores are too many to ask."""
@@ -303,6 +335,11 @@ class Target:
                 f"whose nucleus (2.6 or later) has interpolateComponentConfiguration true; set it in {NUCLEUS}."
             )
         return notes
+
+
+def _counts(job_details: Document) -> dict[str, int]:
+    """Return the number of cores in each state."""
+    return {word: job_details.get(f"numberOf{name}Things", 0) for word, name in _STATES.items()}
 
 
 def _readable(components: Document) -> Document:

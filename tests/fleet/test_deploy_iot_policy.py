@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from fake_aws import ACCOUNT, REGION
+from fake_aws import ACCOUNT, REGION, SUCCEEDED, refusal
 from fleet import settings
 
 IOT = f"arn:aws:iot:{REGION}:{ACCOUNT}"
@@ -127,3 +127,142 @@ def test_a_policy_that_would_be_too_long_is_known_beforehand(
     assert "2048 characters" in capsys.readouterr().err
     assert account.calls.writes == []
     assert held(account) == lines(*names[:3])
+
+
+QUEUED = {"numberOfQueuedThings": 1}
+
+
+def topics(account: Any) -> list[str]:
+    """Return the topics on which the policy allows reports."""
+    return [resource.partition(":topic/")[2] for resource in held(account)["Statement"][0]["Resource"]]
+
+
+JSON, CBOR = "$aws/things/gw-1/defender/metrics/json", "$aws/things/gw-1/defender/metrics/cbor"
+
+
+def test_a_topic_is_taken_away_when_the_core_reports_elsewhere(
+    account: Any, things: Any, apply: Any, capsys: Any
+) -> None:
+    assert apply("--thing=gw-1") == 0
+    account.greengrass_v2.next_job = [QUEUED]
+    change = ["--thing=gw-1", "--ReportFormat=cbor"]
+    assert apply(*change, "--timeout", "10") == 1
+    assert topics(account) == [JSON, CBOR]
+    assert account.calls.writes[0] == "iot:CreatePolicyVersion"
+    capsys.readouterr()
+
+    # Nor by one that has nothing else to do, while the core is away.
+    assert apply(*change, "--no-wait") == 0
+    assert account.calls.writes == []
+    assert "still allows the topics of before: not every core has the last deployment" in capsys.readouterr().out
+
+    account.greengrass_v2.jobs["job-2"] = [SUCCEEDED]
+    assert apply(*change) == 0
+    assert (topics(account), account.calls.writes) == ([CBOR], ["iot:CreatePolicyVersion"])
+    assert apply(*change) == 0
+    assert account.calls.writes == []
+
+
+def test_a_topic_goes_in_the_same_run_if_the_cores_are_quick(
+    account: Any, things: Any, apply: Any, capsys: Any
+) -> None:
+    assert apply("--thing=gw-1") == 0
+    capsys.readouterr()
+    assert apply("--thing=gw-1", "--ReportFormat=cbor") == 0
+    assert topics(account) == [CBOR]
+    assert account.calls.writes == [
+        "iot:CreatePolicyVersion",
+        "greengrassv2:CreateComponentVersion",
+        "greengrassv2:CreateDeployment",
+        "iot:CreatePolicyVersion",
+    ]
+    plan = capsys.readouterr().out
+    assert "~ change AWS IoT policy report\n" in plan
+    assert "~ change AWS IoT policy report when the cores have the deployment\n" in plan
+
+
+def test_without_waiting_the_old_topic_stays_and_that_is_said(
+    account: Any, things: Any, apply: Any, capsys: Any
+) -> None:
+    assert apply("--thing=gw-1") == 0
+    assert apply("--thing=gw-1", "--ReportFormat=cbor", "--no-wait") == 0
+    assert topics(account) == [JSON, CBOR]
+    assert capsys.readouterr().out.endswith(
+        "AWS IoT policy report keeps the topics of before until an apply finds the cores ready.\n"
+    )
+
+
+@pytest.mark.parametrize("flags", [["--timeout", "10"], ["--no-wait"]])
+def test_a_core_that_is_away_keeps_its_policy_until_the_removal_reached_it(
+    account: Any, things: Any, apply: Any, capsys: Any, flags: list[str]
+) -> None:
+    assert apply("--thing=gw-1") == 0
+    account.greengrass_v2.next_job = [QUEUED]
+    assert remove(account, "--thing=gw-1", *flags) == ("--timeout" in flags)
+    assert (topics(account), attached(account)) == ([JSON], [things[0]])
+    if "--no-wait" in flags:
+        assert "AWS IoT policy report stays until the cores have it: run this again" in capsys.readouterr().out
+
+    account.greengrass_v2.jobs["job-2"] = [SUCCEEDED]
+    assert remove(account, "--thing=gw-1") == 0
+    assert account.client("iot").list_policies()["policies"] == []
+
+
+def test_a_policy_can_be_deleted_only_some_minutes_after_it_was_detached(
+    account: Any, things: Any, apply: Any, capsys: Any
+) -> None:
+    """As the API's reference says; it answers DeleteConflictException until then."""
+    refusals = [1] * 29
+
+    def conflict(model: Any, params: Any) -> Any:
+        attached_still = refusals and refusals.pop()
+        return refusal(model, "DeleteConflictException", "still attached", 409) if attached_still else None
+
+    account.calls.stubs["iot:DeletePolicy"] = conflict
+    assert apply("--thing=gw-1") == 0
+    assert remove(account, "--thing=gw-1") == 0
+    assert account.client("iot").list_policies()["policies"] == []
+    assert 250 <= account.slept <= 330
+
+    assert apply("--thing=gw-1") == 0
+    refusals += [1] * 1000
+    assert remove(account, "--thing=gw-1") == 1
+    assert "is detached, and AWS IoT does not let it go yet. Later: aws iot delete-policy" in capsys.readouterr().err
+
+
+def test_one_attached_to_nothing_whose_lines_are_not_named_is_told_of(
+    account: Any, things: Any, apply: Any, capsys: Any
+) -> None:
+    assert apply(*FLEET) == 0
+    account.client("iot").detach_policy(policyName="report", target=f"{IOT}:thinggroup/fleet")
+    assert remove(account, "--thing-group=fleet") == 0
+    assert "Note: AWS IoT policy report is attached to nothing. If nobody needs it: aws iot" in capsys.readouterr().out
+    assert held(account) == lines("gateway-*")
+
+
+def test_a_topic_that_names_no_thing_goes_with_the_only_target(account: Any, things: Any, apply: Any) -> None:
+    assert apply("--thing=gw-1", "--MetricsTopic=fleet/metrics") == 0
+    assert apply("--thing=gw-1") == 0
+    assert topics(account) == [JSON]
+    assert apply("--thing=gw-1", "--MetricsTopic=fleet/metrics") == 0
+    assert remove(account, "--thing=gw-1") == 0
+    assert account.client("iot").list_policies()["policies"] == []
+
+    # With two targets nobody knows whose it is.
+    assert [apply("--thing=gw-1", "--MetricsTopic=fleet/metrics"), apply("--thing=gw-2")] == [0, 0]
+    assert apply("--thing=gw-1") == 0
+    assert "fleet/metrics" in topics(account)
+
+
+def test_a_certificate_that_another_thing_has_too_keeps_the_policy(
+    account: Any, things: Any, apply: Any, capsys: Any
+) -> None:
+    iot = account.client("iot")
+    iot.create_thing(thingName="gw-3")
+    iot.attach_thing_principal(thingName="gw-3", principal=things[0])
+    assert [apply("--thing=gw-1"), apply("--thing=gw-3")] == [0, 0]
+    assert remove(account, "--thing=gw-1") == 0
+    assert (held(account), attached(account)) == (lines("gw-3"), [things[0]])
+    assert "policy report stays attached: gw-3 has the same certificate" in capsys.readouterr().out
+    assert remove(account, "--thing=gw-3") == 0
+    assert iot.list_policies()["policies"] == []

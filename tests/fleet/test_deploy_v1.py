@@ -488,3 +488,73 @@ def test_what_stands_against_it(
     assert account.deploy("v1", "apply", "--group", group, "--zip", make_zip(python), "--yes") == code
     assert reason in capsys.readouterr().err
     assert account.calls.writes == []
+
+
+MORE = {"Id": "more", "Name": "more", "ResourceDataContainer": volume("/m", "/m")}
+
+
+@pytest.mark.parametrize("verb", ["apply", "remove"])
+def test_what_others_change_while_somebody_reads_the_plan_stays(
+    account: Any, make_zip: Any, full_group: Any, capsys: Any, verb: str
+) -> None:
+    apply(account, "--zip", make_zip("38"))
+
+    def ask(question: str) -> str:
+        add(account, "Resource", [MORE])
+        return "y"
+
+    flags = ["--zip", make_zip("38"), "--MaxListSize", "9"] if verb == "apply" else []
+    assert account.deploy("v1", verb, "--group", "gateways", *flags, ask=ask) == 1
+    assert "group gateways was changed meanwhile, which stays as it is" in capsys.readouterr().err
+    assert content(account)["Resources"] == [*THEIR_RESOURCES, OUR_RESOURCE, MORE]
+
+    assert account.deploy("v1", verb, "--group", "gateways", *flags, "--yes") == 0
+    assert MORE in content(account)["Resources"]
+
+
+def test_what_others_change_at_the_last_moment_stays(account: Any, make_zip: Any, full_group: Any, capsys: Any) -> None:
+    create = "greengrass:CreateSubscriptionDefinitionVersion"
+
+    def meanwhile(model: Any, params: Any) -> Any:
+        del account.calls.stubs[create]
+        add(account, "Resource", [MORE])
+        return None
+
+    account.calls.stubs[create] = meanwhile
+    assert apply(account, "--zip", make_zip("38")) == 1
+    assert "group gateways was changed meanwhile" in capsys.readouterr().err
+    assert content(account)["Resources"] == [*THEIR_RESOURCES, MORE]
+
+
+def test_our_resource_does_not_move_while_another_function_uses_it(
+    account: Any, make_zip: Any, full_group: Any, capsys: Any
+) -> None:
+    apply(account, "--zip", make_zip("38"))
+    policies = {"ResourceAccessPolicies": [{"ResourceId": "device-defender-proc", "Permission": "ro"}]}
+    add(account, "Function", [{"Id": "top", "FunctionArn": OTHER, "FunctionConfiguration": {"Environment": policies}}])
+    flags = ["--zip", make_zip("38"), "--ProcDestinationPath", "/p2"]
+    assert apply(account, *flags) == 1
+    error = capsys.readouterr().err
+    assert "resource device-defender-proc of group gateways is used by top too and is not what the connector" in error
+    assert "choose another id with --ProcDestinationPath-ResourceId" in error
+    assert account.calls.writes == []
+
+    assert apply(account, *flags, "--ProcDestinationPath-ResourceId", "p2") == 0
+    ours = {"Id": "p2", "Name": "device-defender-connector-proc-p2", "ResourceDataContainer": volume("/proc", "/p2")}
+    assert content(account)["Resources"] == [*THEIR_RESOURCES, OUR_RESOURCE, ours]
+    assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 0
+    assert content(account)["Resources"] == [*THEIR_RESOURCES, OUR_RESOURCE]
+
+
+def test_what_others_have_not_deployed_yet_is_named_before_it_is(
+    account: Any, make_zip: Any, full_group: Any, capsys: Any
+) -> None:
+    apply(account, "--zip", make_zip("38"))
+    deployed = account.client("greengrass").list_groups()["Groups"][0]["LatestVersion"]
+    add(account, "Resource", [MORE])
+    newest = account.client("greengrass").list_groups()["Groups"][0]["LatestVersion"]
+    capsys.readouterr()
+    assert account.deploy("v1", "plan", "--group", "gateways", "--zip", make_zip("38")) == 0
+    plan = capsys.readouterr().out
+    assert f"    - GroupVersion: {deployed}\n    + GroupVersion: {newest}\n" in plan
+    assert "newest version was not deployed yet. What was changed there (resources) goes to the core with this" in plan

@@ -505,7 +505,7 @@ def test_what_stands_against_it(
 ) -> None:
     core.greengrass_v2.cores["gw-1"] |= about
     core.client("iot").create_thing(thingName="bare")
-    policy = ["--iot-policy", "report", "--iot-policy-things", "gw-*"]
+    policy = ["--iot-policy", "report"] + (["--iot-policy-things", "gw-*"] if "group" in target else [])
     assert apply(core, "--zip", make_zip("312", arch), *policy, target=target) == 1
     assert reason in capsys.readouterr().err
     assert core.calls.writes == []
@@ -518,3 +518,87 @@ def test_a_router_that_knows_no_component_names_is_refused(core: Any, make_zip: 
     assert f"{ROUTER} 2.0.3, in the target's deployment, can't name components" in capsys.readouterr().err
     assert apply(core, "--zip", make_zip(), "--router-version", "2.1.9") == 0
     assert last(core)["components"][ROUTER] == router(our_subscriptions(), "2.1.9")
+
+
+def colleague(account: Any) -> dict[str, Any]:
+    """Another person revises the thing's deployment; return its components."""
+    held = account.greengrass_v2.deployments
+    components = {**(held[-1]["components"] if held else {}), "com.example.New": {"componentVersion": "1.0.0"}}
+    account.aws.client("greengrassv2").create_deployment(targetArn=THING, components=components)
+    return components
+
+
+@pytest.mark.parametrize("verb", ["apply", "remove"])
+def test_what_others_deploy_while_somebody_reads_the_plan_stays(
+    core: Any, make_zip: Any, capsys: Any, verb: str
+) -> None:
+    apply(core, "--zip", make_zip())
+    theirs: dict[str, Any] = {}
+
+    def ask(question: str) -> str:
+        theirs.update(colleague(core))
+        return "y"
+
+    flags = ["--zip", make_zip(), "--MaxListSize", "9"] if verb == "apply" else []
+    assert core.deploy("v2", verb, "--thing", "gw-1", *flags, ask=ask) == 1
+    assert "thing gw-1 got another deployment meanwhile, deployment-2" in capsys.readouterr().err
+    assert last(core)["components"] == theirs
+
+    assert core.deploy("v2", verb, "--thing", "gw-1", *flags, "--yes") == 0
+    assert "com.example.New" in last(core)["components"]
+
+
+def test_what_others_deploy_while_the_component_is_made_stays(core: Any, make_zip: Any, capsys: Any) -> None:
+    deploy_existing(core)
+    theirs: dict[str, Any] = {}
+
+    def sleep(seconds: float) -> None:
+        if not theirs:
+            theirs.update(colleague(core))
+
+    core.aws.sleep = sleep
+    assert apply(core, "--zip", make_zip()) == 1
+    assert "got another deployment meanwhile" in capsys.readouterr().err
+    assert last(core)["components"] == theirs
+    assert apply(core, "--zip", make_zip()) == 0
+    assert {"com.example.New", "com.example.Hello", NAME, ROUTER} == last(core)["components"].keys()
+
+
+@pytest.mark.parametrize("state", ["CANCELED", "FAILED", "INACTIVE"])
+def test_a_deployment_that_does_not_stand_is_none(core: Any, make_zip: Any, capsys: Any, state: str) -> None:
+    apply(core, "--zip", make_zip(), target="--thing-group=fleet")
+    core.greengrass_v2.deployments[-1]["deploymentStatus"] = state
+    assert core.deploy("v2", "status", "--thing-group", "fleet") == 1
+    assert f"Deployment deployment-1: {state}, " in capsys.readouterr().out
+
+
+def test_a_deployment_that_is_canceled_while_it_is_waited_for_is_no_success(
+    core: Any, make_zip: Any, capsys: Any
+) -> None:
+    core.greengrass_v2.next_job = [{"numberOfInProgressThings": 1}, SUCCEEDED]
+
+    def sleep(seconds: float) -> None:
+        for deployment in core.greengrass_v2.deployments:
+            deployment["deploymentStatus"] = "CANCELED"
+
+    core.aws.sleep = sleep
+    assert apply(core, "--zip", make_zip(), target="--thing-group=fleet") == 1
+    assert "deployment deployment-1 for fleet: CANCELED, 1 succeeded; a core's reason: " in capsys.readouterr().err
+
+
+def test_a_job_that_is_still_sent_out_is_waited_for(core: Any, make_zip: Any, capsys: Any) -> None:
+    first = {**SUCCEEDED, "processingTargets": [GROUP]}
+    core.greengrass_v2.next_job = [first, {"numberOfSucceededThings": 1, "numberOfFailedThings": 40}]
+    assert apply(core, "--zip", make_zip(), target="--thing-group=fleet") == 1
+    said = capsys.readouterr()
+    assert "  1 succeeded, more to come\n  1 succeeded, 40 failed\n" in said.out
+    assert "1 succeeded, 40 failed" in said.err
+
+
+def test_a_topic_too_long_with_the_things_name_is_refused(core: Any, make_zip: Any, capsys: Any) -> None:
+    thing = "t" * 128
+    core.thing(thing)
+    flags = ["--zip", make_zip(), "--MetricsTopic", "a" * 140 + "/{thing}"]
+    assert apply(core, *flags, target=f"--thing={thing}") == 2
+    assert "--MetricsTopic: with the thing's name it has 269 characters; AWS IoT takes 256" in capsys.readouterr().err
+    assert core.calls.writes == []
