@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import stat
 import subprocess
@@ -154,6 +155,17 @@ def test_nothing_in_it_names_a_place_on_the_machine_that_built_it(zips: Zips, ta
     with zipfile.ZipFile(str(path)) as archive:
         named = [name for name in archive.namelist() if any(place in archive.read(name) for place in places)]
     assert named == []
+
+
+@pytest.mark.parametrize("target", CONTENT)
+def test_readme_tells_its_size(zips: Zips, target: Target) -> None:
+    """To some hundredths: a line more in the connector is no other size."""
+    python, arch = target
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    columns = dict(
+        zip(("x86_64", "aarch64", "any"), re.findall(rf"\| {re.escape(python)} \|(.*)\|", readme)[0].split("|"))
+    )
+    assert int(columns[arch].split()[0]) == pytest.approx(zips(target).stat().st_size / 1000, rel=0.03)
 
 
 def test_any_has_no_compiled_code(zips: Zips) -> None:
