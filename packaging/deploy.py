@@ -173,7 +173,8 @@ def _policy_changes(
         raise DeployError(f"thing {args.thing} has no certificate that --iot-policy could be attached to")
     topic = wanted.topic.replace("{thing}", things)
     before, after = IotPolicy(aws, args.iot_policy).changes(topic, things, target.principals)
-    if after and not deploys and not target.settled():
+    waits = not getattr(args, "no_wait", False) and not (args.version == "v2" and args.thing_group)
+    if after and not deploys and not waits and not target.settled():
         target.notes.append(
             f"AWS IoT policy {args.iot_policy} still allows the topics of before: not every core has the last "
             "deployment. An apply after that takes them out."
@@ -195,7 +196,7 @@ def _wait(args: argparse.Namespace, aws: Aws, target: Target, deployed: list[Cha
     """Wait for the cores, as far as that is wanted; return whether they have what was deployed."""
     # In a thing group some core may always be away or have failed; without a deployment of ours that's for `status`.
     if args.no_wait or (args.version == "v2" and args.thing_group and not deployed):
-        return not deployed
+        return not deployed and target.settled()
     print("\nDeployment to the cores (it goes on by itself; Ctrl-C leaves):")
     target.wait(Waiting(aws.sleep, lambda state: print(f"  {state}", flush=True), args.timeout))
     return True
@@ -254,14 +255,18 @@ def remove(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str]) -> int
     if _wait(args, aws, target, deployed):
         for change in _policy_removals(aws, args, target)[0] if policy else []:
             _make(change)
-    elif policy:
-        print(f"AWS IoT policy {args.iot_policy} stays until the cores have it: run this again then.")
+        policy = []
+    if policy:
+        print(
+            f"AWS IoT policy {args.iot_policy} stays as it is until every core has the deployment: run this again "
+            "then. Where a core is gone for good: aws iot detach-policy."
+        )
     own = f"component {args.component}" if args.version == "v2" else f"group {args.group} with its core"
     left = f"Lambda function {args.function_name}, its role, {own}; if used, the zip in the bucket of --bucket"
     if not args.iot_policy:
         left += ", the policy of --iot-policy (remove takes that flag too)"
     print(f"\nThis stays in the account, as other targets may use it: {left}.")
-    return 0
+    return 1 if policy and not args.no_wait else 0
 
 
 def _policy_removals(aws: Aws, args: argparse.Namespace, target: Target) -> tuple[list[Change], list[str]]:

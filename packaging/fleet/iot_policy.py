@@ -35,10 +35,16 @@ class IotPolicy:
         The second is for when the cores report there: a core whose old topic is taken from it is cut off.
         """
         topics, attached = self._current()
-        alone = not set(attached) - set(principals)
-        old = [other for other in topics if other != topic and (_is_of(things, other) or alone and _is_nobodys(other))]
+        old = [other for other in topics if other != topic and _is_of(things, other)]
+        unnamed = [other for other in topics if other not in (topic, *old) and _is_nobodys(other)]
+        if unnamed and not set(attached) - set(principals) and not self._others(things, principals):
+            old += unnamed
         both = topics + ([topic] if topic not in topics else [])
-        if len(json.dumps(policy_for(self._prefix, both), separators=(",", ":"))) > _LONGEST:
+        at_once = ""
+        if self._is_too_long(both):
+            both = [other for other in both if other not in old]
+            at_once = " at once: old and new lines together would be too long"
+        if self._is_too_long(both):
             raise UsageError(
                 f"--iot-policy {self.name}: with these lines too it would be longer than the {_LONGEST} characters "
                 "that AWS IoT allows; choose another name"
@@ -46,7 +52,7 @@ class IotPolicy:
         targets = attached + [one for one in principals if one not in attached]
         wanted = [other for other in both if other not in old]
         then = self._change(both, targets, wanted, targets, " when the cores have the deployment")
-        return self._change(topics, attached, both, targets), then
+        return self._change(topics, attached, both, targets, at_once), then
 
     def removals(self, things: str | None, principals: list[str]) -> tuple[list[Change], list[str]]:
         """Return what takes the lines of `things` out and detaches the policy, and notes on what stays.
@@ -61,26 +67,35 @@ class IotPolicy:
         if sharing:
             note = f"AWS IoT policy {self.name} stays attached: {', '.join(sharing)} has the same certificate."
             return self._change(topics, attached, left, attached), [note]
+        notes: list[str] = []
         if others:
             left = left or topics
         elif attached:
             left = [] if left == topics else [topic for topic in left if not _is_nobodys(topic)]
-        elif left and not things:
-            return [], [
+        elif left and (not things or all(map(_is_nobodys, left))):
+            notes = [
                 f"AWS IoT policy {self.name} is attached to nothing. If nobody needs it: "
                 f"aws iot delete-policy --policy-name {self.name}"
             ]
-        return self._change(topics, attached, left, others), []
+        return self._change(topics, attached, left, others), notes
 
     def _sharing(self, things: str | None, topics: list[str], principals: list[str]) -> list[str]:
-        """Return the other things with one of these certificates that have any of these topics."""
-        certificates = [principal for principal in principals if ":cert/" in principal] if topics else []
+        """Return the other things with one of these certificates that may have any of these topics."""
+        others = self._others(things, principals) if topics else []
+        return [thing for thing in others if any(_is_of(thing, topic) or _is_nobodys(topic) for topic in topics)]
+
+    def _others(self, things: str | None, principals: list[str]) -> list[str]:
+        """Return the other things with one of these certificates."""
+        certificates = [principal for principal in principals if ":cert/" in principal]
         found = {
             thing
             for principal in certificates
             for thing in self.aws.pages("iot", "list_principal_things", "things", principal=principal)
         }
-        return sorted(thing for thing in found - {things} if any(_is_of(thing, topic) for topic in topics))
+        return sorted(found - {things})
+
+    def _is_too_long(self, topics: list[str]) -> bool:
+        return len(json.dumps(policy_for(self._prefix, topics), separators=(",", ":"))) > _LONGEST
 
     @property
     def _prefix(self) -> str:

@@ -83,9 +83,11 @@ class Settings:
         # MQTT allows `+` only as a whole level.
         report = "/".join("+" if "{thing}" in level else level for level in self.topic.split("/"))
         answer = self.topic.replace("{thing}", thing)
-        if len(answer) > _LONGEST_TOPIC:
+        longest = len(f"{answer}/accepted")
+        if longest > _LONGEST_TOPIC:
             raise UsageError(
-                f"--MetricsTopic: with the thing's name it has {len(answer)} characters; AWS IoT takes {_LONGEST_TOPIC}"
+                f"--MetricsTopic: with the thing's name and /accepted it has {longest} characters; "
+                f"AWS IoT takes {_LONGEST_TOPIC}"
             )
         return [
             {"id": REPORT, "source": function, "subject": report, "target": "cloud"},

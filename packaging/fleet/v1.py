@@ -107,6 +107,9 @@ class Group:
         """Return what takes the connector out of the group, and only it."""
         self.read()
         held = {kind: self._definition(kind).get(f"{kind}s", []) for kind in _KINDS}
+        # One of ours that others use has stayed: it is no reason to deploy.
+        users = self._users_of_resources()
+        held["Resource"] = [entry for entry in held["Resource"] if entry["Id"] not in users]
         if not any(self._is_ours(kind, entry) for kind, entries in held.items() for entry in entries):
             self.notes = [f"Group {self.name} holds nothing of {self.function}."]
             if not self._may_still_run():
@@ -258,8 +261,8 @@ class Group:
         keys = sorted(key for key in arns.keys() | self._arns.keys() if arns.get(key) != self._arns.get(key))
         kinds = ", ".join(key.removesuffix("DefinitionVersionArn").lower() + "s" for key in keys)
         return [
-            f"The group's newest version was not deployed yet. What was changed there ({kinds or 'nothing'}) goes to "
-            "the core with this."
+            f"The group's newest version is not the one deployed last. What differs ({kinds or 'nothing'}) goes to the "
+            "core with this."
         ]
 
     def _users_of_resources(self) -> dict[str, str]:

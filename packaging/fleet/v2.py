@@ -138,7 +138,13 @@ class Target:
         current = self._current()
         if not current:
             return
-        waiting.until_done(lambda: self._progress(current))
+
+        def ask() -> tuple[str, bool]:
+            now = self._client.get_deployment(deploymentId=current["deploymentId"])
+            state, done = self._progress(now)
+            return state, done or not self._is_in_force(now)
+
+        waiting.until_done(ask)
         current = self._client.get_deployment(deploymentId=current["deploymentId"])
         if not self._stands(current):
             state = f"{current['deploymentStatus']}, {self._progress(current)[0]}"
@@ -250,17 +256,18 @@ class Target:
             return "its AWS IoT job is no longer there", True
         counts = _counts(details)
         if not any(counts.values()):
-            return ("no core has it yet", False) if self._has_things() else ("no core in the group yet", True)
+            return ("no core has it yet", False) if self._things() else ("no core in the group yet", True)
         text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        if details.get("processingTargets"):  # null once the job was sent to all
+        done = not counts["queued"] + counts["in progress"]
+        # Null once the job was sent to all, but for one that goes on for a group that is not said.
+        if done and details.get("processingTargets") and sum(counts.values()) < len(self._things()):
             return f"{text}, more to come", False
-        return text, not counts["queued"] + counts["in progress"]
+        return text, done
 
-    def _has_things(self) -> bool:
+    def _things(self) -> list[str]:
         if self.kind == "thing":
-            return True
-        group = {"thingGroupName": self.name, "recursive": True, "maxResults": 1}
-        return bool(self.aws.client("iot").list_things_in_thing_group(**group)["things"])
+            return [self.name]
+        return self.aws.pages("iot", "list_things_in_thing_group", "things", thingGroupName=self.name, recursive=True)
 
     def _job_details(self, deployment: Document) -> Document | None:
         """Return how far the AWS IoT job is that carries the deployment, None if it is no longer there."""

@@ -151,12 +151,12 @@ def test_a_topic_is_taken_away_when_the_core_reports_elsewhere(
     assert account.calls.writes[0] == "iot:CreatePolicyVersion"
     capsys.readouterr()
 
-    # Nor by one that has nothing else to do, while the core is away.
+    # Nor by one that does not wait for it.
     assert apply(*change, "--no-wait") == 0
     assert account.calls.writes == []
     assert "still allows the topics of before: not every core has the last deployment" in capsys.readouterr().out
 
-    account.greengrass_v2.jobs["job-2"] = [SUCCEEDED]
+    account.greengrass_v2.jobs["job-2"] = [QUEUED, QUEUED, SUCCEEDED]
     assert apply(*change) == 0
     assert (topics(account), account.calls.writes) == ([CBOR], ["iot:CreatePolicyVersion"])
     assert apply(*change) == 0
@@ -193,18 +193,23 @@ def test_without_waiting_the_old_topic_stays_and_that_is_said(
 
 
 @pytest.mark.parametrize("flags", [["--timeout", "10"], ["--no-wait"]])
+@pytest.mark.parametrize("target", [["--thing=gw-1"], FLEET])
 def test_a_core_that_is_away_keeps_its_policy_until_the_removal_reached_it(
-    account: Any, things: Any, apply: Any, capsys: Any, flags: list[str]
+    account: Any, things: Any, apply: Any, capsys: Any, target: list[str], flags: list[str]
 ) -> None:
-    assert apply("--thing=gw-1") == 0
+    account.client("iot").add_thing_to_thing_group(thingGroupName="fleet", thingName="gw-1")
+    assert apply(*target) == 0
+    before = held(account), attached(account)
     account.greengrass_v2.next_job = [QUEUED]
-    assert remove(account, "--thing=gw-1", *flags) == ("--timeout" in flags)
-    assert (topics(account), attached(account)) == ([JSON], [things[0]])
-    if "--no-wait" in flags:
-        assert "AWS IoT policy report stays until the cores have it: run this again" in capsys.readouterr().out
+    for _ in range(2):
+        capsys.readouterr()
+        assert remove(account, *target, *flags) == ("--timeout" in flags)
+        assert (held(account), attached(account)) == before
+    if target == FLEET or "--no-wait" in flags:
+        assert "report stays as it is until every core has the deployment: run this again" in capsys.readouterr().out
 
     account.greengrass_v2.jobs["job-2"] = [SUCCEEDED]
-    assert remove(account, "--thing=gw-1") == 0
+    assert remove(account, *target) == 0
     assert account.client("iot").list_policies()["policies"] == []
 
 
@@ -257,12 +262,56 @@ def test_a_topic_that_names_no_thing_goes_with_the_only_target(account: Any, thi
 def test_a_certificate_that_another_thing_has_too_keeps_the_policy(
     account: Any, things: Any, apply: Any, capsys: Any
 ) -> None:
-    iot = account.client("iot")
-    iot.create_thing(thingName="gw-3")
-    iot.attach_thing_principal(thingName="gw-3", principal=things[0])
+    share_a_certificate(account, things)
     assert [apply("--thing=gw-1"), apply("--thing=gw-3")] == [0, 0]
     assert remove(account, "--thing=gw-1") == 0
     assert (held(account), attached(account)) == (lines("gw-3"), [things[0]])
     assert "policy report stays attached: gw-3 has the same certificate" in capsys.readouterr().out
     assert remove(account, "--thing=gw-3") == 0
-    assert iot.list_policies()["policies"] == []
+    assert account.client("iot").list_policies()["policies"] == []
+
+
+def share_a_certificate(account: Any, things: Any) -> None:
+    """Make gw-3, with the certificate of gw-1."""
+    account.client("iot").create_thing(thingName="gw-3")
+    account.client("iot").attach_thing_principal(thingName="gw-3", principal=things[0])
+
+
+@pytest.mark.parametrize("topic", ["site/{thing}/metrics", "fleet/metrics"])
+def test_topics_of_ones_own_on_a_shared_certificate_stay(account: Any, things: Any, apply: Any, topic: str) -> None:
+    share_a_certificate(account, things)
+    for thing in ("gw-1", "gw-3", "gw-1"):
+        assert apply(f"--thing={thing}", f"--MetricsTopic={topic}") == 0
+    assert account.calls.writes == []
+    assert topics(account) == list(dict.fromkeys(topic.replace("{thing}", thing) for thing in ("gw-1", "gw-3")))
+    assert remove(account, "--thing=gw-1") == 0
+    assert (topics(account), attached(account)) == ([topic.replace("{thing}", "gw-3")], [things[0]])
+
+
+def test_a_topic_of_ones_own_beside_another_things(account: Any, things: Any, apply: Any) -> None:
+    share_a_certificate(account, things)
+    assert [apply("--thing=gw-1"), apply("--thing=gw-3", "--MetricsTopic=fleet/metrics")] == [0, 0]
+    assert remove(account, "--thing=gw-1") == 0
+    assert (topics(account), attached(account)) == (["fleet/metrics"], [things[0]])
+
+
+def test_one_detached_that_was_not_deleted_is_told_of(account: Any, things: Any, apply: Any, capsys: Any) -> None:
+    assert apply("--thing=gw-1", "--MetricsTopic=fleet/metrics") == 0
+    account.client("iot").detach_policy(policyName="report", target=things[0])
+    assert remove(account, "--thing=gw-1") == 0
+    assert "AWS IoT policy report is attached to nothing. If nobody needs it: aws iot" in capsys.readouterr().out
+
+
+def test_lines_that_have_no_room_beside_each_other_change_at_once(
+    account: Any, things: Any, apply: Any, capsys: Any
+) -> None:
+    names = [f"gateway-in-a-building-{number}" for number in range(3)]
+    for name in names:
+        account.thing(name)
+        assert apply(f"--thing={name}") == 0
+    capsys.readouterr()
+    assert apply(f"--thing={names[0]}", "--ReportFormat=cbor") == 0
+    assert "AWS IoT policy report at once: old and new lines together would be too long" in capsys.readouterr().out
+    assert sorted(topic.rpartition("/")[2] for topic in topics(account)) == ["cbor", "json", "json"]
+    assert apply(f"--thing={names[0]}", "--ReportFormat=cbor") == 0
+    assert account.calls.writes == []

@@ -557,4 +557,18 @@ def test_what_others_have_not_deployed_yet_is_named_before_it_is(
     assert account.deploy("v1", "plan", "--group", "gateways", "--zip", make_zip("38")) == 0
     plan = capsys.readouterr().out
     assert f"    - GroupVersion: {deployed}\n    + GroupVersion: {newest}\n" in plan
-    assert "newest version was not deployed yet. What was changed there (resources) goes to the core with this" in plan
+    assert "newest version is not the one deployed last. What differs (resources) goes to the core with this" in plan
+
+
+def test_a_second_removal_does_not_deploy_what_others_have_not(
+    account: Any, make_zip: Any, full_group: Any, capsys: Any
+) -> None:
+    """Our resource, which stays as others use it, is no reason to."""
+    apply(account, "--zip", make_zip("38"))
+    policies = {"ResourceAccessPolicies": [{"ResourceId": "device-defender-proc", "Permission": "ro"}]}
+    add(account, "Function", [{"Id": "top", "FunctionArn": OTHER, "FunctionConfiguration": {"Environment": policies}}])
+    assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 0
+    add(account, "Resource", [MORE])
+    assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 0
+    assert account.calls.writes == []
+    assert "Group gateways holds nothing of device-defender-connector" in capsys.readouterr().out

@@ -572,27 +572,38 @@ def test_a_deployment_that_does_not_stand_is_none(core: Any, make_zip: Any, caps
     assert f"Deployment deployment-1: {state}, " in capsys.readouterr().out
 
 
-def test_a_deployment_that_is_canceled_while_it_is_waited_for_is_no_success(
-    core: Any, make_zip: Any, capsys: Any
+@pytest.mark.parametrize("state", ["CANCELED", "INACTIVE"])
+@pytest.mark.parametrize("job", [{}, {"numberOfQueuedThings": 1, "processingTargets": [GROUP]}])
+def test_a_deployment_that_is_canceled_or_superseded_ends_the_wait(
+    core: Any, make_zip: Any, capsys: Any, state: str, job: Any
 ) -> None:
-    core.greengrass_v2.next_job = [{"numberOfInProgressThings": 1}, SUCCEEDED]
+    core.greengrass_v2.next_job = [job]
 
     def sleep(seconds: float) -> None:
+        core.slept += seconds
         for deployment in core.greengrass_v2.deployments:
-            deployment["deploymentStatus"] = "CANCELED"
+            deployment["deploymentStatus"] = state
 
     core.aws.sleep = sleep
-    assert apply(core, "--zip", make_zip(), target="--thing-group=fleet") == 1
-    assert "deployment deployment-1 for fleet: CANCELED, 1 succeeded; a core's reason: " in capsys.readouterr().err
+    assert apply(core, "--zip", make_zip()) == 1
+    assert f"deployment deployment-1 for gw-1: {state}, " in capsys.readouterr().err
+    assert core.slept < 60
 
 
 def test_a_job_that_is_still_sent_out_is_waited_for(core: Any, make_zip: Any, capsys: Any) -> None:
+    for name in ("gw-1", "gw-2"):
+        core.client("iot").create_thing(thingName=name)
+        core.client("iot").add_thing_to_thing_group(thingGroupName="fleet", thingName=name)
     first = {**SUCCEEDED, "processingTargets": [GROUP]}
-    core.greengrass_v2.next_job = [first, {"numberOfSucceededThings": 1, "numberOfFailedThings": 40}]
+    core.greengrass_v2.next_job = [first, {"numberOfSucceededThings": 1, "numberOfFailedThings": 1}]
     assert apply(core, "--zip", make_zip(), target="--thing-group=fleet") == 1
     said = capsys.readouterr()
-    assert "  1 succeeded, more to come\n  1 succeeded, 40 failed\n" in said.out
-    assert "1 succeeded, 40 failed" in said.err
+    assert "  1 succeeded, more to come\n  1 succeeded, 1 failed\n" in said.out
+    assert "1 succeeded, 1 failed" in said.err
+
+    # A job that goes on for a group may always have targets; all its things have answered.
+    core.greengrass_v2.next_job = [{"numberOfSucceededThings": 2, "processingTargets": [GROUP]}]
+    assert apply(core, "--zip", make_zip(), "--MaxListSize", "9", target="--thing-group=fleet") == 0
 
 
 def test_a_topic_too_long_with_the_things_name_is_refused(core: Any, make_zip: Any, capsys: Any) -> None:
@@ -600,5 +611,8 @@ def test_a_topic_too_long_with_the_things_name_is_refused(core: Any, make_zip: A
     core.thing(thing)
     flags = ["--zip", make_zip(), "--MetricsTopic", "a" * 140 + "/{thing}"]
     assert apply(core, *flags, target=f"--thing={thing}") == 2
-    assert "--MetricsTopic: with the thing's name it has 269 characters; AWS IoT takes 256" in capsys.readouterr().err
+    assert (
+        "--MetricsTopic: with the thing's name and /accepted it has 278 characters; AWS IoT takes 256"
+        in capsys.readouterr().err
+    )
     assert core.calls.writes == []
