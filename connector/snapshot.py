@@ -134,7 +134,7 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc") -> Snapshot:
 
 def _edge(net: str, counters: Mapping[str, Counters], exclude: Tuple[str, ...]) -> FrozenSet[str]:
     is_excluded = matching(exclude)
-    return at_the_edge(counters, read_lower(net, lambda name: name in counters or is_excluded(name)))
+    return at_the_edge(counters, read_lower(net, counters, lambda name: name in counters or is_excluded(name)))
 
 
 def _connections(established: Established, interface_of: Callable[[bytes], Optional[str]]) -> Connections:

@@ -82,8 +82,8 @@ PARSERS: Dict[str, Tuple[Callable[[bytes], Any], bytes]] = {
     "if_inet6": (lambda text: list(parse_if_inet6(io.BytesIO(text))), TABLES["if_inet6"]),
     "route": (lambda text: list(parse_route(io.BytesIO(text))), TABLES["route"]),
     "fib_trie": (lambda text: parse_fib_trie(io.BytesIO(text)), TABLES["fib_trie"]),
-    "vlan/config": (parse_vlan_config, VLAN),
-    "bonding": (parse_bonding, BOND),
+    "vlan/config": (lambda text: list(parse_vlan_config(io.BytesIO(text))), VLAN),
+    "bonding": (lambda text: parse_bonding(io.BytesIO(text)), BOND),
 }
 
 

@@ -30,7 +30,7 @@ from connector.health import Health, plain  # noqa: E402
 from connector.kernel.addresses import by_route, parse_fib_trie, parse_if_inet6, parse_route  # noqa: E402
 from connector.kernel.dev import matching, parse_dev  # noqa: E402
 from connector.kernel.host import METRICS, read_host  # noqa: E402
-from connector.kernel.lower import at_the_edge, parse_bonding, parse_vlan_config  # noqa: E402
+from connector.kernel.lower import Lower, at_the_edge, parse_bonding, parse_vlan_config  # noqa: E402
 from connector.kernel.sample import Reservoir  # noqa: E402
 from connector.kernel.sockets import Listeners, read_tcp, read_udp  # noqa: E402
 from connector.report import build  # noqa: E402
@@ -80,12 +80,13 @@ def if_inet6(data: bytes) -> None:
 
 
 def vlan_config(data: bytes) -> None:
-    lower = _unless(TableError, lambda: parse_vlan_config(data), {})
+    parents = _unless(TableError, lambda: dict(parse_vlan_config(io.BytesIO(data))), {})
+    lower: Lower = {name: (parent,) for name, parent in parents.items()}
     assert at_the_edge([*lower, "eth0"], lower) <= {*lower, "eth0"}
 
 
 def bonding(data: bytes) -> None:
-    for name in _unless(TableError, lambda: parse_bonding(data), ()):
+    for name in _unless(TableError, lambda: parse_bonding(io.BytesIO(data)), ()):
         _name_is_possible(name)
 
 
