@@ -91,7 +91,6 @@ echo "and in CBOR: $(wc -c <"$unpacked/report.cbor") bytes"
 
 echo "== run it under the local core"
 cd "$root"
-host=$("${PYTHON:-python3}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-python=$(packaging/venv.sh "build/venv-$host" packaging/requirements.txt)
+python=$(packaging/venv.sh build/venv-% packaging/requirements.txt)
 "$python" packaging/run_local.py --once --python "$wrapper" "$zip"
 echo "== the aarch64 zip runs"

@@ -10,11 +10,11 @@ export PYTHON=${PYTHON:-python3}
 export RUN_LOCAL_SCRIPT=run_local.sh
 
 version_of() { # INTERPRETER HOW-IT-IS-NAMED
-  command -v "$1" >/dev/null && "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' | grep -x '3\.[0-9]*' ||
+  command -v "$1" >/dev/null && "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' | grep -x '[0-9]*\.[0-9]*' ||
     { echo "run_local.sh: '$1' is no Python that can be run; name one, or its path, with $2." >&2; exit 2; }
 }
 
-tools_version=$(version_of "$PYTHON" "PYTHON=python3.11")
+version_of "$PYTHON" "PYTHON=python3.11" >/dev/null
 
 function_python=$PYTHON
 previous=
@@ -30,5 +30,5 @@ done
 function_version=$(version_of "$function_python" "--python python3.11")
 # the zip has to fit the interpreter that the function runs on
 built=$("$root/build_zip.sh" --python "$function_version" | tail -n 1)
-python=$("$root/packaging/venv.sh" "$root/build/venv-$tools_version" "$root/packaging/requirements.txt")
+python=$("$root/packaging/venv.sh" "$root/build/venv-%" "$root/packaging/requirements.txt")
 exec "$python" "$root/packaging/run_local.py" "${built% *}" --python "$function_python" "$@"

@@ -1,27 +1,32 @@
 #!/usr/bin/env bash
 # Make a virtual environment, or reuse it as long as the Python and the requirements are the same.
 #   packaging/venv.sh DIRECTORY REQUIREMENTS_FILE...
-# PYTHON names the interpreter to make it with (3.7 or later; default python3). The environment's own python is the only
-# line on stdout; stderr says when one is made.
+# PYTHON names the interpreter to make it with (3.7 or later; default python3). A % in the directory's name becomes its
+# version, such as 3.11, so that each has an environment of its own. The environment's python is the only line on stdout;
+# stderr says when one is made. Exit codes: 1 failed, 2 bad usage.
 set -euo pipefail
 unset CDPATH
 # A command that Ctrl-C ends is no command that failed.
 trap 'exit 130' INT
 
 fail() { echo "venv.sh: $*" >&2; exit 1; }
+misused() { echo "venv.sh: $*" >&2; exit 2; }
 
 advice() { # OUTPUT: what to do where pip says in it that it found nothing to download
   [[ $1 != *"from versions: none"* ]] || printf '\n%s' "venv.sh: is there a way to PyPI from here? If not, name an index with\
  PIP_INDEX_URL, or a folder of wheels with PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER, and try again."
 }
 
-[ $# -ge 2 ] || fail "usage: packaging/venv.sh DIRECTORY REQUIREMENTS_FILE..."
+[ $# -ge 2 ] || misused "usage: packaging/venv.sh DIRECTORY REQUIREMENTS_FILE..."
 python=${PYTHON:-python3}
-mkdir -p "$1"
-directory=$(cd "$1" && pwd)
+version=$(command -v "$python" >/dev/null && "$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' | grep -x '[0-9]*\.[0-9]*') ||
+  misused "'$python' is no Python that can be run; name one, or its path, with PYTHON=python3.11."
+name=$(basename "$1")
+directory=$(dirname "$1")/${name//%/$version}
 shift
-for file in "$@"; do [ -f "$file" ] || fail "there is no file $file."; done
-command -v "$python" >/dev/null || fail "there is no '$python'; install Python 3.7 or later, or set PYTHON to one."
+for file in "$@"; do [ -f "$file" ] || misused "there is no file $file."; done
+mkdir -p "$directory"
+directory=$(cd "$directory" && pwd)
 
 # All that decides what is in the environment: which Python, where (scripts carry the path), and the files with those they
 # take in by "-r".
@@ -55,7 +60,6 @@ exec 9<"$directory"
 flock 9
 stamp=$directory/stamp
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || ! "$directory/bin/python" -c '' 2>/dev/null; then
-  version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "Python $version has no venv or ensurepip module. On Debian and Ubuntu: apt-get install python$version-venv"
   [ -e "$directory/pyvenv.cfg" ] || [ -z "$(ls -A "$directory")" ] ||

@@ -99,14 +99,25 @@ exec {sys.executable} "$@"
 
 
 def test_bad_usage_is_told(tmp_path: Path, requirements: Path) -> None:
-    assert venv(tmp_path / "env").stderr == "venv.sh: usage: packaging/venv.sh DIRECTORY REQUIREMENTS_FILE...\n"
-    missing = venv(tmp_path / "env", tmp_path / "missing.txt")
-    assert (missing.returncode, missing.stdout) == (1, "")
-    assert missing.stderr == f"venv.sh: there is no file {tmp_path}/missing.txt.\n"
-    absent = venv(tmp_path / "env", requirements, python="no-such-python")
-    assert absent.stderr == (
-        "venv.sh: there is no 'no-such-python'; install Python 3.7 or later, or set PYTHON to one.\n"
-    )
+    folder = tmp_path / "env"
+    misuses = [venv(folder), venv(folder, tmp_path / "missing.txt")]
+    misuses += [venv(folder, requirements, python=python) for python in ("no-such-python", "/bin/true")]
+    assert [misuse.stderr for misuse in misuses] == [
+        "venv.sh: usage: packaging/venv.sh DIRECTORY REQUIREMENTS_FILE...\n",
+        f"venv.sh: there is no file {tmp_path}/missing.txt.\n",
+        "venv.sh: 'no-such-python' is no Python that can be run; name one, or its path, with PYTHON=python3.11.\n",
+        "venv.sh: '/bin/true' is no Python that can be run; name one, or its path, with PYTHON=python3.11.\n",
+    ]
+    assert [(misuse.returncode, misuse.stdout) for misuse in misuses] == [(2, "")] * 4
+    assert not folder.exists()
+
+
+def test_each_python_has_an_environment_of_its_own(tmp_path: Path, requirements: Path) -> None:
+    """Where that is asked for, in the name and not in the path before it."""
+    (tmp_path / "a % b").mkdir()
+    made = venv(tmp_path / "a % b" / "env-%-x", requirements)
+    version = "{}.{}".format(*sys.version_info)
+    assert made.stdout == f"{tmp_path}/a % b/env-{version}-x/bin/python\n", made.stderr
 
 
 @pytest.fixture
@@ -183,19 +194,23 @@ def test_ctrl_c_makes_no_new_environment(tmp_path: Path, requirements: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments", "python", "named"),
+    ("script", "arguments", "python", "says", "named"),
     [
-        ("build_zip.sh", [], "/nonexistent", "PYTHON=python3.11"),
-        ("packaging/run_local.sh", ["--once"], "no-such-python", "PYTHON=python3.11"),
-        ("packaging/run_local.sh", ["--help"], "no-such-python", "PYTHON=python3.11"),
-        ("packaging/run_local.sh", ["--once", "--python", "no-such-python"], sys.executable, "--python python3.11"),
-        ("tests/run.sh", [], "no-such-python", "PYTHON=python3.11"),
-        ("build_zip.sh", [], "/bin/true", "PYTHON=python3.11"),
-        ("packaging/run_local.sh", ["--once"], "/bin/true", "PYTHON=python3.11"),
-        ("tests/run.sh", [], "/bin/true", "PYTHON=python3.11"),
+        ("build_zip.sh", [], "/nonexistent", "venv.sh", "PYTHON=python3.11"),
+        ("build_zip.sh", [], "/bin/true", "venv.sh", "PYTHON=python3.11"),
+        ("packaging/run_local.sh", ["--once"], "no-such-python", "run_local.sh", "PYTHON=python3.11"),
+        ("packaging/run_local.sh", ["--once"], "/bin/true", "run_local.sh", "PYTHON=python3.11"),
+        ("packaging/run_local.sh", ["--help"], "no-such-python", "run_local.sh", "PYTHON=python3.11"),
+        ("packaging/run_local.sh", ["--python", "no-such"], sys.executable, "run_local.sh", "--python python3.11"),
+        ("tests/run.sh", [], "no-such-python", "venv.sh", "PYTHON=python3.11"),
+        ("tests/run.sh", [], "/bin/true", "venv.sh", "PYTHON=python3.11"),
+        ("tests/bench/run.sh", [], "/bin/true", "venv.sh", "PYTHON=python3.11"),
+        ("tests/fuzz/run.sh", ["1"], "/bin/true", "venv.sh", "PYTHON=python3.11"),
     ],
 )
-def test_a_wrong_interpreter_is_bad_usage(script: str, arguments: List[str], python: str, named: str) -> None:
+def test_a_wrong_interpreter_is_bad_usage(
+    script: str, arguments: List[str], python: str, says: str, named: str
+) -> None:
     done = subprocess.run(
         [str(ROOT / script), *arguments],
         env={**os.environ, "PYTHON": python},
@@ -203,8 +218,6 @@ def test_a_wrong_interpreter_is_bad_usage(script: str, arguments: List[str], pyt
         timeout=60,
         text=True,
     )
-    wrong = "no-such-python" if python == sys.executable else python
+    wrong = "no-such" if python == sys.executable else python
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        f"{Path(script).name}: '{wrong}' is no Python that can be run; name one, or its path, with {named}.\n"
-    )
+    assert done.stderr == (f"{says}: '{wrong}' is no Python that can be run; name one, or its path, with {named}.\n")

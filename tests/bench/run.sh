@@ -10,7 +10,6 @@ command -v "$PYTHON" >/dev/null ||
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
   { echo "run.sh: $PYTHON is older than Python 3.10, which the plot needs; set PYTHON to a newer one." >&2; exit 1; }
 
-version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-python=$("$root/packaging/venv.sh" "$root/build/bench-$version" "$root/tests/bench/requirements.txt")
+python=$("$root/packaging/venv.sh" "$root/build/bench-%" "$root/tests/bench/requirements.txt")
 built=$("$root/build_zip.sh" | tail -n 1)
 PYTHONPATH="$root:$root/packaging:$root/tests" exec "$python" "$root/tests/bench/run.py" --zip "${built% *}" "$@"

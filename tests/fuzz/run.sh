@@ -31,8 +31,7 @@ else
   PYTHON=$(find_python) || fail "found no CPython 3.11 to 3.13 with venv, on PATH or in pyenv; set PYTHON to one."
 fi
 export PYTHON
-version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-python=$(packaging/venv.sh "build/fuzz-$version" tests/fuzz/requirements.txt) || exit 2
+python=$(packaging/venv.sh build/fuzz-% tests/fuzz/requirements.txt) || exit 2
 # Apart, as tests/run.sh does.
 "$python" -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt || exit 2
 
