@@ -155,12 +155,9 @@ def _check_policy_flags(args: argparse.Namespace) -> None:
 
 
 def _policy_changes(
-    aws: Aws, args: argparse.Namespace, target: Target, wanted: Settings, deploys: bool
+    aws: Aws, args: argparse.Namespace, target: Target, wanted: Settings
 ) -> tuple[list[Change], list[Change]]:
-    """Return the policy's changes before the deployment, and those for when the cores have it.
-
-    deploys: whether there is a deployment to make.
-    """
+    """Return the policy's changes before the deployment, and those for when the cores have it."""
     if not args.iot_policy:
         target.notes.append(
             f"The cores' AWS IoT policies must allow iot:Publish on {wanted.topic}, and iot:Subscribe and iot:Receive "
@@ -172,15 +169,7 @@ def _policy_changes(
     if not target.principals:
         raise DeployError(f"thing {args.thing} has no certificate that --iot-policy could be attached to")
     topic = wanted.topic.replace("{thing}", things)
-    before, after = IotPolicy(aws, args.iot_policy).changes(topic, things, target.principals)
-    waits = not getattr(args, "no_wait", False) and not (args.version == "v2" and args.thing_group)
-    if after and not deploys and not waits and not target.settled():
-        target.notes.append(
-            f"AWS IoT policy {args.iot_policy} still allows the topics of before: not every core has the last "
-            "deployment. An apply after that takes them out."
-        )
-        after = []
-    return before, after
+    return IotPolicy(aws, args.iot_policy).changes(topic, things, target.principals)
 
 
 def _confirmed(args: argparse.Namespace, ask: Callable[[str], str]) -> bool:
@@ -192,10 +181,17 @@ def _confirmed(args: argparse.Namespace, ask: Callable[[str], str]) -> bool:
         raise UsageError("nobody there to ask: pass --yes to make the changes without") from error
 
 
+def _waits(args: argparse.Namespace, deployed: list[Change]) -> bool:
+    """Return whether to wait for the cores, as far as the verb does.
+
+    In a thing group some core may always be away or have failed; without a deployment of ours that's for `status`.
+    """
+    return not getattr(args, "no_wait", False) and bool(deployed or args.version == "v1" or args.thing)
+
+
 def _wait(args: argparse.Namespace, aws: Aws, target: Target, deployed: list[Change]) -> bool:
     """Wait for the cores, as far as that is wanted; return whether they have what was deployed."""
-    # In a thing group some core may always be away or have failed; without a deployment of ours that's for `status`.
-    if args.no_wait or (args.version == "v2" and args.thing_group and not deployed):
+    if not _waits(args, deployed):
         return not deployed and target.settled()
     print("\nDeployment to the cores (it goes on by itself; Ctrl-C leaves):")
     target.wait(Waiting(aws.sleep, lambda state: print(f"  {state}", flush=True), args.timeout))
@@ -212,7 +208,13 @@ def plan_or_apply(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str])
 
     first = function.changes()
     deployed = target.changes(wanted, function.version_arn() or function.pending_arn)
-    before, after = _policy_changes(aws, args, target, wanted, bool(deployed))
+    before, after = _policy_changes(aws, args, target, wanted)
+    if after and not deployed and not _waits(args, deployed) and not target.settled():
+        target.notes.append(
+            f"AWS IoT policy {args.iot_policy} still allows the topics of before: not every core has the last "
+            "deployment. An apply after that takes them out."
+        )
+        after = []
     print(show([*first, *before, *deployed, *after], [*wanted.notes(), *target.notes]))
     if args.verb == "plan":
         return 0
@@ -225,12 +227,12 @@ def plan_or_apply(args: argparse.Namespace, aws: Aws, ask: Callable[[str], str])
         target.check_unchanged()
         # Again, now that the function's version is known.
         deployed = target.changes(wanted, function.version_arn() or function.pending_arn)
-        before, _ = _policy_changes(aws, args, target, wanted, bool(deployed))
+        before, _ = _policy_changes(aws, args, target, wanted)
         for change in [*before, *deployed]:
             _make(change)
     if _wait(args, aws, target, deployed):
         # Again: another target's lines may have come while the cores were waited for.
-        for change in _policy_changes(aws, args, target, wanted, True)[1] if after else []:
+        for change in _policy_changes(aws, args, target, wanted)[1] if after else []:
             _make(change)
     elif after:
         print(f"AWS IoT policy {args.iot_policy} keeps the topics of before until an apply finds the cores ready.")

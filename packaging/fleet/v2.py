@@ -142,7 +142,7 @@ class Target:
         def ask() -> tuple[str, bool]:
             now = self._client.get_deployment(deploymentId=current["deploymentId"])
             state, done = self._progress(now)
-            return state, done or not self._is_in_force(now)
+            return state, done or not _is_in_force(now)
 
         waiting.until_done(ask)
         current = self._client.get_deployment(deploymentId=current["deploymentId"])
@@ -232,7 +232,7 @@ class Target:
     def _deployment(self, current: Document, components: Document, tags: dict[str, str]) -> list[Change]:
         before, after = _readable(current.get("components", {})), _readable(components)
         # In a group some core may always have failed: that's for `status` to say.
-        stands = bool(current) and (self._is_in_force(current) if self.kind == "thinggroup" else self._stands(current))
+        stands = bool(current) and (_is_in_force(current) if self.kind == "thinggroup" else self._stands(current))
         if before == after and stands:
             return []
         if current and not stands:
@@ -280,15 +280,12 @@ class Target:
         details: Document = job.get("jobProcessDetails", {})
         return details
 
-    def _is_in_force(self, deployment: Document) -> bool:
-        return deployment["deploymentStatus"] in ("ACTIVE", "COMPLETED")
-
     def _has_failed(self, deployment: Document) -> bool:
         counts = _counts(self._job_details(deployment) or {})
         return any(counts[word] for word in ("failed", "rejected", "timed out", "canceled"))
 
     def _stands(self, deployment: Document) -> bool:
-        return self._is_in_force(deployment) and not self._has_failed(deployment)
+        return _is_in_force(deployment) and not self._has_failed(deployment)
 
     def _failures(self, deployment: Document) -> list[str]:
         """Return a thing's own word on a failed deployment; a group's cores are too many to ask."""
@@ -342,6 +339,10 @@ class Target:
                 f"whose nucleus (2.6 or later) has interpolateComponentConfiguration true; set it in {NUCLEUS}."
             )
         return notes
+
+
+def _is_in_force(deployment: Document) -> bool:
+    return deployment["deploymentStatus"] in ("ACTIVE", "COMPLETED")
 
 
 def _counts(job_details: Document) -> dict[str, int]:
