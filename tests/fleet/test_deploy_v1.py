@@ -526,12 +526,16 @@ def test_what_others_change_at_the_last_moment_stays(account: Any, make_zip: Any
     assert content(account)["Resources"] == [*THEIR_RESOURCES, MORE]
 
 
+def let_another_function_use_our_resource(account: Any) -> None:
+    policies = {"ResourceAccessPolicies": [{"ResourceId": "device-defender-proc", "Permission": "ro"}]}
+    add(account, "Function", [{"Id": "top", "FunctionArn": OTHER, "FunctionConfiguration": {"Environment": policies}}])
+
+
 def test_our_resource_does_not_move_while_another_function_uses_it(
     account: Any, make_zip: Any, full_group: Any, capsys: Any
 ) -> None:
     apply(account, "--zip", make_zip("38"))
-    policies = {"ResourceAccessPolicies": [{"ResourceId": "device-defender-proc", "Permission": "ro"}]}
-    add(account, "Function", [{"Id": "top", "FunctionArn": OTHER, "FunctionConfiguration": {"Environment": policies}}])
+    let_another_function_use_our_resource(account)
     flags = ["--zip", make_zip("38"), "--ProcDestinationPath", "/p2"]
     assert apply(account, *flags) == 1
     error = capsys.readouterr().err
@@ -565,8 +569,7 @@ def test_a_second_removal_does_not_deploy_what_others_have_not(
 ) -> None:
     """Our resource, which stays as others use it, is no reason to."""
     apply(account, "--zip", make_zip("38"))
-    policies = {"ResourceAccessPolicies": [{"ResourceId": "device-defender-proc", "Permission": "ro"}]}
-    add(account, "Function", [{"Id": "top", "FunctionArn": OTHER, "FunctionConfiguration": {"Environment": policies}}])
+    let_another_function_use_our_resource(account)
     assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 0
     add(account, "Resource", [MORE])
     assert account.deploy("v1", "remove", "--group", "gateways", "--yes") == 0
