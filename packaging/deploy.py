@@ -11,18 +11,18 @@ if sys.version_info < (3, 10):
     sys.exit("deploy.py: this is Python {}.{}; 3.10 or later is needed".format(*sys.version_info))
 try:
     from botocore.exceptions import BotoCoreError, ClientError
-    from fleet import artifact, component, parameters, settings, v1, v2
-    from fleet.artifact import Artifact
-    from fleet.aws import Aws, Waiting, connect
-    from fleet.errors import DeployError, UsageError
-    from fleet.function import Function
-    from fleet.iot_policy import IotPolicy
-    from fleet.plan import Change, show
-    from fleet.settings import Settings
+    from deployment import artifact, component, parameters, settings, v1, v2
+    from deployment.artifact import Artifact
+    from deployment.aws import Aws, Waiting, connect
+    from deployment.errors import DeployError, UsageError
+    from deployment.function import Function
+    from deployment.iot_policy import IotPolicy
+    from deployment.plan import Change, show
+    from deployment.settings import Settings
 except ModuleNotFoundError as missing:
     sys.exit(
         f"deploy.py: {missing}. Make an environment with what it needs, and use its python:"
-        " packaging/venv.sh build/fleet packaging/requirements-fleet.txt"
+        " packaging/venv.sh build/tools packaging/requirements-tools.txt"
     )
 
 EXIT_CODES = "0 done; 1 failed, not finished in --timeout, or not deployed (status); 2 bad usage or bad input"

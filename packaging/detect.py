@@ -16,12 +16,12 @@ from pathlib import Path
 if sys.version_info < (3, 10):
     sys.exit("detect.py: this is Python {}.{}; 3.10 or later is needed".format(*sys.version_info))
 try:
-    from replay import evaluate, plot, profile, reports, suggest, summary
-    from replay.errors import InputError
+    from detection import evaluate, plot, profile, reports, suggest, summary
+    from detection.errors import InputError
 except ModuleNotFoundError as error:
     sys.exit(
         f"detect.py: {error}. Make an environment with what it needs, and use its python:"
-        " packaging/venv.sh build/fleet packaging/requirements-fleet.txt"
+        " packaging/venv.sh build/tools packaging/requirements-tools.txt"
     )
 
 

@@ -1,6 +1,6 @@
 """What is fuzzed: each target takes any bytes and raises only where the connector has a defect.
 
-`run.sh` lets a coverage-guided fuzzer search for such bytes; tests/test_fuzz_corpus.py replays what is in corpus/, with
+`run.sh` lets a coverage-guided fuzzer search for such bytes; tests/connector/test_fuzz_corpus.py replays what is in corpus/, with
 no fuzzer and on every Python. An error of the connector's own (TableError, ...) is an answer, not a defect.
 """
 
@@ -21,7 +21,7 @@ from unittest import mock
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import support_proc as proc  # noqa: E402
+from support import proc  # noqa: E402
 
 from connector import config, handler, state  # noqa: E402
 from connector.encode import encode  # noqa: E402

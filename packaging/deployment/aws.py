@@ -1,0 +1,160 @@
+"""The account: clients, names, and AWS's errors as sentences that say what is missing and to whom."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
+
+from deployment.errors import DeployError
+
+_DENIED = ("AccessDenied", "AccessDeniedException", "ForbiddenException", "UnauthorizedException", "403")
+_CREDENTIALS = (
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+)
+_MISSING = (
+    "ResourceNotFoundException",
+    "NoSuchEntity",
+    "NoSuchBucket",
+    "NotFoundException",
+    "IdNotFoundException",
+    "404",
+)
+V1_ENDED = (
+    "AWS ended Greengrass V1's cloud service on 2026-10-07; the same zip runs on a V2 core: deploy.py v2. For another "
+    "endpoint that speaks V1's API set AWS_ENDPOINT_URL_GREENGRASS."
+)
+# Actions of another name than the call's.
+_ACTIONS = {"s3:HeadObject": "s3:GetObject (or s3:ListBucket, where the object is not there yet)"}
+_LOG_IN = "run `aws configure` or `aws sso login`, or pass --profile"
+_NO_REGION = "no AWS region: pass --region, set AWS_REGION, or run `aws configure`"
+
+
+class Aws:
+    """One session in one account and region."""
+
+    def __init__(self, session: boto3.Session, sleep: Callable[[float], None] = time.sleep):
+        if not session.region_name:
+            raise DeployError(_NO_REGION)
+        self._session = session
+        self._clients: dict[str, Any] = {}
+        self._last: tuple[Any, dict[str, Any]] | None = None
+        self.sleep = sleep
+        self.region: str = session.region_name
+        session.events.register("before-parameter-build.*.*", self._remember)
+
+    def client(self, service: str) -> Any:
+        """Return the session's client for a service, made at its first use."""
+        if service not in self._clients:
+            self._clients[service] = self._session.client(service)
+        return self._clients[service]
+
+    @cached_property
+    def _caller(self) -> list[str]:
+        return str(self.client("sts").get_caller_identity()["Arn"]).split(":")
+
+    @property
+    def partition(self) -> str:
+        """The ARNs' second part: aws, aws-cn, aws-us-gov."""
+        return self._caller[1]
+
+    @property
+    def account(self) -> str:
+        """The account's number."""
+        return self._caller[4]
+
+    def arn(self, service: str, rest: str) -> str:
+        """Return the ARN of a resource in this account and region."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{rest}"
+
+    def pages(self, service: str, operation: str, key: str, **request: Any) -> list[Any]:
+        """Return the items under `key` of all pages of a list operation."""
+        pages = self.client(service).get_paginator(operation).paginate(**request)
+        return [item for page in pages for item in page.get(key, [])]
+
+    def _remember(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+        self._last = (model, params)
+
+    def explain(self, error: ClientError | BotoCoreError) -> str:
+        """Return what went wrong, for which resource, and what to do."""
+        if self._last is None:
+            return str(error)
+        model, params = self._last
+        what = f"{model.service_model.signing_name}:{model.name}"
+        ended = f" {V1_ENDED}" if model.service_model.service_name == "greengrass" else ""
+        # Our requests name their resource first, a component's inside the function it is made of.
+        names = [v for key, v in params.items() if isinstance(v, str) and key not in model.idempotent_members]
+        named = names[0] if names else params.get("lambdaFunction", {}).get("componentName", "")
+        call = f"{what} on {named}" if named else what
+        if isinstance(error, NoCredentialsError | PartialCredentialsError):
+            return f"no AWS credentials ({error}): {_LOG_IN}"
+        if isinstance(error, NoRegionError):
+            return _NO_REGION
+        if isinstance(error, EndpointConnectionError):
+            return f"{call}: {error} Check the network, and that the service exists in {self.region}.{ended}"
+        if not isinstance(error, ClientError):
+            return f"{call}: {error}"
+
+        code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+        if code in _DENIED:
+            said = re.search(r"not authorized to perform: (\S+?)[,.]?(?: on resource: (\S+))?(?: |$)", message)
+            action, resource = (said[1], said[2] or named) if said else (_ACTIONS.get(what, what), named)
+            on = f" on {resource}" if resource else ""
+            return f"permission missing: {action}{on}. Allow it for the identity that runs this. AWS says: {message}"
+        if code in _CREDENTIALS:
+            return f"AWS does not accept the credentials ({code}: {message}): {_LOG_IN}"
+        if code in _MISSING:
+            return f"{call}: it does not exist in {self.region} ({message or code})"
+        return f"{call} failed: {code}: {message}{ended}"
+
+
+def connect(profile: str | None, region: str | None) -> Aws:
+    """Return the account that the profile and the environment name."""
+    try:
+        return Aws(boto3.Session(profile_name=profile, region_name=region))
+    except BotoCoreError as error:
+        raise DeployError(f"{error}; profiles: `aws configure list-profiles`") from error
+
+
+def missing(error: ClientError) -> bool:
+    """Return whether AWS says that the thing asked for does not exist."""
+    return error.response["Error"].get("Code") in _MISSING
+
+
+class Waiting:
+    """Asks for a state until it is final or time is up; says each new state once."""
+
+    def __init__(self, sleep: Callable[[float], None], say: Callable[[str], None], timeout: float, interval: float = 5):
+        self._sleep, self._say, self._left, self._interval = sleep, say, timeout, interval
+
+    def until_done(self, ask: Callable[[], tuple[str, bool]]) -> None:
+        """Call `ask` (state as text, whether it is final) until final; raise DeployError when the time is up."""
+        said = ""
+        while True:
+            state, done = ask()
+            if state != said:
+                self._say(state)
+                said = state
+            if done:
+                return
+            if self._left <= 0:
+                raise DeployError(f"not finished in time, last state: {state}. It goes on in the cloud; see `status`.")
+            self._sleep(self._interval)
+            self._left -= self._interval

@@ -1,0 +1,213 @@
+"""The AWS Lambda function that carries the connector's code to Greengrass, on V1 and V2 alike.
+
+It never runs in the cloud; Greengrass takes the code of a published version. Lambda asks for an execution role all
+the same, so there is one, without any permission.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from deployment.artifact import Artifact
+from deployment.aws import Aws, missing
+from deployment.errors import DeployError, UsageError
+from deployment.plan import Change, Document
+from deployment.settings import HANDLER
+
+_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+_COMPARED = ("Runtime", "Handler", "Architectures", "CodeSha256")
+
+
+@dataclass(frozen=True)
+class Function:
+    """The wanted function: name, code, runtime, and where they come from."""
+
+    aws: Aws
+    artifact: Artifact
+    name: str
+    runtime: str
+    role: str | None
+    """ARN of an execution role; None: one is made."""
+    bucket: str | None
+    """Bucket that keeps the zip; None: it goes up with the call."""
+
+    @property
+    def pending_arn(self) -> str:
+        """What a plan shows for the version that is still to be published."""
+        return self.aws.arn("lambda", f"function:{self.name}:(new version)")
+
+    @property
+    def _wanted(self) -> Document:
+        # Greengrass runs the code on the core's own processor; Lambda only knows these two.
+        architecture = "arm64" if self.artifact.arch == "aarch64" else "x86_64"
+        values = (self.runtime, HANDLER, [architecture], self.artifact.code_sha256)
+        return dict(zip(_COMPARED, values, strict=True))
+
+    def version_arn(self) -> str | None:
+        """Return the ARN of the newest published version with exactly the wanted code, None if there is none."""
+        try:
+            versions = self.aws.pages("lambda", "list_versions_by_function", "Versions", FunctionName=self.name)
+        except ClientError as error:
+            if missing(error):
+                return None
+            raise
+        numbers = [int(v["Version"]) for v in versions if v["Version"] != "$LATEST" and _compared(v) == self._wanted]
+        return self.aws.arn("lambda", f"function:{self.name}:{max(numbers)}") if numbers else None
+
+    def changes(self) -> list[Change]:
+        """Return what is needed to have such a version: bucket's object, role, function; nothing where it exists."""
+        if self.role:
+            self._check_role(self.role)
+        if self.version_arn():
+            return []
+        current = self._current()
+        changes = []
+        if self.bucket and not self._uploaded():
+            changes.append(Change(f"object s3://{self.bucket}/{self._key}", None, {}, self._upload))
+        if current is None and self.role is None and not self._role_exists():
+            trust = {"AssumeRolePolicyDocument": _TRUST}
+            changes.append(Change(f"IAM role {self._role_name} (no permissions)", None, trust, self._create_role))
+        before = None if current is None else _compared(current)
+        title = f"Lambda function {self.name}, with a new version, from {self.artifact.path.name}"
+        changes.append(Change(title, before, self._wanted, self._publish))
+        return changes
+
+    def _current(self) -> Document | None:
+        try:
+            current: Document = self.aws.client("lambda").get_function_configuration(FunctionName=self.name)
+        except ClientError as error:
+            if missing(error):
+                return None
+            raise
+        if current.get("Handler") != HANDLER:
+            raise DeployError(
+                f"Lambda function {self.name} exists and is not this connector (its handler is "
+                f"{current.get('Handler')}); choose another name with --function-name"
+            )
+        return current
+
+    def _check_role(self, role: str) -> None:
+        current = self._current()
+        if current and current["Role"] != role:
+            raise UsageError(
+                f"--role {role}: Lambda function {self.name} has the role {current['Role']}, and keeps it; leave the "
+                "flag out"
+            )
+
+    @property
+    def _role_name(self) -> str:
+        return f"{self.name}-role"
+
+    def _role_exists(self) -> bool:
+        try:
+            self.aws.client("iam").get_role(RoleName=self._role_name)
+        except ClientError as error:
+            if missing(error):
+                return False
+            raise
+        return True
+
+    def _create_role(self) -> None:
+        self.aws.client("iam").create_role(
+            RoleName=self._role_name,
+            AssumeRolePolicyDocument=json.dumps(_TRUST),
+            Description="Asked for by AWS Lambda; the function runs on Greengrass cores only.",
+        )
+
+    @property
+    def _key(self) -> str:
+        return f"device-defender-connector/{self.artifact.path.name}"
+
+    def _uploaded(self) -> bool:
+        s3 = self.aws.client("s3")
+        try:
+            head = s3.head_object(Bucket=self.bucket, Key=self._key)
+        except ClientError as error:
+            if not missing(error):
+                raise
+            self._check_bucket()
+            return False
+        return bool(head["Metadata"].get("sha256") == self.artifact.code_sha256)
+
+    def _check_bucket(self) -> None:
+        """Raise UsageError if it is the bucket that is missing: the answer for an object doesn't tell."""
+        try:
+            self.aws.client("s3").head_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if missing(error):
+                raise UsageError(f"--bucket {self.bucket}: there is no such bucket") from error
+            # Where only part of a bucket may be listed, the bucket itself may be forbidden.
+
+    def _upload(self) -> None:
+        self.aws.client("s3").put_object(
+            Bucket=self.bucket,
+            Key=self._key,
+            Body=self.artifact.data,
+            Metadata={"sha256": self.artifact.code_sha256},
+        )
+
+    def _publish(self) -> None:
+        code = {"S3Bucket": self.bucket, "S3Key": self._key} if self.bucket else {"ZipFile": self.artifact.data}
+        client = self.aws.client("lambda")
+        current = self._current()
+        try:
+            if current is None:
+                self._create(code)
+                client.get_waiter("function_active_v2").wait(FunctionName=self.name)
+            else:
+                # The runtime first: with one that it has retired, Lambda takes no code either.
+                if current.get("Runtime") != self.runtime:
+                    client.update_function_configuration(FunctionName=self.name, Runtime=self.runtime)
+                    client.get_waiter("function_updated_v2").wait(FunctionName=self.name)
+                architectures = self._wanted["Architectures"]
+                client.update_function_code(FunctionName=self.name, Architectures=architectures, **code)
+                client.get_waiter("function_updated_v2").wait(FunctionName=self.name)
+        except ClientError as error:
+            if "no longer supported" in error.response["Error"].get("Message", ""):
+                raise DeployError(self._deprecated(error)) from error
+            raise
+        client.publish_version(
+            FunctionName=self.name,
+            CodeSha256=self.artifact.code_sha256,
+            Description=self.artifact.path.name,
+        )
+
+    def _create(self, code: dict[str, Any]) -> None:
+        role = self.role or f"arn:{self.aws.partition}:iam::{self.aws.account}:role/{self._role_name}"
+        for attempt in range(10):
+            try:
+                self.aws.client("lambda").create_function(
+                    FunctionName=self.name,
+                    Runtime=self.runtime,
+                    Handler=HANDLER,
+                    Architectures=self._wanted["Architectures"],
+                    Role=role,
+                    Code=code,
+                    Description="Device Defender metrics connector for AWS IoT Greengrass cores.",
+                )
+                return
+            except ClientError as error:
+                # A role is not known everywhere for some seconds after it was made.
+                if "cannot be assumed" not in error.response["Error"].get("Message", "") or attempt == 9:
+                    raise
+                self.aws.sleep(3)
+
+    def _deprecated(self, error: ClientError) -> str:
+        message = error.response["Error"]["Message"]
+        named = re.search(r"python\d\.\d+", message)
+        return (
+            f"AWS Lambda no longer takes functions for {named[0] if named else self.runtime} ({message}). "
+            "Build the zip for a newer Python that your cores have (./build_zip.sh --python 3.12)."
+        )
+
+
+def _compared(configuration: Document) -> Document:
+    return {key: configuration.get(key) for key in _COMPARED}

@@ -1,0 +1,190 @@
+"""The AWS IoT policy that lets a core publish reports and hear the answers, made and attached on request.
+
+Several targets may share one: each has its own topics in it, and its own attachment. A policy that holds anything but
+lines as we write them is somebody else's, and stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from botocore.exceptions import ClientError
+
+from deployment.aws import Aws, missing
+from deployment.errors import DeployError, UsageError
+from deployment.plan import Change, Document
+from deployment.settings import policy_for
+
+_THINGS = "$aws/things/"
+_MOST_VERSIONS = 5  # AWS IoT keeps no more of one policy
+_DETACHING, _PAUSE = 330, 10  # seconds
+_LONGEST = 2048  # characters of a document that AWS IoT takes, spaces not counted
+
+
+@dataclass(frozen=True)
+class IotPolicy:
+    """The policy of a name, as a list of the topics on which it allows reports."""
+
+    aws: Aws
+    name: str
+
+    def changes(self, topic: str, things: str, principals: list[str]) -> tuple[list[Change], list[Change]]:
+        """Return what lets `things` report on `topic`, attached to `principals`, and what then lets them on no other.
+
+        The second is for when the cores report there: a core whose old topic is taken from it is cut off.
+        """
+        topics, attached = self._current()
+        old = [other for other in topics if other != topic and _is_of(things, other)]
+        unnamed = [other for other in topics if other not in (topic, *old) and _is_nobodys(other)]
+        if unnamed and not set(attached) - set(principals) and not self._others(things, principals):
+            old += unnamed
+        both = topics + ([topic] if topic not in topics else [])
+        at_once = ""
+        if self._is_too_long(both):
+            both = [other for other in both if other not in old]
+            at_once = " at once: old and new lines together would be too long"
+        if self._is_too_long(both):
+            raise UsageError(
+                f"--iot-policy {self.name}: with these lines too it would be longer than the {_LONGEST} characters "
+                "that AWS IoT allows; choose another name"
+            )
+        targets = attached + [one for one in principals if one not in attached]
+        wanted = [other for other in both if other not in old]
+        then = self._change(both, targets, wanted, targets, " when the cores have the deployment")
+        return self._change(topics, attached, both, targets, at_once), then
+
+    def removals(self, things: str | None, principals: list[str]) -> tuple[list[Change], list[str]]:
+        """Return what takes the lines of `things` out and detaches the policy, and notes on what stays.
+
+        It goes when nothing is left of it. Lines that can't be told to be those of `things` stay as long as the policy
+        is attached to others; the attachment stays if it is another thing's as well.
+        """
+        topics, attached = self._current()
+        left = [topic for topic in topics if not things or not _is_of(things, topic)]
+        others = [principal for principal in attached if principal not in principals]
+        sharing = self._sharing(things, left, principals)
+        if sharing:
+            note = f"AWS IoT policy {self.name} stays attached: {', '.join(sharing)} has the same certificate."
+            return self._change(topics, attached, left, attached), [note]
+        notes: list[str] = []
+        if others:
+            left = left or topics
+        elif attached:
+            left = [] if left == topics else [topic for topic in left if not _is_nobodys(topic)]
+        elif left and (not things or all(map(_is_nobodys, left))):
+            notes = [
+                f"AWS IoT policy {self.name} is attached to nothing. If nobody needs it: "
+                f"aws iot delete-policy --policy-name {self.name}"
+            ]
+        return self._change(topics, attached, left, others), notes
+
+    def _sharing(self, things: str | None, topics: list[str], principals: list[str]) -> list[str]:
+        """Return the other things with one of these certificates that may have any of these topics."""
+        others = self._others(things, principals) if topics else []
+        return [thing for thing in others if any(_is_of(thing, topic) or _is_nobodys(topic) for topic in topics)]
+
+    def _others(self, things: str | None, principals: list[str]) -> list[str]:
+        """Return the other things with one of these certificates."""
+        certificates = [principal for principal in principals if ":cert/" in principal]
+        found = {
+            thing
+            for principal in certificates
+            for thing in self.aws.pages("iot", "list_principal_things", "things", principal=principal)
+        }
+        return sorted(found - {things})
+
+    def _is_too_long(self, topics: list[str]) -> bool:
+        return len(json.dumps(policy_for(self._prefix, topics), separators=(",", ":"))) > _LONGEST
+
+    @property
+    def _prefix(self) -> str:
+        return self.aws.arn("iot", "").rstrip(":")
+
+    def _current(self) -> tuple[list[str], list[str]]:
+        """Return the policy's topics, none if there is no such policy, and what it is attached to."""
+        try:
+            policy = self.aws.client("iot").get_policy(policyName=self.name)
+        except ClientError as error:
+            if missing(error):
+                return [], []
+            raise
+        topics = _topics(json.loads(policy["policyDocument"]), self._prefix)
+        if not topics:
+            raise UsageError(
+                f"--iot-policy {self.name}: the account has a policy of that name, with other lines than the "
+                "connector's; choose another name"
+            )
+        return topics, self.aws.pages("iot", "list_targets_for_policy", "targets", policyName=self.name)
+
+    def _change(
+        self, topics: list[str], attached: list[str], wanted: list[str], targets: list[str], when: str = ""
+    ) -> list[Change]:
+        if (topics, attached) == (wanted, targets):
+            return []
+        before = {"document": policy_for(self._prefix, topics), "attachedTo": attached} if topics else None
+        after = {"document": policy_for(self._prefix, wanted), "attachedTo": targets} if wanted else None
+        return [Change(f"AWS IoT policy {self.name}{when}", before, after, lambda: self._write(before, after))]
+
+    def _write(self, before: Document | None, after: Document | None) -> None:
+        iot, text = self.aws.client("iot"), json.dumps(after["document"] if after else None)
+        attached, targets = (document["attachedTo"] if document else [] for document in (before, after))
+        if before is None:
+            iot.create_policy(policyName=self.name, policyDocument=text)
+        elif after and before["document"] != after["document"]:
+            old = self._old_versions()
+            if len(old) + 1 >= _MOST_VERSIONS:
+                iot.delete_policy_version(policyName=self.name, policyVersionId=old[0])
+            iot.create_policy_version(policyName=self.name, policyDocument=text, setAsDefault=True)
+        for target in attached:
+            if target not in targets:
+                iot.detach_policy(policyName=self.name, target=target)
+        for target in targets:
+            if target not in attached:
+                iot.attach_policy(policyName=self.name, target=target)
+        if after is None:
+            for version in self._old_versions():
+                iot.delete_policy_version(policyName=self.name, policyVersionId=version)
+            self._delete()
+
+    def _delete(self) -> None:
+        """Delete the policy; AWS IoT says that this may take five minutes to become possible after it was detached."""
+        iot, left = self.aws.client("iot"), _DETACHING
+        while True:
+            try:
+                iot.delete_policy(policyName=self.name)
+            except iot.exceptions.DeleteConflictException as error:
+                if left <= 0:
+                    raise DeployError(
+                        f"AWS IoT policy {self.name} is detached, and AWS IoT does not let it go yet. Later: "
+                        f"aws iot delete-policy --policy-name {self.name}"
+                    ) from error
+                self.aws.sleep(_PAUSE)
+                left -= _PAUSE
+            else:
+                return
+
+    def _old_versions(self) -> list[str]:
+        """Return the ids of all versions but the default one, oldest first."""
+        versions = self.aws.client("iot").list_policy_versions(policyName=self.name)["policyVersions"]
+        return [v["versionId"] for v in sorted(versions, key=lambda v: v["createDate"]) if not v["isDefaultVersion"]]
+
+
+def _topics(document: Document, arn_prefix: str) -> list[str]:
+    """Return the topics on which a document of ours allows reports, none if it is not one of ours."""
+    try:
+        resources = [str(resource) for resource in document["Statement"][0]["Resource"]]
+    except (KeyError, IndexError, TypeError):
+        return []
+    topics = [resource.removeprefix(f"{arn_prefix}:topic/") for resource in resources]
+    return topics if document == policy_for(arn_prefix, topics) else []
+
+
+def _is_of(things: str, topic: str) -> bool:
+    levels = topic.split("/")
+    return levels[2] == things if topic.startswith(_THINGS) else things in levels
+
+
+def _is_nobodys(topic: str) -> bool:
+    """Return whether a topic, one of MetricsTopic's own, may not tell whose it is."""
+    return not topic.startswith(_THINGS)

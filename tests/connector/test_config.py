@@ -1,0 +1,278 @@
+"""The parameters: what is valid, what is used instead, and that a typo never stops a sensor."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import pytest
+from support import proc
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from connector import config as config_module
+from connector.config import PARAMETERS, Config, parse
+from connector.errors import ConfigError
+from connector.kernel.dev import matching
+from connector.snapshot import Wanted
+
+THING = {"AWS_IOT_THING_NAME": "a-thing"}
+PATTERN = "^[0-9]*(?:3[0-9][0-9]|[4-9][0-9]{2}|[1-9][0-9]{3,})$"
+DEFAULTS = Config(
+    thing="a-thing",
+    interval=300,
+    spacing=300,
+    short_names=False,
+    report_format="json",
+    topic="$aws/things/a-thing/defender/metrics/json",
+    state_directory="",
+    log_level="INFO",
+    wanted=Wanted(
+        proc="/host_proc",
+        max_list_size=50,
+        exclude_interfaces=(
+            "lo",
+            "veth*",
+            "docker*",
+            "br-*",
+            "virbr*",
+            "cni*",
+            "flannel*",
+            "cali*",
+            "tap*",
+            "ifb*",
+            "dummy*",
+            "bond*",
+        ),
+        custom_metrics=(),
+    ),
+)
+
+
+def changed(**fields: Any) -> Config:
+    """The defaults with other fields; `wanted__proc` is `wanted.proc`."""
+    inner = {name[8:]: value for name, value in fields.items() if name.startswith("wanted__")}
+    outer = {name: value for name, value in fields.items() if not name.startswith("wanted__")}
+    return DEFAULTS._replace(wanted=DEFAULTS.wanted._replace(**inner), **outer)
+
+
+def test_nothing_set_means_the_defaults() -> None:
+    assert parse(THING) == (DEFAULTS, [])
+
+
+def test_everything_set() -> None:
+    environ = {
+        **THING,
+        "SampleIntervalSeconds": "0600",
+        "ProcDestinationPath": "/proc",
+        "ProcDestinationPath-ResourceId": "proc_volume-1",
+        "MetricNames": "short",
+        "ReportFormat": "cbor",
+        "MaxListSize": "500",
+        "CustomMetrics": "uptime_seconds, cpu_usage,uptime_seconds",
+        "ExcludeInterfaces": "lo, wg[0-9],",
+        "MetricsTopic": "test/{thing}/{format}/{thing}",
+        "StateDirectory": "/var/lib/connector",
+        "LogLevel": "DEBUG",
+    }
+    assert parse(environ) == (
+        Config(
+            thing="a-thing",
+            interval=600,
+            spacing=300,
+            short_names=True,
+            report_format="cbor",
+            topic="test/a-thing/cbor/a-thing",
+            state_directory="/var/lib/connector",
+            log_level="DEBUG",
+            wanted=Wanted("/proc", 500, ("lo", "wg[0-9]"), ("uptime_seconds", "cpu_usage")),
+        ),
+        [],
+    )
+
+
+VALID: List[Tuple[str, str, Config]] = [
+    ("SampleIntervalSeconds", "300", changed(interval=300)),
+    ("SampleIntervalSeconds", "86400", changed(interval=86400)),
+    ("SampleIntervalSeconds", "9" * 40, changed(interval=10**9)),
+    ("ProcDestinationPath", "/host-proc_2", changed(wanted__proc="/host-proc_2")),
+    ("MaxListSize", "1", changed(wanted__max_list_size=1)),
+    ("MaxListSize", "050", changed(wanted__max_list_size=50)),
+    ("CustomMetrics", "", DEFAULTS),
+    ("CustomMetrics", " , ", DEFAULTS),
+    ("ExcludeInterfaces", "", changed(wanted__exclude_interfaces=())),
+    ("MetricsTopic", "{thing}", changed(topic="a-thing")),
+    ("MetricsTopic", "metrics", changed(topic="metrics")),
+    ("MetricsTopic", "\u00e9" * 128, changed(topic="\u00e9" * 128)),
+    ("StateDirectory", "", DEFAULTS),
+    ("StateDirectory", "/", changed(state_directory="/")),
+    *[("LogLevel", level, changed(log_level=level)) for level in ("DEBUG", "INFO", "WARNING", "ERROR")],
+]
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), VALID)
+def test_a_valid_value_is_used(name: str, value: str, expected: Config) -> None:
+    assert parse({**THING, name: value}) == (expected, [])
+
+
+# The parameter -> what is not valid, what the warning says is valid, what it says is used.
+INVALID: Dict[str, Tuple[List[str], str, str]] = {
+    "SampleIntervalSeconds": (
+        ["", "299", "0", "-300", "+300", "300.0", "3e3", " 300", "300\n", "0x300", "\u0663\u0660\u0660", "five"],
+        "whole seconds, 300 or more",
+        "300",
+    ),
+    "ProcDestinationPath": (
+        ["", "host_proc", "/", "/host/proc", "/host_proc/", "/host.proc", "/host_proc\n", "/pr\u00f6c"],
+        r"a path of one level, \/[a-zA-Z0-9_-]+",
+        "/host_proc",
+    ),
+    "ProcDestinationPath-ResourceId": (["proc volume", "a/b", "\u00e9"], "[a-zA-Z0-9_-]+", ""),
+    "MetricNames": (["", "Short", "long names", "long\n", "longshort"], "long or short", "long"),
+    "ReportFormat": (["", "JSON", "xml", "json,cbor"], "json or cbor", "json"),
+    "MaxListSize": (["", "0", "501", "-1", "5.0", "1000", "\u0665", " 5", "all"], "1 to 500", "50"),
+    "CustomMetrics": (
+        ["cpu", "cpu_usage,memory", "cpu_usage memory_usage", "CPU_USAGE"],
+        "empty, or names, separated by commas, of cpu_usage memory_usage process_count load_average_1m uptime_seconds",
+        "",
+    ),
+    "MetricsTopic": (
+        ["", "a/+/b", "a/#", "a/{other}", "a/{thing", "a}b", "a\x00b", "a\nb", "a" * 257, "\u00e9" * 129],
+        "a topic of at most 256 bytes without + and #; {thing} and {format} are filled in",
+        "$aws/things/{thing}/defender/metrics/{format}",
+    ),
+    "StateDirectory": (["state", "./state", "~/state", "/a\x00b"], "an absolute path, or empty", ""),
+    "LogLevel": (["", "debug", "TRACE", "10", "INFO "], "one of DEBUG INFO WARNING ERROR", "INFO"),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, case in INVALID.items() for value in case[0]])
+def test_an_invalid_value_is_named_and_the_default_used(name: str, value: str) -> None:
+    """One warning: the parameter, the value, what is valid and what is used instead. Nothing else changes."""
+    _, valid, default = INVALID[name]
+    parsed, (warning, *others) = parse({**THING, name: value})
+    assert (parsed, others) == (DEFAULTS, [])
+    assert warning.startswith("{} is {!r}, which is not valid ({}".format(name, value[:160], valid))
+    assert warning.endswith("): {!r} is used instead".format(default))
+
+
+def test_each_invalid_value_is_one_warning_and_of_bounded_length() -> None:
+    """However many and however long: a log line is not where a value of a megabyte belongs."""
+    environ = {**THING, **dict.fromkeys(INVALID, "\x1b[31m" * 100_000)}
+    parsed, warnings = parse(environ)
+    assert parsed == DEFAULTS
+    assert [warning.split(" is ")[0] for warning in warnings] == [
+        parameter.name for parameter in PARAMETERS if parameter.name in INVALID
+    ]
+    assert max(map(len, warnings)) < 1500
+    assert all(warning.isprintable() for warning in warnings)
+
+
+@pytest.mark.parametrize(("name", "alias"), [(entry.name, entry.alias) for entry in PARAMETERS if entry.alias])
+def test_the_older_name_is_accepted_and_the_first_name_wins(name: str, alias: str) -> None:
+    older = {"SAMPLE_INTERVAL_SECONDS": "900", "PROCFS_PATH": "/older"}[alias]
+    newer = {"SAMPLE_INTERVAL_SECONDS": "600", "PROCFS_PATH": "/newer"}[alias]
+    with_older = {
+        "SAMPLE_INTERVAL_SECONDS": changed(interval=900),
+        "PROCFS_PATH": changed(wanted__proc="/older"),
+    }[alias]
+    with_newer = {
+        "SAMPLE_INTERVAL_SECONDS": changed(interval=600),
+        "PROCFS_PATH": changed(wanted__proc="/newer"),
+    }[alias]
+    assert parse({**THING, alias: older}) == (with_older, [])
+    assert parse({**THING, name: newer, alias: older}) == (with_newer, [])
+    # An invalid first name does not let the older one in by the back door; an invalid older name is named as it was.
+    parsed, warnings = parse({**THING, name: "?", alias: older})
+    assert (parsed, [warning.split(" is ")[0] for warning in warnings]) == (DEFAULTS, [name])
+    parsed, warnings = parse({**THING, alias: "?"})
+    assert (parsed, [warning.split(" is ")[0] for warning in warnings]) == (DEFAULTS, [alias])
+
+
+def test_a_topic_that_is_too_long_once_filled_in_is_named_and_the_default_used() -> None:
+    """AWS IoT's limit is of the topic that is published to, not of the parameter."""
+    thing, text = "t" * 128, "{thing}/{thing}/{format}"
+    settings, warnings = parse({"AWS_IOT_THING_NAME": thing, "MetricsTopic": text})
+    assert settings.topic == "$aws/things/" + thing + "/defender/metrics/json"
+    (warning,) = warnings
+    assert warning.startswith("MetricsTopic is {!r}, which is over 256 bytes long once filled in: ".format(text))
+    assert warning.endswith("'$aws/things/{thing}/defender/metrics/{format}' is used instead")
+
+
+def test_names_are_exact() -> None:
+    """Another spelling is another variable, and the environment has many that are none of ours."""
+    others = {"sampleintervalseconds": "900", "MAX_LIST_SIZE": "5", "LOG_LEVEL": "DEBUG", "PATH": "/bin"}
+    assert parse({**THING, **others}) == (DEFAULTS, [])
+
+
+@settings(max_examples=300)
+@given(
+    st.one_of(
+        st.from_regex(r"[0-9]{0,12}", fullmatch=True),
+        st.from_regex(r"0*[0-9]{1,4}", fullmatch=True),
+        st.from_regex("[0-9+-. \n\u0663]{0,6}", fullmatch=True),
+        st.text(max_size=8),
+    )
+)
+@example("299")
+@example("300")
+@example("0300")
+@example("1000")
+@example("300\n")
+def test_the_intervals_rule_is_the_public_pattern(text: str) -> None:
+    """Whatever AWS' console accepts for SampleIntervalSeconds, and nothing else, is taken."""
+    parsed, warnings = parse({**THING, "SampleIntervalSeconds": text})
+    if re.fullmatch(PATTERN, text):
+        assert (parsed, warnings) == (changed(interval=min(int(text), 10**9)), [])
+    else:
+        assert (parsed, len(warnings)) == (DEFAULTS, 1)
+
+
+def test_the_interval_of_a_lowered_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test bench lowers, explicitly and in code, is one number; no parameter does."""
+    monkeypatch.setattr(config_module, "MIN_SAMPLE_INTERVAL", 5)
+    assert parse({**THING, "SampleIntervalSeconds": "5"}) == (changed(interval=5, spacing=5), [])
+
+
+@pytest.mark.parametrize("thing", ["a", "a" * 128, "Abc:09_-", "-"])
+def test_the_thing_names_of_aws_iot(thing: str) -> None:
+    parsed, warnings = parse({"AWS_IOT_THING_NAME": thing})
+    assert (parsed.topic, warnings) == ("$aws/things/{}/defender/metrics/json".format(thing), [])
+
+
+@pytest.mark.parametrize(
+    ("environ", "shown"),
+    [
+        ({}, "is not set"),
+        ({"AWS_IOT_THING_NAME": ""}, "is not set"),
+        ({"AWS_IOT_THING_NAME": "a" * 129}, "is '{}'".format("a" * 129)),
+        ({"AWS_IOT_THING_NAME": "a thing"}, "is 'a thing'"),
+        ({"AWS_IOT_THING_NAME": "a/b"}, "is 'a/b'"),
+        ({"AWS_IOT_THING_NAME": "a\n"}, r"is 'a\\n'"),
+        ({"AWS_IOT_THING_NAME": "\u00e9"}, "is '\u00e9'"),
+    ],
+)
+def test_without_a_thing_there_is_no_topic(environ: Dict[str, str], shown: str) -> None:
+    """The error says what is wrong and who sets it."""
+    with pytest.raises(ConfigError, match="^AWS_IOT_THING_NAME {}: the Greengrass core sets it to".format(shown)):
+        parse(environ)
+
+
+@pytest.mark.parametrize("text", ["lo,[z-a]*", "[", "lo,[]", "lo,[!", "(?P<x>", "\\", "*" * 60])
+def test_no_pattern_stops_the_reports(tmp_path: Path, text: str) -> None:
+    """A pattern that can't be one is named like any other typo; those that are kept work in every Python."""
+    parsed, warnings = parse({**THING, "ExcludeInterfaces": text})
+    assert not matching(tuple(parsed.wanted.exclude_interfaces))("eth0") or text.startswith("*")
+    assert proc.look(proc.tree(tmp_path), exclude=parsed.wanted.exclude_interfaces).counters is not None
+    assert (parsed == DEFAULTS) == (len(warnings) == 1)
+
+
+def test_the_published_parameters_are_these() -> None:
+    """packaging/parameters.json is what the deployment tools and the documentation are made of."""
+    path = Path(config_module.__file__).resolve().parents[1] / "packaging" / "parameters.json"
+    published = json.loads(path.read_text(encoding="utf-8"))
+    assert [(entry["name"], entry["alias"], entry["default"] or "") for entry in published] == [
+        (parameter.name, parameter.alias, parameter.default) for parameter in PARAMETERS
+    ]

@@ -1,0 +1,301 @@
+"""The entry: what importing it starts and where, and that no message can harm it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict, Iterator, List, Optional
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.loop import THING, TOPIC, Records
+from support.proc import tree
+
+from connector import handler
+from connector.health import Health
+from connector.verdict import MOST_CHANGES, Verdicts
+
+ROOT = Path(__file__).resolve().parents[2]
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:device-defender-connector:1"
+REJECTED = TOPIC + "/rejected"
+
+
+@pytest.fixture
+def records(monkeypatch: pytest.MonkeyPatch) -> Iterator[Records]:
+    """On a core; what the handler logs."""
+    found = Records()
+    handler.logger.addHandler(found)
+    handler.logger.setLevel(logging.INFO)
+    health = Health(handler.logger, time.monotonic)
+    monkeypatch.setattr(handler, "_verdicts", Verdicts(THING, TOPIC, health, handler.logger, time.monotonic))
+    yield found
+    handler.logger.removeHandler(found)
+
+
+def context(subject: Any) -> Any:
+    return SimpleNamespace(client_context=SimpleNamespace(custom={"subject": subject, "source": "cloud"}))
+
+
+class Raising:
+    """A context whose every attribute raises."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+NO_SUBJECT: List[Any] = [
+    None,
+    object(),
+    Raising(),
+    {},
+    SimpleNamespace(client_context=None),
+    SimpleNamespace(client_context=SimpleNamespace(custom=None)),
+    SimpleNamespace(client_context=SimpleNamespace(custom={})),
+    SimpleNamespace(client_context=SimpleNamespace(custom=[])),
+    context(None),
+    context(7),
+    context(b"bytes"),
+    context([[]] * 1000),
+]
+
+
+def nested(depth: int) -> Any:
+    value: Any = "x"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_a_rejection_reaches_the_log(records: Records) -> None:
+    handler.function_handler({"reportId": 7, "statusDetails": {"ErrorCode": "Throttled"}}, context(REJECTED))
+    (line,) = records.lines
+    assert line.startswith("WARNING Device Defender's verdict: report 7 was rejected: Throttled: ")
+
+
+@pytest.mark.parametrize("odd", NO_SUBJECT, ids=[str(number) for number in range(len(NO_SUBJECT))])
+def test_a_message_by_no_subscription_is_ignored_and_said_once(records: Records, odd: Any) -> None:
+    handler.function_handler({"reportId": 7}, odd)
+    for other in [*NO_SUBJECT, context(nested(100_000)), context(10**5000)]:
+        handler.function_handler({"reportId": 7}, other)
+    assert records.lines == [
+        "WARNING ignored, as all further ones will be: a message that is no answer to this thing's reports; topic: None"
+    ]
+
+
+class Odd:
+    """An event of no type that a core has."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("\x1b[2J")
+
+    __repr__ = __str__
+
+
+def test_ten_thousand_hostile_messages_do_not_fill_the_log(records: Records) -> None:
+    events: List[Any] = [
+        None,
+        7,
+        1e400,
+        10**4000,
+        "text",
+        b"",
+        b"\xff" * 5000,
+        b"{" * 4000,
+        b"\x81" * 4000,
+        bytearray(b"{}"),
+        [],
+        nested(50_000),
+        {},
+        {"thingName": THING, "statusDetails": nested(50_000)},
+        {"thingName": nested(50_000)},
+        {
+            "reportId": 10**4000,
+            "statusDetails": {"ErrorCode": "\x1b[31m\r\nERROR forged", "ErrorMessage": "\x9b\u2028"},
+        },
+        {"statusDetails": {"ErrorCode": "x" * 100_000, "ErrorMessage": nested(50_000)}},
+        Odd(),
+        {"reportId": Odd()},
+    ]
+    subjects: List[Any] = [REJECTED, TOPIC + "/accepted", TOPIC, "\x1b]0;x\x07", None, 7, nested(50_000), "x" * 100_000]
+    for number in range(10_000):
+        handler.function_handler(events[number % len(events)], context(subjects[number % len(subjects)]))
+    assert 0 < len(records.lines) <= 1 + MOST_CHANGES
+    assert all(len(line) < 1000 and all(" " <= character <= "~" for character in line) for line in records.lines)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(st.text(), values, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(
+    event=json_values | st.binary(max_size=60), subject=st.sampled_from([REJECTED, TOPIC + "/accepted"]) | json_values
+)
+def test_no_message_raises(records: Records, event: Any, subject: Any) -> None:
+    handler.function_handler(event, context(subject))
+
+
+def test_should_a_message_raise_it_does_not_end_the_function(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(self: Verdicts, event: Any, subject: Optional[str]) -> None:
+        raise ValueError("\x1b[2J\nnever")
+
+    monkeypatch.setattr(Verdicts, "take", take)
+    handler.function_handler({}, None)
+    assert records.lines == ["WARNING a message could not be read: ValueError('\\x1b[2J\\nnever')"]
+
+
+# --- whose network
+
+
+def test_the_first_log_line_says_whose_network_it_is(tmp_path: Path) -> None:
+    assert handler.whose_network(str(tmp_path)) == "which can't be read yet"
+    assert handler.whose_network(str(tree(tmp_path / "host"))) == "the host's network"
+    (tmp_path / "hidden" / "net").mkdir(parents=True)
+    (tmp_path / "hidden" / "net" / "dev").write_text("")
+    assert handler.whose_network(str(tmp_path / "hidden")) == "this function's own network"
+    assert handler.whose_network("/proc") in (
+        "the host's network, which this function shares",
+        "the host's network",
+        "this function's own network",
+    )
+
+
+# --- the import
+
+
+def run(source: str, environ: Optional[Dict[str, str]] = None) -> subprocess.CompletedProcess[str]:
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **(environ or {})}
+    return subprocess.run(
+        [sys.executable, "-u", "-c", source],
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_away_from_a_core_the_import_starts_nothing() -> None:
+    done = run(
+        "import signal, sys, threading\n"
+        "import connector.handler\n"
+        "print(threading.active_count(), signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)\n"
+        "print('greengrasssdk' in sys.modules, 'psutil' in sys.modules, 'cbor2' in sys.modules)\n"
+        "print(connector.handler.function_handler({}, None))\n",
+        {"AWS_IOT_THING_NAME": "a-thing"},
+    )
+    assert done.stdout.splitlines() == [
+        "1 True",
+        "False False False",
+        "not on a Greengrass core (MY_FUNCTION_ARN is not set): nothing is reported",
+        "None",
+    ]
+
+
+# A core without its runtime: the SDK's client says what it is given. print() writes a line in pieces, and
+# another thread's line may come between them; one write is whole.
+ON_A_CORE = """
+import json, logging, os, sys, threading, types
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+sdk = types.ModuleType("greengrasssdk")
+published = threading.Event()
+class Client:
+    def publish(self, topic, payload, queueFullPolicy):
+        say("published", topic, queueFullPolicy, json.loads(payload)["header"]["version"])
+        published.set()
+sdk.client = lambda name: say("client", name) or Client()
+sys.modules["greengrasssdk"] = sdk
+import connector.handler
+assert published.wait(30)
+say("threads", sorted(thread.name for thread in threading.enumerate() if thread.name != "publish"))
+say("daemons", all(thread.daemon for thread in threading.enumerate() if thread.name != "MainThread"))
+say("sdk logs", logging.getLogger("greengrasssdk.client").isEnabledFor(logging.ERROR))
+"""
+
+
+def on_a_core(**settings: str) -> Dict[str, str]:
+    return {"MY_FUNCTION_ARN": ARN, "AWS_IOT_THING_NAME": "a-thing", "ProcDestinationPath": "/proc", **settings}
+
+
+def test_on_a_core_the_import_starts_the_loop_and_returns() -> None:
+    done = run(ON_A_CORE, on_a_core(MetricNames="long"))
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    info = next(line for line in lines if " INFO " in line)
+    assert (
+        " INFO metrics of a-thing go to $aws/things/a-thing/defender/metrics/json every 300 s, read from /proc: "
+        in info
+    )
+    assert [line for line in lines if line != info] == [
+        "client iot-data",
+        "published $aws/things/a-thing/defender/metrics/json AllOrException 1.0",
+        "threads ['MainThread', 'reporter', 'sigterm']",
+        "daemons True",
+        "sdk logs False",
+    ]
+
+
+def test_a_message_that_breaks_the_handler_is_one_plain_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def take(self, event: object, subject: object) -> None:
+            raise ValueError("\u009b31m" + "x" * 10_000)
+
+    monkeypatch.setattr(handler, "_verdicts", Broken())
+    handler.function_handler({}, None)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("a message could not be read: ValueError(")
+    assert record.getMessage().isascii()
+    assert len(record.getMessage()) < 600
+
+
+def test_settings_that_are_not_valid_are_warnings_of_plain_text() -> None:
+    done = run(ON_A_CORE, on_a_core(MetricNames="sh\x1b[2Jort\r\nERROR forged", SampleIntervalSeconds="5"))
+    assert done.returncode == 0, done.stdout
+    warnings = [line.partition(" WARNING ")[2] for line in done.stdout.splitlines() if " WARNING " in line]
+    assert [warning.split(" is ")[0] for warning in warnings] == ["SampleIntervalSeconds", "MetricNames"]
+    assert "\x1b" not in done.stdout
+    assert not any(line.startswith("ERROR") for line in done.stdout.splitlines())
+
+
+def test_without_a_thing_the_import_fails_and_says_why() -> None:
+    environ = on_a_core()
+    del environ["AWS_IOT_THING_NAME"]
+    done = run(ON_A_CORE, environ)
+    assert done.returncode == 1
+    errors = [line for line in done.stdout.splitlines() if " ERROR " in line]
+    assert len(errors) == 1
+    assert "AWS_IOT_THING_NAME is not set: the Greengrass core sets it to the name of its thing" in errors[0]
+    assert "published" not in done.stdout
+
+
+def test_the_log_of_a_runtime_is_left_as_it_is() -> None:
+    begin = "import logging, sys; logging.basicConfig(stream=sys.stdout, format='RUNTIME %(message)s')\n"
+    done = run(begin + ON_A_CORE, on_a_core())
+    assert "RUNTIME metrics of a-thing go to " in done.stdout
+    assert " INFO " not in done.stdout
+
+
+def test_a_process_that_cant_be_told_to_stop_runs_all_the_same() -> None:
+    """Imported by another thread than the main one, as some runtime might."""
+    source = ON_A_CORE.replace(
+        "import connector.handler\n",
+        "import importlib\n"
+        "other = threading.Thread(target=importlib.import_module, args=('connector.handler',))\n"
+        "other.start(); other.join()\n"
+        "import signal; say('default', signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)\n",
+    )
+    done = run(source, on_a_core())
+    assert done.returncode == 0, done.stdout
+    assert "default True" in done.stdout
+    assert "published" in done.stdout

@@ -1,0 +1,416 @@
+"""After any sequence of faults the sum of all accepted network_stats is the kernel counters' change, to the byte.
+
+A Hypothesis rule machine. The kernel counters' change is what looks at them can tell: traffic before the first, or
+after the last look at an interface that was then reset or taken away, is in no counter that anybody could read.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from unittest import mock
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.loop import After, Answer, Core, FakeClock, Killed, Loop, Never
+from support.proc import dev
+
+from connector import state
+from connector.kernel.dev import NOTHING, Counters
+from connector.publisher import TIMEOUT
+from connector.reporter import LATE
+from connector.traffic import add
+
+BOUND = 60.0  # seconds that a thread may take for its next step; a test that needs them has failed
+EDGE = ["eth0", "wlan0", "wwan0", "\udce9th"]
+NAMES = EDGE + ["lo", "veth12", "docker0"]  # the others' traffic does not leave the device
+
+
+class SteppedClock(FakeClock):
+    """A clock whose waits give the turn to the test: the loop runs on a thread, but only ever one of the two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = self.killed = False
+        self._due = 0.0
+        self._resume, self._pause = threading.Semaphore(0), threading.Semaphore(0)
+
+    def run(self, call: Callable[[], None]) -> None:
+        """Run the call on a thread of its own until it first waits."""
+
+        def body() -> None:
+            try:
+                call()
+            except Killed:
+                pass
+            finally:
+                self.running = False
+                self._pause.release()
+
+        self.running, self.killed = True, False
+        threading.Thread(target=body, name="loop", daemon=True).start()
+        assert self._pause.acquire(timeout=BOUND)
+
+    def wait(self, seconds: float) -> None:
+        self._due = self._monotonic + seconds
+        self._pause.release()
+        assert self._resume.acquire(timeout=BOUND)
+        if self.killed:
+            raise Killed
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, with all that happens in it."""
+        end = self._monotonic + seconds
+        while self.running:
+            if not (self.woken or self.killed):
+                if self._plan and self._plan[0][0] <= min(self._due, end):
+                    moment, _, happen = heapq.heappop(self._plan)
+                    self._monotonic = max(self._monotonic, moment)
+                    happen()
+                    continue
+                if self._due > end:
+                    break
+                self._monotonic = max(self._monotonic, self._due)
+            self.woken = False
+            self._resume.release()
+            assert self._pause.acquire(timeout=BOUND)
+        self._monotonic = max(self._monotonic, end)
+
+    def end(self, kill: bool) -> None:
+        """End what runs, as SIGKILL does or as SIGTERM."""
+        self.killed = kill
+        if not kill:
+            self.stop()
+        self.advance(2.0)
+        assert not self.running
+
+    def reboot(self, wall: float) -> None:
+        """Begin anew: a monotonic clock some seconds after the boot, and a wall clock that says what it likes."""
+        self._monotonic = 10.0
+        self._ahead = wall - 10.0
+        self._plan.clear()
+
+
+class Account(NamedTuple):
+    """What can be known. seen: each interface's life and counters at the last look; None before the first.
+
+    passed: the change since the first look; None before the second. told: of it, what is in reports of which the
+    connector knows that the core has them. calls: how many were made; accepted: when the last accepted one was.
+    """
+
+    seen: Optional[Dict[str, Tuple[int, Counters]]] = None
+    passed: Optional[Counters] = None
+    told: Counters = NOTHING
+    calls: int = 0
+    accepted: Optional[float] = None
+
+    def look(self, interfaces: Dict[str, Tuple[int, Counters]]) -> Account:
+        if self.seen is None:
+            return self._replace(seen=interfaces)
+        passed = self.passed or NOTHING
+        for name in EDGE:
+            if name in interfaces:
+                life, counters = interfaces[name]
+                before_life, before = self.seen.get(name, (0, NOTHING))
+                if life != before_life and any(now < then for now, then in zip(counters, before)):
+                    before = NOTHING
+                # A reset that its counters have made up for by the next look can't be seen by anybody.
+                passed = add(passed, Counters(*(now - then for now, then in zip(counters, before))))
+        return self._replace(seen=interfaces, passed=passed)
+
+    def to_tell(self) -> Optional[Counters]:
+        """What the next report has to say."""
+        if self.passed is None:
+            return None
+        return Counters(*(max(0, passed - told) for passed, told in zip(self.passed, self.told)))
+
+
+class Call(NamedTuple):
+    """A call of the core: which, when, and what it has to carry."""
+
+    number: int
+    moment: float
+    to_tell: Optional[Counters]
+
+
+class ObservedCore(Core):
+    """A core that shows each call and each report to the machine."""
+
+    def __init__(self, machine: TrafficMachine) -> None:
+        super().__init__(machine.clock)
+        self._machine = machine
+        self._call: Optional[Call] = None
+
+    def start(self, call: Callable[[], None]) -> None:
+        mine = self._machine.called()
+
+        def watched() -> None:
+            self._call = mine
+            call()
+
+        super().start(watched)
+
+    def publish(self, topic: str, payload: bytes, queueFullPolicy: str = "") -> None:
+        report = json.loads(payload.decode("ascii"))
+        stats = report["metrics"].get("network_stats")
+        carried = None if stats is None else Counters(**stats)
+        assert self._call is not None
+        self._machine.ids[self._call.number] = report["header"]["report_id"]
+        if carried != self._call.to_tell:
+            self._machine.wrong.append("a report says {}, not {}".format(carried, self._call.to_tell))
+        super().publish(topic, payload, queueFullPolicy)
+        self._machine.accepted(self._call, carried or NOTHING)
+
+
+# None from 2**31 to 2**32: there a reset can look as if a counter of 32 bits had begun anew.
+counts = st.integers(0, 3) | st.integers(2**33, 2**40)
+numbers = st.tuples(counts, counts, counts, counts)
+errors = st.sampled_from(
+    [ConnectionRefusedError(), ConnectionResetError(), Exception("HTTP Error 503: no"), ValueError()]
+)
+answers = st.one_of(
+    st.none(),
+    errors,
+    st.builds(Never),
+    st.builds(
+        After, st.sampled_from([0.5, TIMEOUT - 0.5, TIMEOUT, TIMEOUT + 0.5, 70.0, 290.0, 700.0]), st.none() | errors
+    ),
+)
+names = st.sampled_from(NAMES)
+
+
+class TrafficMachine(RuleBasedStateMachine):
+    """A device's life: its interfaces, its core, its clocks and its function's restarts."""
+
+    @initialize(remember=st.booleans(), wall=st.sampled_from([1_700_000_000.0, 3.0]))
+    def begin(self, remember: bool, wall: float) -> None:
+        self.root = tempfile.TemporaryDirectory()
+        self.clock = SteppedClock()
+        self.clock.step(wall - self.clock.time())
+        self.loop = Loop(Path(self.root.name), clock=self.clock)
+        self.loop.core = self.core = ObservedCore(self)
+        self.loop.before_look = self.look
+        self.loop.host.write = lambda: None  # type: ignore[method-assign]
+        self.remember = remember
+        if remember:
+            self.loop.remember()
+        self.lives = dict.fromkeys(NAMES, 1)
+        self.readable = True
+        self.wrong: List[str] = []
+        self.account = self.saved = Account()
+        self.late = NOTHING  # accepted, and the connector can't know before its next report
+        self.twice = NOTHING  # what was told again, as the function ended before it could know
+        self.sum = NOTHING  # of all accepted reports, of this boot or, without a state, of this run
+        self.current: Optional[Call] = None
+        self.looked = False
+        self.ids: Dict[int, int] = {}  # report ids by the number of their call
+        self.first_of_run = 0
+        self.boots = 0
+        patched = mock.patch.object(state, "save", self.save)
+        patched.start()
+        self.unpatch = patched.stop
+        self.start()
+
+    # --- what the connector does, seen from outside
+
+    def look(self) -> None:
+        """Before each look at the tables."""
+        self.fold()
+        self.looked = True
+        interfaces = self.loop.host.interfaces
+        content = dev(interfaces)
+        (self.loop.host.directory / "1" / "net" / "dev").write_bytes(content if self.readable else content[:-9])
+        if self.readable:
+            self.account = self.account.look(
+                {name: (self.lives[name], Counters(*counters)) for name, counters in interfaces.items()}
+            )
+
+    def fold(self) -> None:
+        self.account = self.account._replace(told=add(self.account.told, self.late))
+        self.late = NOTHING
+
+    def called(self) -> Call:
+        to_tell = self.account.to_tell() if self.readable else None
+        self.current = Call(len(self.core.calls), self.clock.monotonic(), to_tell)
+        return self.current
+
+    def accepted(self, call: Call, carried: Counters) -> None:
+        self.sum = add(self.sum, carried)
+        if call is not self.current:
+            self.late = add(self.late, carried)
+            return
+        last = self.account.accepted
+        if last is not None and call.moment - last < 300 - LATE:
+            self.wrong.append("two reports within {} s".format(call.moment - last))
+        self.account = self.account._replace(told=add(self.account.told, carried), accepted=call.moment)
+
+    def save(self, directory: str, thing: str, boot: state.Boot, memory: state.Memory) -> None:
+        """In the place of state.save: what is known now is known after a restart."""
+        REAL_SAVE(directory, thing, boot, memory)
+        if not self.looked:
+            self.fold()
+        self.looked = False
+        self.current = None
+        self.saved = self.account._replace(calls=len(self.core.calls))
+
+    # --- what happens to it
+
+    def start(self) -> None:
+        self.loop.records.lines.clear()
+        self.first_of_run = len(self.core.calls)
+        self.clock.run(self.loop.reporter().run)
+
+    def ended(self) -> None:
+        """Forget what dies with the process; check what the run has said."""
+        self.core.hanging.clear()
+        self.clock._plan.clear()
+        self.check_log()
+        unknown = add(self.account.told, self.late)
+        self.account = self.saved if self.remember else Account()
+        if self.remember:
+            self.twice = add(self.twice, Counters(*(a - b for a, b in zip(unknown, self.account.told))))
+        else:
+            self.sum = self.twice = NOTHING
+        # A call whose end was not seen by the connector: its number may be used again where the clock does not go on.
+        self.ids = {number: report_id for number, report_id in self.ids.items() if number < self.account.calls}
+        self.late = NOTHING
+        self.current = None
+        self.looked = False
+
+    def check_log(self) -> None:
+        said = [line.split()[0] for line in self.loop.said(" publishing: ")]
+        assert said == (["WARNING", "INFO"] * len(said))[: len(said)], self.loop.lines
+
+    @rule(name=names, numbers=numbers)
+    def traffic(self, name: str, numbers: Tuple[int, int, int, int]) -> None:
+        """Also on an interface that is new."""
+        self.loop.host.passed(name, *numbers)
+
+    @rule(name=names, numbers=numbers)
+    def reset(self, name: str, numbers: Tuple[int, int, int, int]) -> None:
+        """A driver is loaded again, or the interface goes and another one of its name comes; then traffic passes."""
+        self.lives[name] += 1
+        self.loop.host.interfaces[name] = numbers
+
+    @rule(name=names)
+    def go(self, name: str) -> None:
+        if self.loop.host.interfaces.pop(name, None):
+            self.lives[name] += 1
+
+    @rule()
+    def break_or_mend_the_table(self) -> None:
+        self.readable = not self.readable
+
+    @rule(answer=answers)
+    def next_answer(self, answer: Answer) -> None:
+        self.core.answers.append(answer)
+
+    @rule(answer=answers)
+    def usual_answer(self, answer: Answer) -> None:
+        self.core.usual = answer
+
+    @precondition(lambda self: self.core.hanging)
+    @rule(data=st.data(), error=st.none() | errors)
+    def answer_after_all(self, data: Any, error: Optional[Exception]) -> None:
+        place = data.draw(st.integers(0, len(self.core.hanging) - 1), "which")
+        self.core.hanging.pop(place)(error)
+
+    @rule(answer=answers, numbers=numbers, seconds=st.sampled_from([29.0, 31.0, 40.0, 400.0]))
+    def answer_too_late(self, answer: Answer, numbers: Tuple[int, int, int, int], seconds: float) -> None:
+        """The core takes a report, perhaps after its successor: a way through the rules that chance seldom finds."""
+        self.core.answers.extend([Never(), answer])
+        self.clock.advance(300.0)
+        self.loop.host.passed("eth0", *numbers)
+        self.clock.advance(seconds)
+        while self.core.hanging:
+            self.core.hanging.pop(0)(None)
+
+    @rule(seconds=st.sampled_from([0.0, 0.7, 2.0, 5.0, 29.9, 31.0, 100.0, 299.0, 300.0, 301.0, 900.0, 4000.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule(seconds=st.sampled_from([-40 * 365 * 86_400.0, -3600.0, -1.0, 1.0, 3600.0, 86_400.0 * 30]))
+    def step_of_the_wall_clock(self, seconds: float) -> None:
+        self.clock.step(max(seconds, -self.clock.time()))
+
+    @rule(seconds=st.sampled_from([0.4, 1.5, 400.0, 40_000.0]))
+    def stall(self, seconds: float) -> None:
+        self.clock.pass_by(seconds)
+
+    @rule(kill=st.booleans(), down=st.sampled_from([0.0, 3.0, 200.0, 2000.0]))
+    def restart(self, kill: bool, down: float) -> None:
+        self.clock.end(kill)
+        self.ended()
+        self.clock.pass_by(down)
+        self.start()
+
+    @precondition(lambda self: self.remember)
+    @rule(kill=st.booleans(), wall=st.sampled_from([5.0, 1_700_100_000.0, 1_900_000_000.0]))
+    def reboot(self, kill: bool, wall: float) -> None:
+        self.clock.end(kill)
+        self.ended()
+        self.boots += 1
+        self.account = self.saved = Account(calls=len(self.core.calls))
+        self.sum = self.twice = NOTHING
+        for name in self.loop.host.interfaces:
+            self.loop.host.interfaces[name] = (0, 0, 0, 0)
+        self.clock.reboot(wall)
+        self.loop.host.booted("b0071d00-0000-4000-8000-{:012}".format(self.boots + 1), int(wall) - 10)
+        self.start()
+
+    # --- what must hold
+
+    @invariant()
+    def nothing_went_wrong(self) -> None:
+        assert self.wrong == []
+        assert self.clock.running, "the loop has ended"
+        odd = [line for line in self.loop.lines if "none could be made" in line]
+        assert odd == []
+
+    @invariant()
+    def there_is_no_burst(self) -> None:
+        calls = self.core.calls[self.first_of_run :]
+        assert all(tenth - first >= 300 for first, tenth in zip(calls, calls[9:])), calls
+
+    @invariant()
+    def report_ids_increase(self) -> None:
+        ids = [self.ids[number] for number in sorted(self.ids) if self.remember or number >= self.first_of_run]
+        assert all(before < after for before, after in zip([0] + ids, ids)), ids
+
+    def teardown(self) -> None:
+        """Mend everything, let enough pass for what was told twice, and settle the account."""
+        if not hasattr(self, "root"):
+            return
+        try:
+            self.core.answers.clear()
+            self.core.usual = None
+            self.readable = True
+            self.clock.advance(2 * TIMEOUT + 1)
+            for answered in self.core.hanging[:]:
+                answered(None)
+            self.core.hanging.clear()
+            self.clock.advance(1000.0)
+            for _ in range(2):
+                self.loop.host.passed("eth0", *[2**50] * 4)
+                self.clock.advance(300.0)
+            self.nothing_went_wrong()
+            self.check_log()
+            assert self.account.passed is not None
+            assert self.sum == add(self.account.passed, self.twice)
+            assert self.account.to_tell() == NOTHING
+        finally:
+            if self.clock.running:
+                self.clock.end(kill=True)
+            self.unpatch()
+            self.root.cleanup()
+
+
+REAL_SAVE = state.save
+
+TestTraffic = TrafficMachine.TestCase
+TestTraffic.settings = settings(max_examples=60, stateful_step_count=40)

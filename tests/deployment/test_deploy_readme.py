@@ -1,0 +1,135 @@
+"""README's chapter on deploying: every command is run, every document is what the tool makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import deploy
+import pytest
+from fake_aws import ACCOUNT, REGION, SUCCEEDED
+from deployment import settings
+from moto.server import ThreadedMotoServer
+
+ROOT = Path(deploy.__file__).parent.parent
+CHAPTER = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Deploy\n")[2].partition("\n## ")[0]
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", CHAPTER, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for kind, block in BLOCKS
+    if kind == "sh"
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.strip()
+]
+
+
+@pytest.fixture
+def cli(account: Any) -> Iterator[dict[str, str]]:
+    """The environment in which the AWS CLI speaks to moto, on this machine."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": REGION}
+    yield {**os.environ, **endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
+    server.stop()
+
+
+def build(command: list[str]) -> None:
+    """Make the zip that `./build_zip.sh --python 3.12 --arch any` would make, by name."""
+    flags = dict(zip(command[1::2], command[2::2], strict=True))
+    python = flags["--python"].replace(".", "")
+    path = Path("dist") / f"device-defender-connector-1.0.0-py{python}-{flags['--arch']}.zip"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(Path("made.zip").read_bytes())
+
+
+@pytest.mark.filterwarnings("ignore:Tried to parse AWS..GreengrassV2")
+def test_every_command_works_in_its_order(
+    account: Any, make_zip: Any, cli: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("packaging").symlink_to(ROOT / "packaging")
+    Path(make_zip()).rename("made.zip")
+    certificate = account.thing("gateway-1")
+    account.client("iot").create_thing_group(thingGroupName="gateways")
+    account.client("s3").create_bucket(Bucket="my-artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    core = {"Id": "core", "ThingArn": f"arn:aws:iot:{REGION}:{ACCOUNT}:thing/gateway-1", "CertificateArn": certificate}
+    made = account.client("greengrass").create_core_definition(Name="c", InitialVersion={"Cores": [core]})
+    version = {"CoreDefinitionVersionArn": made["LatestVersionArn"]}
+    account.client("greengrass").create_group(Name="gateways", InitialVersion=version)
+
+    ran = []
+    for command in COMMANDS:
+        if command[0] == "packaging/venv.sh":  # .ci/run makes such an environment with it
+            assert os.access(command[0], os.X_OK)
+            assert command[1:] == ["build/tools", "packaging/requirements-tools.txt"]
+            assert Path(command[2]).is_file()
+        elif command[0] == ".":
+            assert command[1:] == ["build/tools/bin/activate"]
+        elif command[0] == "./build_zip.sh":
+            build(command)
+        elif command[1] == "packaging/deploy.py":
+            # The person says yes.
+            assert account.deploy(*command[2:], ask=lambda question: "y") == 0, command
+            ran.append(" ".join(command[2:4]))
+        else:
+            assert command[0] == "aws", command
+            if command[1:3] == ["lambda", "create-function"]:  # by hand is instead of deploy.py
+                account.client("lambda").delete_function(FunctionName=deploy.NAME)
+            if command[1:3] == ["iam", "create-role"]:
+                account.client("iam").delete_role(RoleName=f"{deploy.NAME}-role")
+            aws = [sys.executable, "-m", "awscli", *command[1:]]
+            result = subprocess.run(aws, env=cli, capture_output=True, text=True, timeout=120, check=False)
+            assert result.returncode == 0, (command, result.stderr)
+            ran.append(" ".join(command[1:3]))
+    verbs = {f"{version} {verb}" for version in ("v2", "v1") for verb in ("plan", "apply", "status", "remove")}
+    assert verbs | {"s3 cp", "cloudformation deploy", "lambda publish-version"} <= set(ran)
+
+
+def test_its_documents_are_what_the_tool_makes() -> None:
+    policy, router = [json.loads(block) for kind, block in BLOCKS if kind == "json"]
+    wanted = settings.make({})
+    assert policy == wanted.iot_policy("arn:aws:iot:eu-west-1:123456789012", "gateway-1")
+    subscriptions = wanted.subscriptions(f"component:{deploy.NAME}", "gateway-1")
+    assert router == {"subscriptions": {entry["id"]: entry for entry in subscriptions}}
+    assert f"{wanted.memory_kb // 1024} MB" in CHAPTER
+
+
+def test_it_names_every_permission_that_the_tool_uses(account: Any, make_zip: Any) -> None:
+    account.thing("gw-1")
+    account.client("s3").create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    account.client("iot").create_thing_group(thingGroupName="fleet")
+    account.greengrass_v2.next_job = [{}, SUCCEEDED]
+    flags = ["--bucket", "artifacts", "--iot-policy", "report", "--yes"]
+    runs = [
+        ["v2", "apply", "--thing", "gw-1", "--zip", make_zip(), *flags],
+        ["v2", "apply", "--thing", "gw-1", "--zip", make_zip("311", code="# new\n"), *flags, "--MaxListSize", "9"],
+        ["v2", "status", "--thing", "gw-1"],
+        ["v2", "remove", "--thing", "gw-1", "--iot-policy", "report", "--yes"],
+        ["v2", "apply", "--thing-group", "fleet", "--zip", make_zip(), "--yes"],
+        ["v1", "apply", "--group", "g", "--new-core", "gw-1", "--zip", make_zip("38"), *flags],
+        ["v1", "apply", "--group", "g", "--zip", make_zip("38"), *flags, "--MaxListSize", "9"],
+        ["v1", "status", "--group", "g"],
+        ["v1", "remove", "--group", "g", "--iot-policy", "report", "--yes"],
+    ]
+    allowed_by = {"s3:HeadObject": "s3:GetObject", "s3:HeadBucket": "s3:ListBucket"}
+    used = set()
+    for argv in runs:
+        assert account.deploy(*argv) == 0
+        used |= {tuple(allowed_by.get(name, name).split(":")) for name, _ in account.calls.all}
+
+    rows = dict(re.findall(r"^\| (`\w+`[^|]*) \| (.*) \|$", CHAPTER.partition("allowed")[2], re.MULTILINE))
+    services = {"greengrass": "`greengrass` (V1)", "greengrassv2": "`greengrass` (V2)"}
+    missing = []
+    for service, action in sorted(used - {("sts", "GetCallerIdentity")}):
+        row = next(rows[key] for key in rows if key.startswith(services.get(service, f"`{service}`")))
+        if action not in row.split(", "):
+            missing.append(f"{service}:{action}")
+    assert missing == []

@@ -1,0 +1,379 @@
+"""The replay's rules: when a datapoint violates, when violations alarm, when an alarm ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from detection.errors import InputError
+from detection.evaluate import Alarm, Outcome, percentile, replay
+from detection.profile import Behavior, Profile
+from detection.reports import Reading, Report
+
+BYTES = "aws:all-bytes-out"
+NUMBER = "aws:num-established-tcp-connections"
+PORTS = "aws:listening-tcp-ports"
+PEERS = "aws:destination-ip-addresses"
+DAY = 24 * 3600
+
+
+def report(time: int, unlisted: int = 0, **readings: Any) -> Report:
+    """A report of one metric: `count=(name, value)`, `ports=(name, value)` and so on."""
+    return Report(f"reports.jsonl:{time}", time, {n: Reading(k, v, unlisted) for k, (n, v) in readings.items()})
+
+
+def counts(values: Sequence[int | None], metric: str = NUMBER, interval: int = 300) -> list[Report]:
+    """Reports of a number, one interval apart, the first at 1000 s; None: it says nothing of it."""
+    return [
+        report(1000 + index * interval, 0, **({} if value is None else {"count": (metric, value)}))
+        for index, value in enumerate(values)
+    ]
+
+
+def at_most(limit: float, metric: str = NUMBER, **rest: Any) -> Behavior:
+    return Behavior("B", metric, "count", "less-than-equals", limit, **rest)
+
+
+def outcome(behavior: Behavior, reports: Sequence[Report], *baselines: Sequence[Report]) -> Outcome:
+    (result,) = replay(Profile("P", (behavior,)), reports, baselines)
+    return result
+
+
+def violations(behavior: Behavior, reports: Sequence[Report]) -> list[tuple[Any, ...]]:
+    return [datapoint.outside for datapoint in outcome(behavior, reports).datapoints]
+
+
+def alarms(letters: str, to_alarm: int = 1, to_clear: int = 1) -> tuple[tuple[int, int | None], ...]:
+    """Alarms over datapoints V (violation), c (conforming) and . (a report that says nothing), as positions."""
+    behavior = at_most(5, to_alarm=to_alarm, to_clear=to_clear)
+    found = outcome(behavior, counts([{"V": 9, "c": 1, ".": None}[letter] for letter in letters])).alarms
+    return tuple(
+        ((alarm.start - 1000) // 300, None if alarm.end is None else (alarm.end - 1000) // 300) for alarm in found
+    )
+
+
+# Datapoints
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "conforms"),
+    [
+        ("less-than", 4, True),
+        ("less-than", 5, False),
+        ("less-than-equals", 5, True),
+        ("less-than-equals", 6, False),
+        ("greater-than", 6, True),
+        ("greater-than", 5, False),
+        ("greater-than-equals", 5, True),
+        ("greater-than-equals", 4, False),
+    ],
+)
+def test_criteria_say_what_is_normal(operator: str, value: int, conforms: bool) -> None:
+    assert violations(Behavior("B", NUMBER, "count", operator, 5), counts([value])) == [() if conforms else (value,)]
+
+
+@pytest.mark.parametrize(
+    ("operator", "listed", "outside"),
+    [
+        ("in-port-set", (22, 443), ()),
+        ("in-port-set", (22, 23, 443, 23), (23,)),
+        ("in-port-set", (), ()),
+        ("not-in-port-set", (80, 8080), ()),
+        ("not-in-port-set", (22, 80), (22,)),
+        ("not-in-port-set", (), ()),
+    ],
+)
+def test_every_port_must_conform(operator: str, listed: tuple[int, ...], outside: tuple[int, ...]) -> None:
+    behavior = Behavior("B", PORTS, "ports", operator, elements=(22, 443))
+    assert violations(behavior, [report(1, ports=(PORTS, listed))]) == [outside]
+
+
+@pytest.mark.parametrize(
+    ("operator", "listed", "outside"),
+    [
+        ("in-cidr-set", ["10.9.8.7", "192.0.2.7", "2001:db8::1"], []),
+        ("in-cidr-set", ["10.9.8.7", "192.0.2.8"], ["192.0.2.8"]),
+        ("in-cidr-set", ["::ffff:10.9.8.7"], ["::ffff:10.9.8.7"]),
+        ("not-in-cidr-set", ["192.0.2.8", "2001:db9::1"], []),
+        ("not-in-cidr-set", ["192.0.2.7", "2001:db8::1", "192.0.2.8"], ["192.0.2.7", "2001:db8::1"]),
+    ],
+)
+def test_every_address_must_conform(operator: str, listed: list[str], outside: list[str]) -> None:
+    # A network with host bits, and an address alone, as the service's pattern lets through.
+    behavior = Behavior("B", PEERS, "cidrs", operator, elements=("10.1.2.3/8", "192.0.2.7", "2001:db8::/32"))
+    addresses = tuple(map(ip_address, listed))
+    assert violations(behavior, [report(1, cidrs=(PEERS, addresses))]) == [tuple(map(ip_address, outside))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "operator", "elements", "value", "outside"),
+    [
+        ("number", "less-than-equals", (), 2.75, (2.75,)),
+        ("number", "less-than-equals", (), -1, ()),
+        ("strings", "in-set", ("a", "b"), ("a", "c"), ("c",)),
+        ("strings", "not-in-set", ("a", "b"), ("a", "c"), ("a",)),
+        ("numbers", "in-set", (1, 2.5), (1.0, 2.5), ()),
+        ("cidrs", "in-cidr-set", ("10.0.0.0/8",), (ip_address("10.1.1.1"),), ()),
+    ],
+)
+def test_custom_metrics(kind: str, operator: str, elements: Any, value: Any, outside: Any) -> None:
+    behavior = Behavior("B", "m", kind, operator, 2.5, elements)
+    assert violations(behavior, [report(1, 0, **{kind: ("m", value)})]) == [outside]
+
+
+def test_custom_metric_of_another_type_than_the_profile_says() -> None:
+    behavior = Behavior("B", "m", "number", "less-than", 1)
+    with pytest.raises(InputError) as error:
+        outcome(behavior, [report(7, strings=("m", ("a",)))])
+    assert str(error.value) == "reports.jsonl:7: m is of the type strings; behavior B compares it with number"
+
+
+# Alarms
+
+
+@pytest.mark.parametrize(
+    ("datapoints", "to_alarm", "to_clear", "expected"),
+    [
+        ("ccc", 1, 1, ()),
+        ("cVVc", 1, 1, ((1, 3),)),
+        ("VcVc", 1, 1, ((0, 1), (2, 3))),
+        ("VcVVc", 2, 1, ((3, 4),)),
+        ("VVccVcc", 2, 2, ((1, 3),)),
+        ("VVcVcVcc", 2, 2, ((1, 7),)),
+        ("VVV", 3, 1, ((2, None),)),
+        ("VVcVV", 3, 1, ()),
+        # A report without the metric says nothing: it neither breaks a run nor adds to it.
+        ("V.Vc", 2, 1, ((2, 3),)),
+        ("V...V", 3, 1, ()),
+        ("Vc.c", 1, 2, ((0, 3),)),
+        ("V...", 1, 1, ((0, None),)),
+    ],
+)
+def test_datapoints_in_a_row(datapoints: str, to_alarm: int, to_clear: int, expected: Any) -> None:
+    assert alarms(datapoints, to_alarm, to_clear) == expected
+
+
+@given(st.text("Vc", min_size=1, max_size=40), st.integers(1, 10), st.integers(1, 10))
+def test_alarms_against_the_definition(letters: str, to_alarm: int, to_clear: int) -> None:
+    """In alarm once the last N violate, out of it once the last M conform."""
+    expected: list[tuple[int, int | None]] = []
+    for index in range(len(letters)):
+        so_far = letters[: index + 1]
+        if expected and expected[-1][1] is None:
+            if so_far.endswith("c" * to_clear):
+                expected[-1] = (expected[-1][0], index)
+        elif so_far.endswith("V" * to_alarm):
+            expected.append((index, None))
+    assert alarms(letters, to_alarm, to_clear) == tuple(expected)
+
+
+def test_an_empty_list_clears_and_a_missing_block_does_not() -> None:
+    behavior = Behavior("B", PORTS, "ports", "not-in-port-set", elements=(23,))
+    seen = [report(300, ports=(PORTS, (23,))), report(600), report(900, ports=(PORTS, ()))]
+    assert outcome(behavior, seen[:2]).alarms == (Alarm(300),)
+    assert outcome(behavior, seen).alarms == (Alarm(300, 900),)
+
+
+def test_two_days_of_silence_invalidate_an_alarm() -> None:
+    def spoke(*times: int) -> tuple[Alarm, ...]:
+        return outcome(at_most(5), [report(time, count=(NUMBER, 9)) for time in times]).alarms
+
+    assert spoke(1000, 1000 + 2 * DAY) == (Alarm(1000),)
+    assert spoke(1000, 1001 + 2 * DAY) == (
+        Alarm(1000, 1000 + 2 * DAY, invalidated=True),
+        Alarm(1001 + 2 * DAY),
+    )
+
+
+def test_two_days_of_silence_break_a_run() -> None:
+    """One datapoint on each side of the silence, of two that it takes."""
+    later = 600 + 3 * DAY
+    seen = [report(300, count=(NUMBER, 9)), report(600, count=(NUMBER, 1)), report(later, count=(NUMBER, 9))]
+    assert outcome(at_most(5, to_alarm=2), [seen[0], seen[2]]).alarms == ()
+    assert outcome(at_most(5, to_alarm=1, to_clear=2), seen).alarms == (
+        Alarm(300, 600 + 2 * DAY, invalidated=True),
+        Alarm(later),
+    )
+
+
+# Durations
+
+
+@pytest.mark.parametrize(
+    ("duration", "interval", "changes", "expected"),
+    [
+        (300, 300, [None, 1, 2, 3], [(1300, 1), (1600, 2), (1900, 3)]),
+        (600, 300, [None, 1, 2, 3, 4, 5], [(1600, 3), (2200, 7)]),
+        # A first report that has a change speaks of the interval before it.
+        (600, 300, [1, 2, 3, 4], [(1300, 3), (1900, 7)]),
+        # Reports that are further apart than the duration: each is a datapoint.
+        (300, 900, [None, 1, 2], [(1900, 1), (2800, 2)]),
+        # A minute apart: five to a datapoint.
+        (300, 60, [None, *range(1, 11)], [(1300, 15), (1600, 40)]),
+        # One report could not say: the period has the others'. None could: no datapoint.
+        (600, 300, [None, 1, None, 3, 4], [(1600, 1), (2200, 7)]),
+        (300, 300, [None, 1, None, 3], [(1300, 1), (1900, 3)]),
+    ],
+)
+def test_traffic_is_summed_over_the_duration(
+    duration: int, interval: int, changes: list[int | None], expected: list[tuple[int, int]]
+) -> None:
+    result = outcome(at_most(0, BYTES, duration=duration), counts(changes, BYTES, interval))
+    assert [(datapoint.time, datapoint.value) for datapoint in result.datapoints] == expected
+
+
+@given(
+    st.sampled_from([300, 600, 900, 1800, 3600]),
+    st.lists(st.tuples(st.integers(290, 310), st.integers(0, 10**9)), min_size=12, max_size=60),
+)
+def test_unpunctual_reports_are_neither_lost_nor_counted_twice(duration: int, steps: list[tuple[int, int]]) -> None:
+    reports, time = [report(1000)], 1000
+    for seconds, change in steps:
+        time += seconds
+        reports.append(report(time, count=(BYTES, change)))
+    datapoints = outcome(at_most(0, BYTES, duration=duration), reports).datapoints
+    each = duration // 300
+    assert [datapoint.value for datapoint in datapoints] == [
+        sum(change for _, change in steps[start : start + each]) for start in range(0, len(steps) // each * each, each)
+    ]
+
+
+def test_an_interval_that_does_not_fit_the_duration_is_said() -> None:
+    result = outcome(at_most(0, BYTES, duration=300), counts([None, 1, 2], BYTES, 900))
+    assert result.notes == (
+        "reports come every 900 s, so a datapoint sums 900 s instead of durationSeconds 300; take a duration that is a"
+        " multiple of the interval",
+    )
+
+
+@pytest.mark.parametrize(("duration", "interval"), [(300, 298), (300, 302), (300, 60), (3600, 300), (900, 450)])
+def test_an_interval_that_fits_the_duration(duration: int, interval: int) -> None:
+    many = counts([None] + [1] * 100, BYTES, interval)
+    assert outcome(at_most(0, BYTES, duration=duration), many).notes == ()
+
+
+@pytest.mark.parametrize("duration", [300, 3600])
+@pytest.mark.parametrize(
+    ("metric", "kind"), [(NUMBER, "count"), ("aws:num-listening-tcp-ports", "count"), ("m", "number")]
+)
+def test_a_state_is_not_summed_over_a_duration(metric: str, kind: str, duration: int) -> None:
+    behavior = Behavior("B", metric, kind, "less-than-equals", 4, duration=duration)
+    seen = [report(1000 + 300 * n, 0, **{kind: (metric, value)}) for n, value in enumerate([3, 3, 5, 3])]
+    result = outcome(behavior, seen)
+    assert result.alarms == (Alarm(1600, 1900),)
+    note = "each report is a datapoint; what the service makes of several within durationSeconds 3600 is not published"
+    assert result.notes == ((note,) if duration == 3600 else ())
+
+
+# Percentiles
+
+
+@pytest.mark.parametrize(
+    ("statistic", "expected"),
+    [("p0", 1), ("p0.01", 1), ("p0.1", 1), ("p1", 10), ("p10", 100), ("p50", 500), ("p90", 900)]
+    + [("p99", 990), ("p99.9", 999), ("p99.99", 1000), ("p100", 1000)],
+)
+def test_percentiles_of_1_to_1000(statistic: str, expected: int) -> None:
+    assert percentile(list(range(1000, 0, -1)), statistic) == expected
+
+
+@given(
+    st.lists(st.integers(0, 20), min_size=1, max_size=60), st.sampled_from(["p1", "p10", "p50", "p90", "p99", "p99.9"])
+)
+def test_percentile_is_the_smallest_that_enough_do_not_exceed(values: list[int], statistic: str) -> None:
+    def share(limit: int) -> float:
+        return 100 * sum(value <= limit for value in values) / len(values)
+
+    found = percentile(values, statistic)
+    assert found in values
+    assert share(int(found)) >= float(statistic[1:])
+    assert all(share(value) < float(statistic[1:]) for value in values if value < found)
+
+
+def test_everyday_traffic_alarms_in_the_walk_through_and_not_in_what_it_means() -> None:
+    everyday = counts([None, 90, 100, 95, 120, 80], "aws:all-packets-out")
+
+    def profile(operator: str) -> Outcome:
+        behavior = Behavior(
+            "PacketExfiltration", "aws:all-packets-out", "count", operator, statistic="p99.99", duration=300
+        )
+        return outcome(behavior, everyday)
+
+    assert profile("greater-than").alarms == (Alarm(1300),)
+    assert profile("less-than-equals").alarms == ()
+    assert profile("less-than-equals").limit == 120
+
+
+def test_percentile_of_the_recording_says_that_nothing_exceeds_it() -> None:
+    behavior = Behavior("B", NUMBER, "count", "less-than-equals", statistic="p99", duration=300)
+    assert outcome(behavior, counts([1, 2, 9])).notes == (
+        "p99 of so few measurements is the highest, which none of them exceeds; --baseline takes it from other days or"
+        " devices",
+    )
+
+
+def test_percentile_of_baselines_is_over_all_of_them() -> None:
+    behavior = Behavior("B", NUMBER, "count", "less-than-equals", statistic="p50", duration=300)
+    result = outcome(behavior, counts([4, 9]), counts([1, 2, 3]), counts([4, 5, 6]))
+    assert (result.limit, result.alarms, result.notes) == (3, (Alarm(1000),), ())
+
+
+# What a replay can't say
+
+
+@pytest.mark.parametrize(
+    ("behavior", "reason"),
+    [
+        (
+            Behavior("B", "aws:num-messages-sent", "count", "less-than", 1, duration=300),
+            "AWS IoT measures aws:num-messages-sent itself; no report carries it",
+        ),
+        (
+            Behavior("B", BYTES, "count", confidence="HIGH"),
+            "ML Detect learns from 14 days and 25,000 datapoints of the fleet, in the service only",
+        ),
+        (Behavior("B", BYTES), "it has no criteria: the service keeps the metric and never alarms"),
+        (at_most(1, BYTES, duration=300), "no report carries aws:all-bytes-out"),
+        (
+            Behavior("B", "cpu_usage", "number", "less-than", 1),
+            "no report carries the custom metric cpu_usage (parameter CustomMetrics of the connector)",
+        ),
+    ],
+)
+def test_not_replayed_and_why(behavior: Behavior, reason: str) -> None:
+    assert outcome(behavior, counts([1, 2])) == Outcome(behavior, reason)
+
+
+def test_recording_shorter_than_the_duration() -> None:
+    behavior = at_most(1, BYTES, duration=3600)
+    assert outcome(behavior, counts([None, 1, 2], BYTES)) == Outcome(
+        behavior, "the recording is shorter than durationSeconds 3600"
+    )
+
+
+def test_percentiles_of_negative_numbers_are_not_available() -> None:
+    behavior = Behavior("B", "m", "number", "less-than", statistic="p50", duration=300)
+    below = [report(1, number=("m", -0.5)), report(2, number=("m", 3))]
+    assert outcome(behavior, below) == Outcome(
+        behavior, "percentiles are not available for a metric with negative values"
+    )
+
+
+def test_baseline_without_the_metric() -> None:
+    behavior = Behavior("B", NUMBER, "count", "less-than", statistic="p50", duration=300)
+    assert outcome(behavior, counts([1]), counts([1], BYTES)) == Outcome(
+        behavior, f"the baseline says nothing of {NUMBER} to take p50 from"
+    )
+
+
+def test_a_list_that_is_a_sample_is_said() -> None:
+    behavior = Behavior("B", PORTS, "ports", "not-in-port-set", elements=(23,))
+    reports = [report(1, ports=(PORTS, (80,))), report(2, 5, ports=(PORTS, (80, 81)))]
+    assert outcome(behavior, reports).notes == (
+        "1 of 2 reports list a sample only (once 2 of 7); what is not in it is missed, here and in the service; raise"
+        " MaxListSize (--max-list-size)",
+    )

@@ -1,0 +1,245 @@
+"""Recorded reports, read: both name styles, every metric, and what is no recording."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from detection.errors import InputError
+from detection.reports import LONG_NAMES, TRAFFIC, Reading, read
+
+from connector.report import SHORT_NAMES
+
+ROOT = Path(__file__).parents[2]
+
+LONG: dict[str, Any] = {
+    "header": {"report_id": 1767600000, "version": "1.0"},
+    "metrics": {
+        "tcp_connections": {
+            "established_connections": {
+                "connections": [
+                    {"remote_addr": "192.0.2.7:8883", "local_port": 40000, "local_interface": "eth0"},
+                    {"remote_addr": "[2001:db8::7]:443"},
+                ],
+                "total": 73,
+            }
+        },
+        "listening_tcp_ports": {"ports": [{"port": 22, "interface": "0.0.0.0"}, {"port": 22}], "total": 2},
+        "listening_udp_ports": {"ports": [], "total": 0},
+        "network_stats": {"bytes_in": 1, "bytes_out": 2, "packets_in": 3, "packets_out": 4},
+    },
+    "custom_metrics": {
+        "t": [{"number": 12.5}],
+        "sizes": [{"number_list": [1, 2.5]}],
+        "names": [{"string_list": ["a", "b"]}],
+        "peers": [{"ip_list": ["192.0.2.9", "2001:db8::9"]}],
+    },
+}
+SHORT: dict[str, Any] = {
+    "hed": {"rid": 1767600000, "v": "1.0"},
+    "met": {
+        "tc": {
+            "ec": {
+                "cs": [{"rad": "192.0.2.7:8883", "lp": 40000, "li": "eth0"}, {"rad": "[2001:db8::7]:443"}],
+                "t": 73,
+            }
+        },
+        "tp": {"pts": [{"pt": 22, "if": "0.0.0.0"}, {"pt": 22}], "t": 2},
+        "up": {"pts": [], "t": 0},
+        "ns": {"bi": 1, "bo": 2, "pi": 3, "po": 4},
+    },
+    "cmet": LONG["custom_metrics"],
+}
+READINGS = {
+    "aws:all-bytes-in": Reading("count", 1),
+    "aws:all-bytes-out": Reading("count", 2),
+    "aws:all-packets-in": Reading("count", 3),
+    "aws:all-packets-out": Reading("count", 4),
+    "aws:num-listening-tcp-ports": Reading("count", 2),
+    "aws:listening-tcp-ports": Reading("ports", (22, 22)),
+    "aws:num-listening-udp-ports": Reading("count", 0),
+    "aws:listening-udp-ports": Reading("ports", ()),
+    "aws:num-established-tcp-connections": Reading("count", 73),
+    "aws:destination-ip-addresses": Reading("cidrs", (ip_address("192.0.2.7"), ip_address("2001:db8::7")), unlisted=71),
+    "t": Reading("number", 12.5),
+    "sizes": Reading("numbers", (1, 2.5)),
+    "names": Reading("strings", ("a", "b")),
+    "peers": Reading("cidrs", (ip_address("192.0.2.9"), ip_address("2001:db8::9"))),
+}
+
+
+def recording(folder: Path, *reports: Any) -> Path:
+    path = folder / "reports.jsonl"
+    lines = [report if isinstance(report, str) else json.dumps(report) for report in reports]
+    path.write_text("".join(line + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("document", [LONG, SHORT], ids=["long", "short"])
+def test_both_name_styles_say_the_same(tmp_path: Path, document: dict[str, Any]) -> None:
+    (report,) = read(recording(tmp_path, document))
+    assert (report.time, report.readings) == (1767600000, READINGS)
+
+
+def test_names_are_those_the_connector_writes() -> None:
+    assert {short: long for long, short in SHORT_NAMES.items()} == LONG_NAMES
+
+
+def test_what_a_report_does_not_speak_of_is_not_read(tmp_path: Path) -> None:
+    (report,) = read(
+        recording(tmp_path, {"header": {"report_id": 7}, "metrics": {"listening_tcp_ports": {"total": 4}}})
+    )
+    assert report.readings == {"aws:num-listening-tcp-ports": Reading("count", 4)}
+
+
+@pytest.mark.parametrize("names", [[], ["--short-names"]], ids=["long", "short"])
+def test_reads_what_the_connector_prints(tmp_path: Path, names: list[str]) -> None:
+    path = tmp_path / "reports.jsonl"
+    with path.open("w") as output:
+        subprocess.run(
+            [sys.executable, "-m", "connector", "-n", "2", "-s", "0", *names],
+            stdout=output,
+            cwd=ROOT,
+            check=True,
+            timeout=60,
+        )
+    first, second = read(path)
+    assert first.time < second.time
+    # The first has nothing to compare with; all else is in both.
+    assert second.readings.keys() - first.readings.keys() == set(TRAFFIC.values())
+    assert "aws:num-established-tcp-connections" in first.readings
+
+
+def established(remote_addr: Any) -> dict[str, Any]:
+    block = {"connections": [{"remote_addr": remote_addr}], "total": 1}
+    return {"header": {"report_id": 7}, "metrics": {"tcp_connections": {"established_connections": block}}}
+
+
+def custom(value: Any) -> dict[str, Any]:
+    return {"header": {"report_id": 7}, "custom_metrics": {"m": value}}
+
+
+FIRST = {"header": {"report_id": 6}, "metrics": {}}
+
+
+@pytest.mark.parametrize(
+    ("second", "fault"),
+    [
+        ('{"header":', "not one report in JSON on one line: Expecting value at column 11"),
+        ("INFO started", "not one report in JSON on one line: Expecting value at column 1"),
+        ("[" * 100000, "not a report: nested too deep"),
+        ("[]", "not a report: a JSON object is expected"),
+        ({"metrics": {}}, "not a report: it has a header, and metrics, custom_metrics or both"),
+        ({"header": {"report_id": 7}}, "not a report: it has a header, and metrics, custom_metrics or both"),
+        ({"header": 7, "metrics": {}}, "header: an object is expected, not 7"),
+        ({"header": {}, "metrics": {}}, "header.report_id: an integer from 1 is expected, not null"),
+        ({"header": {"report_id": True}, "metrics": {}}, "header.report_id: an integer from 1 is expected, not true"),
+        (
+            {"header": {"report_id": 1767600000000}, "metrics": {}},
+            "header.report_id: 1767600000000 is no time in epoch seconds",
+        ),
+        (
+            {"header": {"report_id": 6}, "metrics": {}},
+            "report_id 6 is not above 6 of {path}:1; a recording is of one device, oldest report first",
+        ),
+        (
+            {"header": {"report_id": 5}, "metrics": {}},
+            "report_id 5 is not above 6 of {path}:1; a recording is of one device, oldest report first",
+        ),
+        (
+            {"header": {"report_id": 7}, "metrics": {"network_stats": {"bytes_in": -1}}},
+            "network_stats.bytes_in: an integer from 0 is expected, not -1",
+        ),
+        (
+            {"header": {"report_id": 7}, "metrics": {"network_stats": {"bytes_in": 10**400}}},
+            f"network_stats.bytes_in: 1{'0' * 49} is more than the service takes",
+        ),
+        (
+            {"header": {"report_id": 7}, "metrics": {"listening_tcp_ports": {"ports": [{"port": 0}]}}},
+            "listening_tcp_ports.ports.port: an integer from 1 is expected, not 0",
+        ),
+        (
+            {"header": {"report_id": 7}, "metrics": {"listening_tcp_ports": {"ports": {}}}},
+            "listening_tcp_ports.ports: a list is expected, not {{}}",
+        ),
+        (
+            established("192.0.2.7"),
+            'established_connections.connections.remote_addr: \'192.0.2.7\' is neither "ipv4:port" nor "[ipv6]:port"',
+        ),
+        (
+            established("2001:db8::7:443"),
+            "established_connections.connections.remote_addr: '2001:db8::7:443' is neither"
+            ' "ipv4:port" nor "[ipv6]:port"',
+        ),
+        (established(None), "established_connections.connections.remote_addr: text is expected, not null"),
+        (custom({"number": 1}), 'custom_metrics.m: a list of one typed value is expected: [{{"number": 12.5}}]'),
+        (custom([{"number": "1"}]), 'custom_metrics.m: a number is expected, not "1"'),
+        (custom([{"number": 10**400}]), f"custom_metrics.m: a number is expected, not 1{'0' * 49}"),
+        (custom([{"count": 1}]), 'custom_metrics.m: "count" is not one of number, number_list, string_list, ip_list'),
+        (custom([{"ip_list": ["::g"]}]), "'::g' does not appear to be an IPv4 or IPv6 address"),
+        (
+            '{"header": {"report_id": 7}, "custom_metrics": {"m": [{"number": NaN}]}}',
+            "NaN is not a JSON number",
+        ),
+        (
+            {"header": {"report_id": 7}, "custom_metrics": {"aws:all-bytes-in": [{"number": 1}]}},
+            'custom_metrics: "aws:all-bytes-in" is no name of a custom metric',
+        ),
+    ],
+)
+def test_fault_names_file_line_and_place(tmp_path: Path, second: Any, fault: str) -> None:
+    path = recording(tmp_path, FIRST, second)
+    with pytest.raises(InputError) as error:
+        read(path)
+    assert str(error.value) == f"{path}:2: " + fault.format(path=path)
+
+
+def test_a_line_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "reports.jsonl"
+    path.write_bytes(b"\xa2chedQ\n")  # CBOR
+    with pytest.raises(InputError) as error:
+        read(path)
+    assert str(error.value) == f"{path}:1: not UTF-8 text: reports in JSON are expected (--format json), uncompressed"
+
+
+def test_byte_order_mark(tmp_path: Path) -> None:
+    """Some editors put one in front."""
+    path = tmp_path / "reports.jsonl"
+    path.write_text(json.dumps(FIRST), encoding="utf-8-sig")
+    assert [report.time for report in read(path)] == [6]
+
+
+def test_no_file_and_no_reports(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.jsonl: No such file or directory$"):
+        read(tmp_path / "none.jsonl")
+    empty = recording(tmp_path)
+    with pytest.raises(InputError) as error:
+        read(empty)
+    assert str(error.value) == f"{empty}: no reports; record some with: python -m connector -n 288 -s 300 > {empty}"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*LONG_NAMES, *SHORT_NAMES, "number", "m"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_any_json_is_read_or_refused_with_its_line(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+    path = recording(tmp_path_factory.mktemp("reports"), json.dumps(value))
+    try:
+        outcome = f"{path}:1: " if read(path)[0].time > 0 else "a time before 1970"
+    except InputError as error:
+        outcome = str(error)
+    assert outcome.startswith(f"{path}:1: ")

@@ -1,0 +1,247 @@
+"""What `suggest` learns from recordings, and what it refuses to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from detection.errors import InputError
+from detection.evaluate import replay
+from detection.profile import check, parse
+from detection.reports import Reading, Report
+from detection.suggest import round_up, suggest
+
+START = 1767600000
+
+
+def recording(metric: str, kind: str, values: Sequence[Any], *, interval: int = 300, unlisted: int = 0) -> list[Report]:
+    return [
+        Report(f"reports.jsonl:{index + 1}", START + index * interval, {metric: Reading(kind, value, unlisted)})
+        for index, value in enumerate(values)
+    ]
+
+
+def learned(*reports: list[Report], headroom: float = 1.5) -> tuple[list[Any], list[str]]:
+    """The criteria of the behaviors, and the notes but the one on the length of the recording."""
+    suggestion = suggest("P", reports, headroom)
+    behaviors = [behavior["criteria"] for behavior in suggestion.profile["behaviors"]]
+    return behaviors, [note for note in suggestion.notes if " recorded: what the device does" not in note]
+
+
+def at_most(**value: float) -> dict[str, Any]:
+    return {"comparisonOperator": "less-than-equals", "value": value}
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "values", "interval", "criteria"),
+    [
+        ("aws:num-listening-tcp-ports", "count", [3, 4, 4], 300, at_most(count=6)),
+        ("aws:num-listening-tcp-ports", "count", [0, 0], 300, at_most(count=0)),
+        ("aws:num-established-tcp-connections", "count", [100, 823], 300, at_most(count=1300)),
+        ("aws:all-bytes-out", "count", [10, 20], 300, {**at_most(count=30), "durationSeconds": 300}),
+        ("aws:all-bytes-out", "count", [10, 20], 302, {**at_most(count=30), "durationSeconds": 300}),
+        ("aws:all-bytes-out", "count", [10, 20], 1800, {**at_most(count=30), "durationSeconds": 1800}),
+        ("aws:all-bytes-out", "count", [10, 20], 7200, {**at_most(count=30), "durationSeconds": 3600}),
+        ("load_average_1m", "number", [0.5, 0.45], 300, at_most(number=0.75)),
+        ("offset", "number", [-3.5, -4], 300, at_most(number=-1.7)),
+        # A percentage ends at 100: halfway there is as high as a limit that can still alarm goes.
+        ("cpu_usage", "number", [80, 70], 300, at_most(number=90)),
+        ("memory_usage", "number", [20, 10], 300, at_most(number=30)),
+    ],
+)
+def test_limits(metric: str, kind: str, values: list[float], interval: int, criteria: dict[str, Any]) -> None:
+    assert learned(recording(metric, kind, values, interval=interval))[0] == [criteria]
+
+
+def test_port_set_is_what_was_listened_on() -> None:
+    reports = recording("aws:listening-tcp-ports", "ports", [(443, 22), (), (443, 8883)])
+    assert learned(reports) == ([{"comparisonOperator": "in-port-set", "value": {"ports": [22, 443, 8883]}}], [])
+
+
+def test_several_recordings_are_taken_together() -> None:
+    reports = recording("aws:num-listening-tcp-ports", "count", [2])
+    assert learned(reports, recording("aws:num-listening-tcp-ports", "count", [8]))[0] == [at_most(count=12)]
+
+
+@pytest.mark.parametrize(
+    ("reports", "note"),
+    [
+        (
+            recording("aws:listening-tcp-ports", "ports", [(22,), (80,)], unlisted=70),
+            "aws:listening-tcp-ports: 2 of 2 reports list a sample only, from which no set is learned; record again"
+            " with a larger --max-list-size",
+        ),
+        (
+            recording("aws:listening-udp-ports", "ports", [(68,), (68, 41234), (68, 50001)]),
+            "aws:listening-udp-ports: ports from 32768 that come and go are no service (41234, 50001), so no set can"
+            " say what is normal; its number has a limit",
+        ),
+        (
+            recording(
+                "aws:destination-ip-addresses", "cidrs", [(ip_address("192.0.2.7"),), (ip_address("192.0.2.7"),)]
+            ),
+            "aws:destination-ip-addresses: no set is learned, name the networks you know yourself; recorded (reports):"
+            " 192.0.2.7 (2)",
+        ),
+        # Also with a restart in it, and in too few reports to see that it grows.
+        *(
+            (
+                recording("uptime_seconds", "number", values),
+                "uptime_seconds: it only grows until a restart, so no limit is learned",
+            )
+            for values in ([1, 2, 3], [5000, 300, 600], [300, 600], [7])
+        ),
+        *(
+            (
+                recording(metric, kind, [0, 0, 0]),
+                f"{metric}: never above 0 in these reports, so no limit is learned; record while the device works",
+            )
+            for metric, kind in (
+                ("aws:all-bytes-out", "count"),
+                ("aws:num-established-tcp-connections", "count"),
+                ("load_average_1m", "number"),
+                ("cpu_usage", "number"),
+            )
+        ),
+        (
+            recording("memory_usage", "number", [98.6, 40]),
+            "memory_usage: it was as high as 98.6, so no limit is learned: one above that would hardly ever alarm",
+        ),
+        (
+            recording("aws:all-bytes-out", "count", [1, 2], interval=10),
+            "aws:all-bytes-out: no full period of 300 s recorded, so no limit is learned",
+        ),
+    ],
+)
+def test_not_learned_and_why(reports: list[Report], note: str) -> None:
+    assert learned(reports) == ([], [note])
+
+
+def test_a_port_above_32768_that_is_always_there_may_be_a_service() -> None:
+    """Or one that the kernel has lent until the next restart: the person knows."""
+    reports = recording("aws:listening-tcp-ports", "ports", [(50051,), (50051, 22)])
+    assert learned(reports) == (
+        [{"comparisonOperator": "in-port-set", "value": {"ports": [22, 50051]}}],
+        [
+            "aws:listening-tcp-ports: 50051 may be lent by the kernel, which gives out ports from 32768: then another"
+            " one after a restart alarms; give the service a fixed port, or take this behavior out"
+        ],
+    )
+
+
+def test_traffic_of_a_gap_that_sets_the_limit_is_said() -> None:
+    """One report that carries what passed in ten hours without reports."""
+    reports = recording("aws:all-bytes-out", "count", [10] * 5)
+    late = Report("r:6", reports[-1].time + 36000, {"aws:all-bytes-out": Reading("count", 1200)})
+    assert learned([*reports, late]) == (
+        [{**at_most(count=1800), "durationSeconds": 300}],
+        [
+            "aws:all-bytes-out: its highest value is of 10 h 0 min between two reports, so the limit is too high for"
+            " 300 s; record without a gap, or lower it"
+        ],
+    )
+    quiet = Report("r:6", late.time, {"aws:all-bytes-out": Reading("count", 10)})
+    assert (
+        learned([*reports[:-1], Report("r:5", reports[-1].time, {"aws:all-bytes-out": Reading("count", 20)}), quiet])[1]
+        == []
+    )
+
+
+def test_what_grows_while_it_is_recorded_has_a_limit_like_others() -> None:
+    assert learned(recording("process_count", "number", [80, 90, 100]))[0] == [at_most(number=150)]
+
+
+@pytest.mark.parametrize("kinds", [("number", "strings"), ("strings", "number")])
+def test_a_metric_that_changes_its_type_is_refused(kinds: tuple[str, str]) -> None:
+    value = {"number": 1, "strings": ("a",)}
+    reports = [Report(f"r:{n}", START + 300 * n, {"m": Reading(kind, value[kind])}) for n, kind in enumerate(kinds)]
+    with pytest.raises(InputError) as error:
+        suggest("P", [reports], 1.5)
+    assert str(error.value) == f"r:1: m is of the type {kinds[1]}, and of the type {kinds[0]} before"
+
+
+def test_other_lists_are_shown() -> None:
+    assert learned(recording("users", "strings", [("root",), ("root", "me")])) == (
+        [],
+        ["users: no set is learned, name what is normal yourself; recorded (reports): root (2), me (1)"],
+    )
+
+
+def test_custom_metrics_must_exist_first() -> None:
+    assert learned(recording("process_count", "number", [9, 8]))[1] == [
+        "create the custom metrics first: process_count"
+    ]
+
+
+def test_reports_of_two_devices_are_noticed() -> None:
+    """Nothing in a report says whose it is; two devices' come in turn, unevenly."""
+    one = recording("aws:num-listening-tcp-ports", "count", [1] * 10)
+    other = [Report(report.where, report.time + 7, report.readings) for report in one]
+    mixed = sorted(one + other, key=lambda report: report.time)
+    note = "reports come unevenly, 7 s to 293 s apart; is this one device's recording?"
+    assert learned(mixed)[1] == [note]
+    assert learned(one, other)[1] == []
+    lost = one[:3] + one[4:8] + one[9:]
+    assert learned(lost)[1] == []
+
+
+def test_less_than_a_day_is_said() -> None:
+    def notes(hours: int) -> list[str]:
+        return suggest(
+            "P", [recording("aws:num-listening-tcp-ports", "count", [1, 1], interval=hours * 3600)], 1.5
+        ).notes
+
+    assert notes(24) == []
+    day = suggest("P", [recording("aws:num-listening-tcp-ports", "count", [1] * 288)], 1.5)
+    assert day.notes == [], "README's day"
+    assert notes(5) == [
+        "5 h 0 min recorded: what the device does only at other hours will alarm; record a day or a week"
+    ]
+
+
+def test_description_says_from_what() -> None:
+    reports = recording("aws:num-listening-tcp-ports", "count", [1, 1])
+    assert suggest("P", [reports], 2).profile["securityProfileDescription"] == (
+        "Normal as recorded in 2 reports from 2026-01-05 08:00:00 to 2026-01-05 08:05:00 UTC. Limits are up to 2 times"
+        " the highest value recorded, port sets are the ports recorded. Tune: raise a limit that alarms"
+        " without a cause."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, 0), (1, 1), (99, 99), (100.5, 110), (1234, 1300), (1300, 1300), (0.0123, 0.013), (-1234, -1200)],
+)
+def test_round_up(value: float, expected: float) -> None:
+    assert round_up(value) == expected
+
+
+metrics = st.fixed_dictionaries(
+    {},
+    optional={
+        "aws:all-bytes-out": st.builds(Reading, st.just("count"), st.integers(0, 10**12)),
+        "aws:num-listening-tcp-ports": st.builds(Reading, st.just("count"), st.integers(0, 500)),
+        "aws:listening-tcp-ports": st.builds(
+            Reading, st.just("ports"), st.lists(st.integers(1, 65535), max_size=4).map(tuple)
+        ),
+        "cpu_usage": st.builds(Reading, st.just("number"), st.floats(0, 100)),
+        "offset": st.builds(Reading, st.just("number"), st.floats(-1e9, 1e9)),
+    },
+)
+
+
+@given(st.lists(st.tuples(st.integers(1, 4000), metrics), min_size=1, max_size=20), st.floats(1, 10))
+def test_what_was_recorded_is_valid_and_normal(steps: list[tuple[int, dict[str, Reading]]], headroom: float) -> None:
+    """A suggested profile is one the service takes, and does not alarm on what it was learned from."""
+    reports, time = [], START
+    for seconds, readings in steps:
+        time += seconds
+        reports.append(Report("reports.jsonl", time, readings))
+    suggestion = suggest("P", [reports], headroom)
+    assert list(check(suggestion.profile)) == []
+    for outcome in replay(parse(suggestion.profile), reports):
+        assert outcome.alarms == (), outcome

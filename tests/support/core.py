@@ -1,0 +1,99 @@
+"""The built zip as a core's function: the process of an ordinary user, with the mounts that a test wants.
+
+Where root runs the tests, the function gets a mount namespace of its own and is nobody's. So an interpreter in a
+directory that only root may enter is no hindrance, and a proc tree of the test's lies at a path of one level, as
+ProcDestinationPath asks. Anybody else's function runs as they do, on the machine's /proc.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, List, Optional
+
+from local_core import LocalCore
+from support.user import NOBODY
+
+ROOT = Path(__file__).resolve().parents[2]
+PROC = "/mnt"  # where a test's proc tree is for the function
+INTERPRETER = Path(sys.executable).resolve()
+
+
+@functools.lru_cache(maxsize=None)
+def built_zip() -> Path:
+    """The zip for the running Python and this machine, as build_zip.sh makes it."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "packaging" / "build_zip.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+    )
+    output = done.stdout.decode()
+    assert done.returncode == 0, output
+    return ROOT / output.splitlines()[-1].split()[0]
+
+
+def launcher(directory: Path, tree: Optional[Path] = None, trace: Optional[Path] = None) -> Path:
+    """Write a program that starts the interpreter as the function's user; return its path.
+
+    directory: a public one. tree: what is mounted at PROC. trace: where strace writes what the function does.
+    """
+    steps: List[str] = ["set -e"]
+    prefix = Path(sys.base_prefix).resolve()
+    private = [folder for folder in reversed(prefix.parents) if not folder.stat().st_mode & 0o001]
+    if private:
+        closed, inside = shlex.quote(str(private[0])), shlex.quote(str(prefix))
+        steps += [
+            "mount --bind {} {}".format(inside, PROC),
+            "mount -t tmpfs -o mode=755 none {}".format(closed),
+            "mkdir -p {}".format(inside),
+            "mount --bind {} {}".format(PROC, inside),
+            "umount {}".format(PROC),
+        ]
+    if tree:
+        steps.append("mount --bind {} {}".format(shlex.quote(str(tree)), PROC))
+        steps.append("mount -o remount,bind,ro {}".format(PROC))  # as a core mounts a volume
+    command = ["exec", "setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
+    if trace:
+        trace.touch()
+        trace.chmod(0o666)
+        # -D: the function stays the process that the core has started. -q, not -qq: the trace tells of its end.
+        command += ["strace", "-D", "-f", "-q", "-y", "-s", "256", "-o", shlex.quote(str(trace))]
+        command += ["-e", "trace=%file,%process,%network,kill,tkill,tgkill,ptrace,mount,ioctl"]
+    command += [shlex.quote(str(INTERPRETER)), '"$@"']
+    steps.append(" ".join(command))
+    script = directory / "python-of-the-function"
+    script.write_text('#!/bin/sh\nexec unshare --mount sh -c {} function "$@"\n'.format(shlex.quote("\n".join(steps))))
+    script.chmod(0o755)
+    return script
+
+
+@functools.lru_cache(maxsize=None)
+def refusal() -> Optional[str]:
+    """Why there are no mounts and no other user for a function here, or None."""
+    if os.geteuid() != 0:
+        return "only root can give the function another user and mounts of its own"
+    try:
+        check = "mount --bind /proc {} && setpriv --reuid {} true".format(PROC, NOBODY)
+        subprocess.run(["unshare", "--mount", "sh", "-c", check], check=True, timeout=30, stderr=subprocess.PIPE)
+    except OSError as error:
+        return "no unshare: {}".format(error)
+    except subprocess.CalledProcessError as error:
+        return "mount namespaces are not permitted: {}".format(error.stderr.decode().strip())
+    return None
+
+
+class FunctionCore(LocalCore):
+    """A local core that runs the built zip as an ordinary user's."""
+
+    def __init__(
+        self, directory: Path, tree: Optional[Path] = None, trace: Optional[Path] = None, **settings: Any
+    ) -> None:
+        settings.setdefault("interval", 1)
+        super().__init__(settings.pop("artifact", None) or built_zip(), proc=PROC if tree else "/proc", **settings)
+        if refusal() is None:
+            self.interpreter = self.interpreter._replace(path=str(launcher(directory, tree, trace)))

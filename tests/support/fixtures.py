@@ -1,0 +1,74 @@
+"""The proc trees under fixtures/ and the reports that stand beside them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import textwrap
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Sequence
+
+from support import proc
+
+from connector.config import CUSTOM_METRICS
+from connector.encode import encode
+from connector.report import build
+from connector.snapshot import Snapshot
+from connector.traffic import Traffic
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+REPORT_ID = 1635800375
+
+
+class Host(NamedTuple):
+    """What is asked of a tree: the longest list, and the custom metrics."""
+
+    max_list_size: int = 50
+    custom: Sequence[str] = ()
+
+
+HOSTS: Dict[str, Host] = {
+    "board": Host(custom=CUSTOM_METRICS),
+    "gateway": Host(max_list_size=10),
+    "ipv6-only": Host(),
+    "no-ipv6": Host(),
+    "idle": Host(),
+    "reset": Host(),
+}
+
+
+def snapshots(name: str) -> List[Snapshot]:
+    """Look at the host as it was before, where that was recorded, and as it was then."""
+    directory = FIXTURES / name
+    asked = HOSTS[name]
+    seen = []
+    with tempfile.TemporaryDirectory() as temporary:
+        mount = Path(temporary) / "proc"  # the same at both times, as on a device
+        for tree in ("before", "proc"):
+            if (directory / tree).is_dir():
+                shutil.rmtree(str(mount), ignore_errors=True)
+                shutil.copytree(str(directory / tree), str(mount))
+                seen.append(proc.look(mount, max_list_size=asked.max_list_size, custom=asked.custom))
+    return seen
+
+
+def report(name: str, short_names: bool) -> Dict[str, Any]:
+    """Return the report of the host at the second time, after one at the first."""
+    traffic, cpu = Traffic(), None
+    *before, now = snapshots(name)
+    for snapshot in before:
+        traffic, cpu = traffic.observe(snapshot), snapshot.cpu
+    made = build(now, REPORT_ID, traffic.observe(now).carry(now), cpu, short_names)
+    assert made is not None
+    return made
+
+
+def expected_files(name: str) -> Dict[str, str]:
+    """Return the files that stand beside a tree, by name: the report for reading, and its bytes as CBOR."""
+    files = {}
+    for style in ("long", "short"):
+        made = report(name, style == "short")
+        files["expected-{}.json".format(style)] = json.dumps(made, indent=2) + "\n"
+        files["expected-{}.cbor.hex".format(style)] = textwrap.fill(encode(made, "cbor").hex(), 96) + "\n"
+    return files

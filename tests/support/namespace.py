@@ -1,0 +1,42 @@
+"""Network namespaces of the tests' own, where the kernel permits them."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, List, Optional
+
+SCENES = Path(__file__).resolve().parent / "scene.py"
+
+
+def unshare() -> List[str]:
+    """The command that runs another as process 1 of a host of its own: network, processes, mounts, /proc."""
+    mapped = ["--map-root-user"] if os.geteuid() != 0 else []
+    return ["unshare", *mapped, "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+@functools.lru_cache(maxsize=None)
+def refusal() -> Optional[str]:
+    """Why there can't be any, or None."""
+    try:
+        for command in (
+            ["ip", "-V"],
+            [*unshare(), "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1"],
+        ):
+            subprocess.run(command, check=True, timeout=30, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    except OSError as error:
+        return "no unshare or no ip: {}".format(error)
+    except subprocess.CalledProcessError as error:
+        return "network namespaces are not permitted: {}".format(error.stderr.decode().strip())
+    return None
+
+
+def play(scene: str, *arguments: str) -> Any:
+    """Play a scene of scene.py on a host of its own; return what it saw there."""
+    done = subprocess.run([*unshare(), sys.executable, str(SCENES), scene, *arguments], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout.decode())

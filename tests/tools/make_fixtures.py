@@ -1,0 +1,434 @@
+"""Make the proc trees under fixtures/ and the reports beside them; see fixtures/README.md.
+
+    python tests/tools/make_fixtures.py expect             rewrite the expected reports from the trees as they are
+    python tests/tools/make_fixtures.py record [HOST ...]  record the trees again (root, iproute2), then as above
+
+Recording sets up network namespaces like each host, opens its sockets, sends some traffic, and copies the tables that
+this machine's kernel shows. What it has no module for is written in the format of the kernel's source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable, Dict, List, Tuple
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "packaging"), str(ROOT / "tests")]
+
+from support.fixtures import FIXTURES, HOSTS, expected_files  # noqa: E402
+
+CLONE_NEWNET = 0x40000000
+TABLES = ("tcp", "tcp6", "udp", "udp6", "dev", "if_inet6", "fib_trie", "route")
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Network:
+    """A network namespace: what is run and opened inside `with` belongs to it."""
+
+    def __init__(self) -> None:
+        self._came_from = [_namespace()]
+        _check(libc.unshare(CLONE_NEWNET))
+        self._inside = _namespace()
+        # Addresses are there at once, and nothing is sent that is not sent here.
+        for family in ("all", "default"):
+            for name in ("accept_dad", "router_solicitations", "accept_ra"):
+                Path("/proc/sys/net/ipv6/conf", family, name).write_text("0")
+        ip("link set lo up")
+        self.__exit__()
+
+    def __enter__(self) -> Network:
+        self._came_from.append(_namespace())
+        _check(libc.setns(self._inside, CLONE_NEWNET))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        before = self._came_from.pop()
+        _check(libc.setns(before, CLONE_NEWNET))
+        os.close(before)
+
+    def path(self) -> str:
+        return "/proc/{}/fd/{}".format(os.getpid(), self._inside)
+
+
+def _namespace() -> int:
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def ip(arguments: str) -> None:
+    subprocess.run(["ip", *arguments.split()], check=True)
+
+
+_cables = 0
+
+
+def cable(name: str, outside: Network, *addresses: str, far: Tuple[str, ...] = ()) -> str:
+    """Make an interface of the namespace this is in, with its other end in another one; return that end's name."""
+    global _cables
+    _cables += 1
+    other = "far{}".format(_cables)
+    ip(
+        "link add {} address 02:00:5e:00:53:{:02x} type veth peer name {} address 02:00:5e:00:54:{:02x}".format(
+            name, _cables, other, _cables
+        )
+    )
+    ip("link set {} netns {}".format(other, outside.path()))
+    ip("link set {} up".format(name))
+    for address in addresses:
+        ip("address add {} dev {}".format(address, name))
+    with outside:
+        ip("link set {} up".format(other))
+        for address in far:
+            ip("address add {} dev {}".format(address, other))
+    return other
+
+
+kept: List[socket.socket] = []  # open until the tables are copied
+
+
+def opened(kind: int, address: str, port: int, only6: bool = True) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = socket.socket(family, kind)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET6:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(only6))
+    made.bind(socket.getaddrinfo(address, port, family, kind)[0][4])
+    kept.append(made)
+    return made
+
+
+def listen(address: str, port: int, only6: bool = True) -> socket.socket:
+    made = opened(socket.SOCK_STREAM, address, port, only6)
+    made.listen(8)
+    return made
+
+
+def udp(address: str, port: int, only6: bool = True) -> socket.socket:
+    return opened(socket.SOCK_DGRAM, address, port, only6)
+
+
+def call(address: str, port: int, server: socket.socket, to: str, to_port: int) -> Tuple[socket.socket, socket.socket]:
+    """Connect from here to a listener, wherever that is; return both sides."""
+    client = opened(socket.SOCK_STREAM, address, port)
+    client.settimeout(5)
+    client.connect(socket.getaddrinfo(to, to_port, client.family, socket.SOCK_STREAM)[0][4])
+    served = server.accept()[0]
+    kept.append(served)
+    return client, served
+
+
+def talk(sides: Tuple[socket.socket, socket.socket], there: int, back: int) -> None:
+    """Send so many bytes through a connection and back."""
+    for sender, receiver, size in ((sides[0], sides[1], there), (sides[1], sides[0], back)):
+        sender.sendall(b"x" * size)
+        while size:
+            size -= len(receiver.recv(65536))
+
+
+def send(address: str, count: int, size: int) -> None:
+    """Send so many datagrams of so many bytes; it does not matter whether anybody listens."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        for _ in range(count):
+            made.sendto(b"x" * size, (address, 9))
+
+
+def copy(host: str, tree: str, tables: Tuple[str, ...]) -> Path:
+    """Copy the tables of the namespace this is in."""
+    time.sleep(0.2)  # for the last acknowledgements
+    net = FIXTURES / host / tree / "1" / "net"
+    net.mkdir(parents=True)
+    for name in tables:
+        (net / name).write_bytes(Path("/proc/thread-self/net", name).read_bytes())
+    return FIXTURES / host / tree
+
+
+def board() -> None:
+    """A small board: a sensor that reports over MQTT, and someone is logged in."""
+    host, outside = Network(), Network()
+    with host:
+        cable(
+            "eth0", outside, "192.0.2.10/24", "2001:db8::10/64", far=("192.0.2.1/24", "192.0.2.20/24", "2001:db8::1/64")
+        )
+        ip("route add default via 192.0.2.1")
+        ssh = listen("0.0.0.0", 22)
+        listen("::", 22)
+        web = listen("::", 8080, only6=False)
+        local = listen("127.0.0.1", 6379)
+        listen("::1", 6379)
+        listen("192.0.2.10", 9100)
+        udp("0.0.0.0", 68)
+        udp("0.0.0.0", 5353), udp("0.0.0.0", 5353), udp("::", 5353)
+        udp("::ffff:0.0.0.0", 161, only6=False)
+        ntp = udp("192.0.2.10", 40123)
+        ntp.connect(("192.0.2.1", 123))
+    with outside:
+        mqtt, https = listen("192.0.2.1", 8883), listen("2001:db8::1", 443)
+        session = call("192.0.2.20", 52000, ssh, "192.0.2.10", 22)
+        call("192.0.2.20", 52001, web, "192.0.2.10", 8080)
+    with host:
+        reports = call("192.0.2.10", 40000, mqtt, "192.0.2.1", 8883)
+        call("2001:db8::10", 40001, https, "2001:db8::1", 443)
+        call("127.0.0.1", 40002, local, "127.0.0.1", 6379)
+        copy_machine(copy("board", "before", ("dev",)), "stat")
+        talk(reports, 20_000, 2_000)
+        talk(session, 300, 4_000)
+        done = call("192.0.2.10", 40003, mqtt, "192.0.2.1", 8883)
+        for side in done:
+            side.close()  # TIME_WAIT
+        half = call("192.0.2.10", 40004, mqtt, "192.0.2.1", 8883)
+        half[1].close()  # CLOSE_WAIT
+        asking = opened(socket.SOCK_STREAM, "192.0.2.10", 40005)
+        asking.setblocking(False)
+        asking.connect_ex(("192.0.2.99", 443))  # nobody's address: SYN_SENT
+        copy_machine(copy("board", "proc", TABLES), "stat", "meminfo", "loadavg", "uptime")
+
+
+def copy_machine(tree: Path, *names: str) -> None:
+    """Copy what the custom metrics are read from; of `stat` the lines about processors."""
+    for name in names:
+        lines = Path("/proc", name).read_text().splitlines(keepends=True)
+        (tree / name).write_text("".join(line for line in lines if name != "stat" or line.startswith("cpu")))
+
+
+def gateway() -> None:
+    """A gateway: an uplink, a bridged LAN, containers, VLANs over the uplink and over a bond."""
+    host, outside, lan = Network(), Network(), Network()
+    with host:
+        cable("eth0", outside, "203.0.113.2/30", "2001:db8:ff::2/64", far=("203.0.113.1/30", "2001:db8:ff::1/64"))
+        ip("route add default via 203.0.113.1")
+        for bridge, member, address in (
+            ("br-lan", "lan1", "198.51.100.1/24"),
+            ("br-lan", "lan2", ""),
+            ("docker0", "veth1a2b3c", "192.0.2.1/25"),
+        ):
+            if address:
+                ip("link add {} address 02:00:5e:00:53:f{} type bridge".format(bridge, len(bridge) % 10))
+                ip("link set {} up".format(bridge))
+                ip("address add {} dev {}".format(address, bridge))
+            far = cable(member, lan)
+            ip("link set {} master {}".format(member, bridge))
+            if address:
+                with lan:
+                    ip("address add {} dev {}".format(address.replace(".1/", ".77/"), far))
+        ip("tuntap add tap0 mode tap")
+        ip("link set tap0 up")
+        # Stand-ins by name, for want of the modules: VLANs over eth0, a bond of eth1 and eth2, a VLAN over the bond.
+        for name, address in (
+            ("eth0.100", "192.0.2.129/26"),
+            ("eth0.100.200", "192.0.2.193/27"),
+            ("eth1", ""),
+            ("eth2", ""),
+            ("bond0", ""),
+            ("mgmt", "192.0.2.225/27"),
+        ):
+            cable(name, lan, *filter(None, [address]))
+        for name, neighbour in (("eth0.100", "192.0.2.130"), ("eth0.100.200", "192.0.2.194"), ("mgmt", "192.0.2.226")):
+            ip("neighbour add {} lladdr 02:00:5e:00:54:ff dev {}".format(neighbour, name))
+        listen("0.0.0.0", 22), listen("::", 22)
+        for address in ("198.51.100.1", "192.0.2.1", "127.0.0.1"):
+            listen(address, 53), udp(address, 53)
+        for _ in range(4):
+            broker = listen("198.51.100.1", 1883)  # four workers, one port
+        listen("192.0.2.225", 443)
+        listen("192.0.2.129", 502)
+        udp("0.0.0.0", 67), udp("::", 547), udp("0.0.0.0", 123), udp("203.0.113.2", 1194)
+        workers = [made for made in kept if made.getsockname()[:2] == ("198.51.100.1", 1883)]
+    with outside:
+        cloud = listen("203.0.113.1", 8883)
+        cloud6 = listen("2001:db8:ff::1", 8883)
+    with host:
+        uplink = call("203.0.113.2", 40000, cloud, "203.0.113.1", 8883)
+        call("2001:db8:ff::2", 40001, cloud6, "2001:db8:ff::1", 8883)
+    with lan:
+        clients = [from_lan(50_000 + number, workers) for number in range(12)]
+    with host:
+        copy("gateway", "before", ("dev",))
+        talk(uplink, 50_000, 1_000)
+        for address in ("192.0.2.77", "192.0.2.130", "192.0.2.194", "192.0.2.226"):
+            send(address, 10, 1000)  # by docker0 and the VLANs: counted again below, so not here
+    for client in clients:
+        talk(client, 1_000, 100)
+    with host:
+        tree = copy("gateway", "proc", TABLES)
+    assert broker in workers
+    write_vlans_and_bond(tree / "1" / "net")
+
+
+def from_lan(port: int, workers: List[socket.socket]) -> Tuple[socket.socket, socket.socket]:
+    """A client of the broker; the kernel picks the worker."""
+    client = opened(socket.SOCK_STREAM, "198.51.100.77", port)
+    client.settimeout(5)
+    client.connect(("198.51.100.1", 1883))
+    for worker in workers:
+        worker.settimeout(0.05)
+        try:
+            served = worker.accept()[0]
+        except socket.timeout:
+            continue
+        kept.append(served)
+        return client, served
+    raise RuntimeError("no worker took the connection")
+
+
+def far_of(address: str) -> str:
+    shown = subprocess.run(["ip", "-o", "address", "show", "to", address], check=True, capture_output=True, text=True)
+    return shown.stdout.split()[1]
+
+
+def write_vlans_and_bond(net: Path) -> None:
+    """As net/8021q/vlanproc.c and drivers/net/bonding/bond_procfs.c print them."""
+    vlans = (("eth0.100", 100, "eth0"), ("eth0.100.200", 200, "eth0.100"), ("mgmt", 30, "bond0"))
+    (net / "vlan").mkdir()
+    (net / "vlan" / "config").write_text(
+        "VLAN Dev name\t | VLAN ID\nName-Type: VLAN_NAME_TYPE_RAW_PLUS_VID_NO_PAD\n"
+        + "".join("{:<15}| {}  | {}\n".format(*vlan) for vlan in vlans)
+    )
+    for name, number, below in vlans:
+        (net / "vlan" / name).write_text(
+            "{}  VID: {}\t REORDER_HDR: 1  dev->priv_flags: 1021\n"
+            "         total frames received            0\n"
+            "          total bytes received            0\n"
+            "      Broadcast/Multicast Rcvd            0\n"
+            "\n"
+            "      total frames transmitted            0\n"
+            "       total bytes transmitted            0\n"
+            "Device: {}\n"
+            "INGRESS priority mappings: 0:0  1:0  2:0  3:0  4:0  5:0  6:0 7:0\n"
+            " EGRESS priority mappings: \n".format(name, number, below)
+        )
+    members = "".join(
+        "\nSlave Interface: {}\nMII Status: up\nSpeed: 1000 Mbps\nDuplex: full\nLink Failure Count: 0\n"
+        "Permanent HW addr: 02:00:5e:00:53:{}\nSlave queue ID: 0\n".format(name, number)
+        for name, number in (("eth1", "e1"), ("eth2", "e2"))
+    )
+    (net / "bonding").mkdir()
+    (net / "bonding" / "bond0").write_text(
+        "Ethernet Channel Bonding Driver: v6.1.0\n"
+        "\n"
+        "Bonding Mode: fault-tolerance (active-backup)\n"
+        "Primary Slave: None\n"
+        "Currently Active Slave: eth1\n"
+        "MII Status: up\n"
+        "MII Polling Interval (ms): 100\n" + members
+    )
+
+
+def ipv6_only() -> None:
+    """A host that has IPv4 on its loopback alone, and one link-local address on two interfaces."""
+    host, outside = Network(), Network()
+    with host:
+        cable("eth0", outside, "2001:db8:1::5/64", far=("2001:db8:1::1/64", "fe80::2/64"))
+        cable("wlan0", outside, "2001:db8:2::5/64", "fe80::1/64", far=("2001:db8:2::1/64",))
+        ip("address add fe80::1/64 dev eth0")
+        ssh = listen("::", 22)
+        listen("2001:db8:2::5", 443)
+        listen("fe80::1%eth0", 8080)
+        udp("::", 546), udp("::1", 323), udp("2001:db8:1::5", 5683)
+        coap = udp("2001:db8:1::5", 40002)
+        coap.connect(("2001:db8:1::1", 5683))
+    with outside:
+        mqtt = listen("2001:db8:1::1", 8883)
+        call("2001:db8:2::1", 52000, ssh, "2001:db8:2::5", 22)
+        interface = far_of("2001:db8:1::1")
+        call("fe80::2%" + interface, 52001, ssh, "fe80::1%" + interface, 22)
+    with host:
+        call("2001:db8:1::5", 40000, mqtt, "2001:db8:1::1", 8883)
+        copy("ipv6-only", "proc", TABLES)
+
+
+def no_ipv6() -> None:
+    """A host whose kernel has no IPv6: the tables of IPv6 are not there."""
+    host, outside = Network(), Network()
+    with host:
+        cable("eth0", outside, "192.0.2.30/24", far=("192.0.2.1/24",))
+        listen("0.0.0.0", 22), listen("192.0.2.30", 502), udp("0.0.0.0", 68)
+    with outside:
+        mqtt = listen("192.0.2.1", 8883)
+    with host:
+        call("192.0.2.30", 40000, mqtt, "192.0.2.1", 8883)
+        copy("no-ipv6", "proc", tuple(name for name in TABLES if "6" not in name))
+
+
+def idle() -> None:
+    """A host without a single socket."""
+    host, outside = Network(), Network()
+    with host:
+        cable("eth0", outside, "192.0.2.40/24", far=("192.0.2.1/24",))
+        copy("idle", "proc", TABLES)
+
+
+def reset() -> None:
+    """Counters before and after: eth0 goes on, wwan0 is made anew, usb0 comes, wlan0 goes, veth0 does not count."""
+    host, outside = Network(), Network()
+
+    def modem() -> None:
+        cable("wwan0", outside, "198.51.100.2/30", far=("198.51.100.1/30",))
+
+    with host:
+        cable("eth0", outside, "192.0.2.50/24", far=("192.0.2.1/24",))
+        cable("wlan0", outside, "203.0.113.2/30", far=("203.0.113.1/30",))
+        cable("veth0", outside, "203.0.113.6/30", far=("203.0.113.5/30",))
+        modem()
+        send("192.0.2.1", 10, 1000)
+        send("198.51.100.1", 20, 1000)
+        send("203.0.113.1", 5, 100)
+        copy("reset", "before", ("dev",))
+        send("192.0.2.1", 3, 500)
+        send("203.0.113.1", 5, 100)
+        send("203.0.113.5", 50, 1000)
+        ip("link delete wwan0")
+        ip("link delete wlan0")
+        modem()
+        cable("usb0", outside, "203.0.113.10/30", far=("203.0.113.9/30",))
+        send("198.51.100.1", 2, 200)
+        send("203.0.113.9", 4, 300)
+        copy("reset", "proc", TABLES)
+
+
+RECORDERS: Dict[str, Callable[[], None]] = {
+    "board": board,
+    "gateway": gateway,
+    "ipv6-only": ipv6_only,
+    "no-ipv6": no_ipv6,
+    "idle": idle,
+    "reset": reset,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["record", "expect"])
+    parser.add_argument("hosts", metavar="HOST", nargs="*", help="some of: " + " ".join(HOSTS))
+    options = parser.parse_args()
+    chosen = options.hosts or list(HOSTS)
+    unknown = [name for name in chosen if name not in HOSTS]
+    if unknown:
+        parser.error("no such host: " + " ".join(unknown))
+    if options.what == "record":
+        _check(libc.unshare(CLONE_NEWNET))  # whatever goes wrong here does not touch this machine's network
+    for name in chosen:
+        if options.what == "record":
+            for tree in ("before", "proc"):
+                shutil.rmtree(str(FIXTURES / name / tree), ignore_errors=True)
+            RECORDERS[name]()
+            while kept:
+                kept.pop().close()
+        for file, content in expected_files(name).items():
+            (FIXTURES / name / file).write_text(content)
+
+
+if __name__ == "__main__":
+    main()

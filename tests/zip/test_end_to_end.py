@@ -1,0 +1,290 @@
+"""The built zip as a core's function and an ordinary user's: reports, faults of the core, restarts, the service's word.
+
+On the running Python; the suite itself is run under each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+import pytest
+from support import core as support_core
+from local_core import FUNCTION_ARN, Delivery, LocalCore, Subscription
+from support.core import PROC, FunctionCore
+from support.proc import dev, tree
+from support.user import NOBODY, public_directory
+
+from connector.config import CUSTOM_METRICS
+from connector.kernel.dev import Counters
+
+LONG = 60.0  # seconds that no test waits for
+TOPIC = "$aws/things/local-core/defender/metrics/"
+needs_mounts = pytest.mark.skipif(support_core.refusal() is not None, reason=str(support_core.refusal()))
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with public_directory() as path:
+        yield path
+
+
+class Host:
+    """A proc tree whose counters go up, so that each report has another traffic."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = tree(directory / "proc")
+        (self.directory / "sys" / "kernel" / "random").mkdir(parents=True)
+        (self.directory / "sys" / "kernel" / "random" / "boot_id").write_text("b0071d00-0000-4000-8000-000000000001\n")
+        (self.directory / "stat").write_text("cpu  1 0 1 1 0 0 0 0 0 0\nbtime 1700000000\n")
+        self.counters = Counters(1000, 1000, 1000, 1000)
+        self.pass_by(Counters(0, 0, 0, 0))
+
+    def pass_by(self, numbers: Counters) -> None:
+        self.counters = Counters(*(a + b for a, b in zip(self.counters, numbers)))
+        new = self.directory / "1" / "net" / "dev.new"
+        new.write_bytes(dev({"lo": (0, 0, 0, 0), "eth0": self.counters}))
+        os.replace(str(new), str(self.directory / "1" / "net" / "dev"))
+
+
+def accepted(core: LocalCore) -> List[Delivery]:
+    """What the service took so far; nothing else may have come."""
+    for delivery in core.deliveries:
+        assert delivery.verdict is not None
+        assert delivery.verdict.accepted, delivery
+    return core.deliveries
+
+
+def told(deliveries: List[Delivery]) -> Counters:
+    """What the reports say passed, in all."""
+    stats = [delivery.report["metrics"].get("network_stats") for delivery in deliveries]
+    return Counters(*(sum(numbers) for numbers in zip(*(found.values() for found in stats if found))))
+
+
+def lines(core: LocalCore, *words: str) -> List[str]:
+    """The function's log lines with all these words, without their time."""
+    found = [line.partition(" ")[2].partition(" ")[2] for line in core.function_log.splitlines()]
+    return [line for line in found if all(word in line for word in words)]
+
+
+def wait_until(ready: Callable[[], Any], core: LocalCore) -> None:
+    end = time.monotonic() + LONG
+    while not ready():
+        assert time.monotonic() < end, core.function_log
+        time.sleep(0.01)
+
+
+def is_quiet(core: LocalCore) -> bool:
+    """Whether the log is free of what no log should have."""
+    bad = r"^Traceback|^\S+ \S+ (ERROR|CRITICAL)|[\x00-\x09\x0b-\x1f\x7f-\x9f]"
+    return not re.search(bad, core.function_log, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("report_format", "metric_names", "encoding_type"),
+    [("json", "long", "json"), ("cbor", "short", "binary"), ("json", "short", "binary")],
+)
+def test_this_machine_is_reported_and_the_service_takes_it(
+    directory: Path, report_format: str, metric_names: str, encoding_type: str
+) -> None:
+    settings: Dict[str, Any] = {
+        "ReportFormat": report_format,
+        "MetricNames": metric_names,
+        "CustomMetrics": ",".join(CUSTOM_METRICS),
+        "LogLevel": "DEBUG",
+    }
+    with FunctionCore(directory, environment=settings, encoding_type=encoding_type) as core:
+        first, second = core.wait_for_delivery(), core.wait_for_delivery()
+        wait_until(lambda: lines(core, "was accepted by Device Defender"), core)
+        status = Path("/proc", str(core.pid), "status").read_text()
+        assert core.stop() == 0
+    if support_core.refusal() is None:
+        assert re.search("^Uid:\t{0}\t{0}\t{0}\t{0}$".format(NOBODY), status, re.MULTILINE)
+    assert first.topic == second.topic == TOPIC + report_format
+    for delivery in accepted(core):
+        assert len(delivery.payload) < 20_000
+    metrics, custom, stats = ("metrics", "custom_metrics", "network_stats")
+    if metric_names == "short":
+        metrics, custom, stats = ("met", "cmet", "ns")
+    assert stats not in first.report[metrics], "nothing to compare with yet"
+    assert len(second.report[metrics]) == 4
+    assert set(second.report[custom]) == set(CUSTOM_METRICS)
+    assert is_quiet(core), core.function_log
+    assert lines(core, "WARNING") == []
+
+
+@needs_mounts
+def test_faults_of_the_core_lose_no_byte_are_two_lines_and_leave_nothing_behind(directory: Path) -> None:
+    host = Host(directory)
+    step = Counters(1_000_003, 70_001, 701, 303)
+    with FunctionCore(directory, tree=host.directory) as core:
+        core.wait_for_delivery()
+        start = host.counters
+        before = descriptors_and_threads(core.pid)
+        faults = ["reset", "status:403", "status:503", "cut", "full", "restart", "hang"]
+        for fault in faults:
+            core.faults.add(fault)
+        for left in reversed(range(len(faults))):
+            host.pass_by(step)
+            assert core.faults.wait(LONG, left), core.function_log
+        core.faults.release()  # dropped; to wait for the 30 s is the fake clock's business
+        core.wait_for_delivery(LONG)
+        wait_until(lambda: lines(core, "INFO", "publishing: well again"), core)
+        core.faults.add("refuse", 3600)
+        host.pass_by(step)
+        wait_until(lambda: len(lines(core, "WARNING", "publishing: ")) == 2, core)
+        core.faults.release()
+        core.wait_for_delivery(LONG)
+        core.wait_for_delivery(LONG)
+        wait_until(lambda: not_more(descriptors_and_threads(core.pid), before), core)
+        assert core.stop() == 0
+        deliveries = accepted(core)
+    passed = Counters(*(now - then for now, then in zip(host.counters, start)))
+    assert told(deliveries) == passed == Counters(*(8 * number for number in step))
+    assert [line.split()[0] for line in lines(core, "publishing: ")] == ["WARNING", "INFO"] * 2
+    ids = [delivery.report["header"]["report_id"] for delivery in deliveries]
+    assert ids == sorted(set(ids))
+    assert is_quiet(core), core.function_log
+
+
+@needs_mounts
+def test_a_report_whose_answer_was_lost_is_told_again(directory: Path) -> None:
+    """Whether the core took it nobody can know: its traffic comes at least once, and what came after it once."""
+    host = Host(directory)
+    core = FunctionCore(directory, tree=host.directory)
+    with core:
+        core.wait_for_delivery()
+        host.pass_by(Counters(1000, 100, 10, 1))
+        core.faults.add("lost")
+        assert core.faults.wait(LONG), core.function_log
+        wait_until(lambda: lines(core, "INFO", "publishing: well again"), core)
+        host.pass_by(Counters(7, 7, 7, 7))
+        wait_until(lambda: told(core.deliveries).packets_out in (8, 9), core)
+        assert core.stop() == 0
+    stats = [delivery.report["metrics"].get("network_stats") for delivery in accepted(core)]
+    amounts = [found["bytes_in"] for found in stats if found and found["bytes_in"]]
+    assert amounts in ([1000, 1000, 7], [1000, 7])
+    assert is_quiet(core), core.function_log
+
+
+def descriptors_and_threads(pid: int) -> Tuple[int, int]:
+    return len(os.listdir("/proc/{}/fd".format(pid))), len(os.listdir("/proc/{}/task".format(pid)))
+
+
+def not_more(now: Tuple[int, int], then: Tuple[int, int]) -> bool:
+    return now[0] <= then[0] and now[1] <= then[1]
+
+
+@needs_mounts
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_with_a_state_directory_no_byte_is_lost_over_a_restart(directory: Path, number: int) -> None:
+    host = Host(directory)
+    state = directory / "state"
+    state.mkdir()
+    state.chmod(0o777)
+    with FunctionCore(directory, tree=host.directory, environment={"StateDirectory": str(state)}) as core:
+        core.wait_for_delivery()
+        last = core.wait_for_delivery()
+        host.pass_by(Counters(11, 22, 33, 44))
+        if number == signal.SIGKILL:  # between the core's yes and the file it leaves no time to remember
+            wait_until(lambda: remembers(state, last), core)
+        os.kill(core.pid, number)
+        wait_until(lambda: core.exit_code is not None, core)
+        assert core.exit_code == (0 if number == signal.SIGTERM else -number)
+        host.pass_by(Counters(1100, 2200, 3300, 4400))
+        core.restart_function()
+        core.wait_for_delivery()
+        assert core.stop() == 0
+        deliveries = accepted(core)
+        (name,) = os.listdir(str(state))
+        mode = (state / name).stat().st_mode
+    assert told(deliveries) == Counters(1111, 2222, 3333, 4444)
+    assert [("network_stats" in delivery.report["metrics"]) for delivery in deliveries[:2]] == [False, True]
+    assert mode & 0o777 == 0o600
+    assert lines(core, "WARNING") == []
+
+
+def remembers(state: Path, delivery: Delivery) -> bool:
+    document = json.loads((state / "device-defender-connector.json").read_text())
+    return bool(document["report_id"] >= delivery.report["header"]["report_id"])
+
+
+@needs_mounts
+def test_a_proc_that_goes_and_comes_back_needs_no_restart(directory: Path) -> None:
+    host = Host(directory)
+    net = host.directory / "1" / "net"
+    with FunctionCore(directory, tree=host.directory) as core:
+        core.wait_for_delivery()
+        net.rename(net.with_name("away"))
+        wait_until(lambda: lines(core, "WARNING", "network tables: "), core)
+        net.with_name("away").rename(net)
+        host.pass_by(Counters(5, 6, 7, 8))
+        wait_until(lambda: lines(core, "INFO", "network tables: well again"), core)
+        core.wait_for_delivery()
+        assert core.stop() == 0
+    assert told(accepted(core)) == Counters(5, 6, 7, 8)
+    assert len(lines(core, "network tables: ")) == 2
+    assert lines(core, "WARNING")[0].endswith("is the host's /proc mounted there?")
+
+
+@needs_mounts
+def test_a_directory_that_cant_be_written_is_one_warning(directory: Path) -> None:
+    host = Host(directory)
+    state = directory / "state"
+    state.mkdir()  # root's
+    with FunctionCore(directory, tree=host.directory, environment={"StateDirectory": str(state)}) as core:
+        for _ in range(3):
+            core.wait_for_delivery()
+        assert core.stop() == 0
+    (line,) = lines(core, "WARNING")
+    assert line.endswith(
+        "StateDirectory: {}/device-defender-connector.json can't be written: Permission denied".format(state)
+    )
+
+
+def test_the_services_word_is_heard_and_no_strangers(directory: Path) -> None:
+    rejected = TOPIC + "json/rejected"
+    table = [
+        Subscription(FUNCTION_ARN, TOPIC + "json", "cloud"),
+        Subscription("cloud", TOPIC + "json/+", FUNCTION_ARN),
+        Subscription("cloud", "test/#", FUNCTION_ARN),
+    ]
+    with FunctionCore(directory, interval=300, encoding_type="binary", subscriptions=table) as core:
+        core.wait_for_delivery()
+        for payload in (
+            b"\x1b[2J\r\nforged",
+            b"{" * 4000,
+            b"\x81" * 4000,
+            b"[" * 100_000,
+            b"",
+            b'{"thingName":"other"}',
+        ):
+            for topic in (rejected, "test/x"):
+                assert core.send(topic, payload)
+        answer = {"thingName": "local-core", "reportId": 1, "status": "REJECTED"}
+        answer["statusDetails"] = {"ErrorCode": "\x1b[31mThrottled", "ErrorMessage": "no\r\nERROR more"}
+        assert core.send(rejected, json.dumps(answer).encode())
+        wait_until(lambda: lines(core, "was rejected"), core)
+        assert core.stop() == 0
+    assert is_quiet(core), core.function_log
+    ignored, said = lines(core, "WARNING")
+    assert "ignored, as all further ones will be: a message that is no answer to this thing's reports" in ignored
+    assert "report 1 was rejected: ?[31mThrottled: no??" in said
+
+
+def test_a_missing_subscription_is_told_with_what_to_add(directory: Path) -> None:
+    with FunctionCore(directory, interval=300, subscriptions=[]) as core:
+        wait_until(lambda: lines(core, "publishing: "), core)
+        assert core.stop() == 0
+    (line,) = lines(core, "publishing: ")
+    assert "no subscription carries the reports: add one with this function" in line
+    assert is_quiet(core), core.function_log
+
+
+def test_the_paths_of_the_mounts_are_those_the_parameter_takes() -> None:
+    assert re.fullmatch(r"/[a-zA-Z0-9_-]+", PROC)
