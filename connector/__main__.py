@@ -39,7 +39,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except ConnectorError as error:
         _say(str(error))
     except OSError as error:  # what is read has errors of its own
-        _say("the report can't be written: {}".format(error.strerror or error))
+        _say(f"the report can't be written: {error.strerror or error}")
         # What is left in the buffer would be tried again, and complained of, at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 1
@@ -114,13 +114,13 @@ def _print_reports(options: argparse.Namespace) -> int:
         for problem, sentence in snapshot.problems.items():
             if problem not in said:
                 said.append(problem)
-                _say("{}: {}".format(problem, sentence))
+                _say(f"{problem}: {sentence}")
         traffic = traffic.observe(snapshot)
         carried = traffic.carry(snapshot)
         report_id = max(int(time.time()), report_id + 1)
         report = build(snapshot, report_id, carried, cpu, options.short_names)
         if report is None:
-            _say("nothing could be read under {}".format(options.proc))
+            _say(f"nothing could be read under {options.proc}")
             code = 1
             if not number:
                 break
@@ -153,7 +153,7 @@ def _number(kind: Callable[[str], T], least: float, most: float, words: str) -> 
                 return number
         except ValueError:
             pass
-        raise argparse.ArgumentTypeError("{!r} is not {}".format(text, words))
+        raise argparse.ArgumentTypeError(f"{text!r} is not {words}")
 
     return parse
 

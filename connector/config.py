@@ -176,9 +176,8 @@ def parse(environ: Mapping[str, str]) -> Tuple[Config, List[str]]:
         except ValueError:
             values[parameter.name] = parameter.parse(parameter.default)
             warnings.append(
-                "{} is {!r}, which is not valid ({}): {!r} is used instead".format(
-                    name, text[:160], parameter.valid, parameter.default
-                )
+                f"{name} is {text[:160]!r}, which is not valid ({parameter.valid}): "
+                f"{parameter.default!r} is used instead"
             )
     topic = _filled(values["MetricsTopic"], thing, values["ReportFormat"])
     if len(topic.encode("utf-8")) > LONGEST_TOPIC:

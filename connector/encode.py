@@ -31,7 +31,7 @@ def encode(report: Mapping[str, Any], report_format: str) -> bytes:
         import cbor2  # only where it is used: a function that sends JSON does not pay for it
     except ImportError as error:
         raise ConnectorError(
-            "CBOR needs cbor2, which can't be imported ({}): choose json, or install cbor2".format(error)
+            f"CBOR needs cbor2, which can't be imported ({error}): choose json, or install cbor2"
         ) from error
     encoded: bytes = cbor2.dumps(report)
     return encoded

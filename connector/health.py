@@ -72,7 +72,7 @@ def duration(seconds: float) -> str:
     """Return seconds as a person would say them: "40 s", "12 min", "3 h 5 min"."""
     minutes = int(seconds) // 60
     if minutes < 1:
-        return "{} s".format(int(seconds))
+        return f"{int(seconds)} s"
     if minutes < 60:
-        return "{} min".format(minutes)
-    return "{} h {} min".format(minutes // 60, minutes % 60)
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

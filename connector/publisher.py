@@ -65,7 +65,7 @@ class Publisher(Generic[Carried]):
         now = self._clock.monotonic()
         waiting = len(self._waiting)
         if waiting >= FEW and now - self._waiting[-1].started < _pause(waiting):
-            raise PublishError("the core has left {} calls unanswered: is it running?".format(waiting))
+            raise PublishError(f"the core has left {waiting} calls unanswered: is it running?")
 
         call: _Call[Carried] = _Call(carried, now)
 
@@ -81,7 +81,7 @@ class Publisher(Generic[Carried]):
         try:
             self._start(run)
         except RuntimeError as error:
-            raise PublishError("no thread for the call: {}".format(error)) from error
+            raise PublishError(f"no thread for the call: {error}") from error
         until, stopping = now + TIMEOUT, False
         while not call.done:
             if self._clock.stopped and not stopping:
@@ -89,7 +89,7 @@ class Publisher(Generic[Carried]):
             left = until - self._clock.monotonic()
             if left <= 0:
                 self._waiting.append(call)
-                raise PublishError("the core did not answer in {:.0f} s".format(TIMEOUT))
+                raise PublishError(f"the core did not answer in {TIMEOUT:.0f} s")
             self._clock.wait(left)
         if call.error is not None:
             raise self._explained(call.error) from call.error
@@ -106,9 +106,9 @@ class Publisher(Generic[Carried]):
         if "HTTP Error 400" in text and ("ubscription" in text or text.endswith("Bad Request")):
             return NoSubscriptionError(
                 "no subscription carries the reports: add one with this function (V2: component:<its component>) as "
-                "source, {} as subject and IoT Core (V2: cloud) as target; the core says: {}".format(self._topic, text)
+                f"source, {self._topic} as subject and IoT Core (V2: cloud) as target; the core says: {text}"
             )
-        return PublishError("the core did not take the report: {}".format(text))
+        return PublishError(f"the core did not take the report: {text}")
 
 
 def _pause(waiting: int) -> float:

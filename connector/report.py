@@ -108,8 +108,8 @@ def _ports(ports: Ports, n: Callable[[str], str]) -> Dict[str, Any]:
 def _endpoint(address: bytes, port: int) -> str:
     """Return "ip:port"; IPv6 as "[ip]:port"."""
     if len(address) == 4:
-        return "{}:{}".format(socket.inet_ntop(socket.AF_INET, address), port)
-    return "[{}]:{}".format(socket.inet_ntop(socket.AF_INET6, address), port)
+        return f"{socket.inet_ntop(socket.AF_INET, address)}:{port}"
+    return f"[{socket.inet_ntop(socket.AF_INET6, address)}]:{port}"
 
 
 def plain_name(interface: str) -> str:

@@ -105,7 +105,7 @@ class Reporter:
         try:
             taken = self._report(begun)
         except Exception as error:  # whatever it was, the next report must come
-            self._health.failing("report", "none could be made: {!r} at {}".format(error, _place(error)))
+            self._health.failing("report", f"none could be made: {error!r} at {_place(error)}")
             return None
         if taken is not None:
             self._health.well("report")
@@ -190,4 +190,4 @@ def _place(error: BaseException) -> str:
         trace = trace.tb_next
     if trace is None:
         return "?"
-    return "{}:{}".format(os.path.basename(trace.tb_frame.f_code.co_filename), trace.tb_lineno)
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"

@@ -94,12 +94,12 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc") -> Snapshot:
         try:
             return step()
         except TableError as error:
-            problems[name] = "{}: {}".format(loss, error)
+            problems[name] = f"{loss}: {error}"
             return None
 
     host = read_host(wanted.proc, wanted.custom_metrics)
     for name, reason in host.missing.items():
-        problems["custom metric " + name] = "left out of the reports: {}".format(reason)
+        problems["custom metric " + name] = f"left out of the reports: {reason}"
     nothing = Snapshot(custom=host.values, cpu=host.cpu, problems=problems)
 
     proc = attempt(NETWORK, "nothing of the network can be read", lambda: locate(wanted.proc, own))
@@ -108,8 +108,8 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc") -> Snapshot:
     net = proc.net
     if not proc.host:
         problems["host's network"] = (
-            "{}/1/net can't be read (is proc mounted with hidepid?): reports show the network of this function, which "
-            "is the host's only where they share it".format(wanted.proc)
+            f"{wanted.proc}/1/net can't be read (is proc mounted with hidepid?): reports show the network of this "
+            "function, which is the host's only where they share it"
         )
 
     owners = attempt("interface names", "sockets are reported without them", lambda: read_owners(proc)) or {}

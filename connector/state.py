@@ -79,14 +79,14 @@ def load(directory: str, thing: str, boot: Boot) -> Memory:
     try:
         with open(path, "rb", opener=_open) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise StateError("{} is no file and was ignored".format(path))
+                raise StateError(f"{path} is no file and was ignored")
             content = file.read(LONGEST + 1)
     except FileNotFoundError:
         return Memory()
     except OSError as error:
-        raise StateError("{} can't be read: {}".format(path, error.strerror)) from error
+        raise StateError(f"{path} can't be read: {error.strerror}") from error
     if len(content) > LONGEST:
-        raise StateError("{} is over {} bytes long and was ignored".format(path, LONGEST))
+        raise StateError(f"{path} is over {LONGEST} bytes long and was ignored")
     try:
         state = json.loads(content.decode("ascii"))
         if state["version"] != VERSION:
@@ -95,12 +95,12 @@ def load(directory: str, thing: str, boot: Boot) -> Memory:
         written = Boot(str(state["boot"][0]), _natural(state["boot"][1]))
         memory = _memory(state)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise StateError("{} is damaged or of another version and was ignored ({!r})".format(path, error)) from error
+        raise StateError(f"{path} is damaged or of another version and was ignored ({error!r})") from error
     if owner != thing:
-        raise StateError("{} belongs to the thing {!r} and was ignored".format(path, owner))
+        raise StateError(f"{path} belongs to the thing {owner!r} and was ignored")
     if not same_boot(written, boot):
         raise StateError(
-            "{} is of an earlier boot, whose last traffic is not reported".format(path),
+            f"{path} is of an earlier boot, whose last traffic is not reported",
             Memory(report_id=memory.report_id),
         )
     return memory
@@ -137,7 +137,7 @@ def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
             os.fsync(file.fileno())
         os.replace(new, path)
     except OSError as error:
-        raise StateError("{} can't be written: {}".format(path, error.strerror)) from error
+        raise StateError(f"{path} can't be written: {error.strerror}") from error
 
 
 def _open(path: str, flags: int) -> int:
@@ -165,17 +165,17 @@ def _memory(state: Dict[str, Any]) -> Memory:
 
 def _whole(value: Any) -> int:
     if type(value) is not int or abs(value) >= 2**80:
-        raise ValueError("{!r:.40} is no whole number".format(value))
+        raise ValueError(f"{value!r:.40} is no whole number")
     return value
 
 
 def _natural(value: Any) -> int:
     if _whole(value) < 0:
-        raise ValueError("{!r:.40} is below zero".format(value))
+        raise ValueError(f"{value!r:.40} is below zero")
     return int(value)
 
 
 def _number(value: Any) -> float:
     if type(value) not in (int, float) or not 0 <= value < 2**63:
-        raise ValueError("{!r:.40} is no time".format(value))
+        raise ValueError(f"{value!r:.40} is no time")
     return float(value)

@@ -91,7 +91,7 @@ def _said(document: Dict[Any, Any], key: str) -> str:
     """Return a field as text for the log, whatever the message has in its place."""
     value = document.get(key)
     known = isinstance(value, str) or (isinstance(value, int) and abs(value) < 2**64)
-    return plain(value, 200) if known else "(no {})".format(key)
+    return plain(value, 200) if known else f"(no {key})"
 
 
 def _decode(event: Any) -> Any:

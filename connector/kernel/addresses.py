@@ -42,7 +42,7 @@ def read_owners(proc: Proc) -> Owners:
         try:
             add(ask_kernel())
         except OSError as error:
-            raise TableError("the kernel does not list its addresses: {}".format(error.strerror or error)) from error
+            raise TableError(f"the kernel does not list its addresses: {error.strerror or error}") from error
     else:
         addresses = parse_fib_trie(lines(proc.net, "fib_trie"))
         add(by_route(addresses, parse_route(lines(proc.net, "route"))))
@@ -123,7 +123,7 @@ def by_route(addresses: Iterable[int], routes: Iterable[Route]) -> Iterator[Tupl
 
 
 def _too_many() -> TableError:
-    return TableError("the host has over {} addresses".format(MOST_ADDRESSES))
+    return TableError(f"the host has over {MOST_ADDRESSES} addresses")
 
 
 # rtnetlink(7), netlink(7) and linux/rtnetlink.h

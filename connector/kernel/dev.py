@@ -49,7 +49,7 @@ def parse_dev(table: Iterable[bytes], exclude: Tuple[str, ...] = ()) -> Dict[str
     header = _whole(next(lines, b""))
     columns = header.split(b"|")
     if len(columns) != 3 or columns[0].strip() != b"face":
-        raise TableError("net/dev: unknown columns {!r}".format(header[:120]))
+        raise TableError(f"net/dev: unknown columns {header[:120]!r}")
     receive, transmit = columns[1].split(), columns[2].split()
     try:
         places = [
@@ -59,7 +59,7 @@ def parse_dev(table: Iterable[bytes], exclude: Tuple[str, ...] = ()) -> Dict[str
             len(receive) + transmit.index(b"packets"),
         ]
     except ValueError:
-        raise TableError("net/dev: unknown columns {!r}".format(header[:120])) from None
+        raise TableError(f"net/dev: unknown columns {header[:120]!r}") from None
     width = len(receive) + len(transmit)
 
     is_excluded = matching(exclude)
@@ -69,16 +69,16 @@ def parse_dev(table: Iterable[bytes], exclude: Tuple[str, ...] = ()) -> Dict[str
         values = numbers.split()
         chosen = [values[place] for place in places] if len(values) == width else []
         if not (chosen and all(value.isdigit() and len(value) <= 20 for value in chosen)):
-            raise TableError("net/dev: a row of unknown shape: {!r}".format(line[:160]))
+            raise TableError(f"net/dev: a row of unknown shape: {line[:160]!r}")
         interface, numbers_now = decode_name(name.strip()), Counters(*map(int, chosen))
         if max(numbers_now) >= _U64 or interface in counters:
-            raise TableError("net/dev: a row that can't be: {!r}".format(line[:160]))
+            raise TableError(f"net/dev: a row that can't be: {line[:160]!r}")
         if not is_excluded(interface):
             counters[interface] = numbers_now
             if len(counters) > MOST_INTERFACES:
                 raise TableError(
-                    "net/dev: over {} interfaces count: name those that are not at the device's edge in "
-                    "ExcludeInterfaces".format(MOST_INTERFACES)
+                    f"net/dev: over {MOST_INTERFACES} interfaces count: name those that are not at the device's edge "
+                    "in ExcludeInterfaces"
                 )
     return counters
 
@@ -95,5 +95,5 @@ def decode_name(name: bytes) -> str:
     Raises TableError for what the kernel takes for no name (dev_valid_name).
     """
     if not 0 < len(name) < 16 or b"/" in name or b":" in name:
-        raise TableError("a name that no interface has: {!r}".format(name[:160]))
+        raise TableError(f"a name that no interface has: {name[:160]!r}")
     return name.decode("utf-8", "surrogateescape")

@@ -60,7 +60,7 @@ def _cpu_times(root: str) -> CpuTimes:
     row = read(root, "stat").split(b"\n", 1)[0]
     match = re.match(rb"cpu +([0-9]{1,20}(?: [0-9]{1,20}){7})(?: |$)", row)
     if match is None:
-        raise TableError("stat: a row of unknown shape: {!r}".format(row[:160]))
+        raise TableError(f"stat: a row of unknown shape: {row[:160]!r}")
     ticks = [int(field) for field in match.group(1).split()]
     second = os.sysconf("SC_CLK_TCK")
     return CpuTimes((sum(ticks) - ticks[3] - ticks[4]) / second, sum(ticks) / second)
@@ -71,7 +71,7 @@ def _memory_usage(root: str) -> float:
     rows = dict(re.findall(rb"^(MemTotal|MemAvailable): +([0-9]{1,20}) kB$", read(root, "meminfo"), re.MULTILINE))
     total, available = int(rows.get(b"MemTotal", 0)), int(rows.get(b"MemAvailable", -1))
     if not 0 <= available <= total or not total:
-        raise TableError("meminfo: no MemTotal and MemAvailable that go together: {!r}".format(rows))
+        raise TableError(f"meminfo: no MemTotal and MemAvailable that go together: {rows!r}")
     return round(100.0 * (total - available) / total, 1)
 
 
@@ -82,7 +82,7 @@ def _process_count(root: str) -> float:
     except OSError as error:
         raise unreadable(root, error) from error
     if "1" not in names:
-        raise TableError("{} does not show all processes (is it mounted with hidepid?)".format(root))
+        raise TableError(f"{root} does not show all processes (is it mounted with hidepid?)")
     return sum(name.isdigit() for name in names)
 
 
@@ -101,7 +101,7 @@ def _first_number(root: str, name: str) -> float:
     except (IndexError, ValueError):
         number = math.nan
     if not 0 <= number < 2**53:  # nan is neither
-        raise TableError("{}: no number at its start: {!r}".format(name, text[:160]))
+        raise TableError(f"{name}: no number at its start: {text[:160]!r}")
     return number
 
 

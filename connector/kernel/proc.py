@@ -42,7 +42,7 @@ def locate(root: str, own: str = "/proc") -> Proc:
         try:
             inode = os.stat(os.path.join(net, "dev")).st_ino
         except OSError as error:
-            reasons.append("{}: {}".format(net, error.strerror))
+            reasons.append(f"{net}: {error.strerror}")
             continue
         return Proc(root, net, host, inode == _inode(os.path.join(own, "self", "net", "dev")))
     raise TableError(
@@ -67,7 +67,7 @@ def lines(*path: str) -> Iterator[bytes]:
                     return
                 size += len(line)
                 if size > MAX_FILE:
-                    raise TableError("{} is over {} bytes long".format(name, MAX_FILE))
+                    raise TableError(f"{name} is over {MAX_FILE} bytes long")
                 yield line
     except OSError as error:
         raise unreadable(name, error) from error
@@ -75,7 +75,7 @@ def lines(*path: str) -> Iterator[bytes]:
 
 def unreadable(name: str, error: OSError) -> TableError:
     """Return the TableError that says why the file `name` can't be read."""
-    return TableError("{} can't be read: {}".format(name, error.strerror or error))
+    return TableError(f"{name} can't be read: {error.strerror or error}")
 
 
 def _inode(name: str) -> int:

@@ -128,7 +128,7 @@ def _blocks(name: str) -> Iterator[bytes]:
     except OSError as error:
         raise unreadable(name, error) from error
     if header or rest:
-        raise TableError("{}: cut short: {!r}".format(name, rest[:160]))
+        raise TableError(f"{name}: cut short: {rest[:160]!r}")
 
 
 def _states(name: str, digits: int, lines: bytes) -> bytes:
@@ -198,4 +198,4 @@ def _address(text: bytes) -> bytes:
 
 
 def _odd(name: str, row: bytes) -> TableError:
-    return TableError("{}: a row of unknown shape: {!r}".format(name, row[:160]))
+    return TableError(f"{name}: a row of unknown shape: {row[:160]!r}")

@@ -35,7 +35,7 @@ class MemoryGroup:
 
     def __enter__(self) -> MemoryGroup:
         parent, self._version = _parent(self._proc, self._root)
-        self.path = os.path.join(parent, "memory-limit-{}".format(os.getpid()))
+        self.path = os.path.join(parent, f"memory-limit-{os.getpid()}")
         try:
             os.mkdir(self.path)
             try:
@@ -54,7 +54,7 @@ class MemoryGroup:
                 os.rmdir(self.path)
                 raise
         except OSError as error:
-            raise Unavailable("{}: {}".format(NEEDS, error)) from error
+            raise Unavailable(f"{NEEDS}: {error}") from error
         return self
 
     def __exit__(

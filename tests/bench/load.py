@@ -31,7 +31,7 @@ class Load:
 
     def __init__(self, sockets: int = 0, descriptors: int = 0) -> None:
         if not 0 <= sockets <= MAX_SOCKETS:
-            raise ValueError("{} sockets: 0 to {} are allowed".format(sockets, MAX_SOCKETS))
+            raise ValueError(f"{sockets} sockets: 0 to {MAX_SOCKETS} are allowed")
         most = _limit()
         self.descriptors = min(descriptors, most)
         pairs = (sockets + 1) // 2

@@ -95,8 +95,8 @@ TOOLS: Dict[str, Callable[[], Sample]] = {
 
 
 def _kilobytes(name: str) -> int:
-    found = re.search(r"^{}:\s+(\d+) kB$".format(name), Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found, "no {} in /proc/self/status".format(name)
+    found = re.search(rf"^{name}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found, f"no {name} in /proc/self/status"
     return 1024 * int(found.group(1))
 
 

@@ -15,8 +15,8 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import cbor2
 import pytest
-from support import proc
 from local_core.service import check_report
+from support import proc
 
 from connector import __version__
 from connector.__main__ import main
@@ -167,7 +167,7 @@ def test_what_can_not_be_read_is_said_once_and_not_in_the_reports(host: str) -> 
         [["listening_tcp_ports", "network_stats", "tcp_connections"]] * 2,
     )
     assert ran.err == (
-        "UDP sockets: left out of the reports: {}/1/net/udp can't be read: No such file or directory\n".format(host)
+        f"UDP sockets: left out of the reports: {host}/1/net/udp can't be read: No such file or directory\n"
     )
 
 
@@ -274,7 +274,7 @@ def test_a_recording_goes_on_after_a_moment_in_which_nothing_could_be_read(
     said = capsys.readouterr()
     assert len(waits) == 4
     assert len(said.out.splitlines()) == 3
-    assert "nothing could be read under {}".format(host) in said.err
+    assert f"nothing could be read under {host}" in said.err
 
 
 def test_the_reports_are_the_given_seconds_apart_and_each_has_its_own_traffic(
@@ -314,7 +314,7 @@ def test_a_report_that_can_not_be_written_is_one_line_and_ends_with_1(host: str,
         capture_output=True,
         timeout=60,
     )
-    assert (done.returncode, done.stderr.decode()) == (1, "the report can't be written: {}\n".format(words))
+    assert (done.returncode, done.stderr.decode()) == (1, f"the report can't be written: {words}\n")
 
 
 def test_with_stderr_closed_nothing_but_reports_is_written(host: str) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import pytest
-from support import proc
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support import proc
 
 from connector import config as config_module
 from connector.config import PARAMETERS, Config, parse
@@ -154,8 +154,8 @@ def test_an_invalid_value_is_named_and_the_default_used(name: str, value: str) -
     _, valid, default = INVALID[name]
     parsed, (warning, *others) = parse({**THING, name: value})
     assert (parsed, others) == (DEFAULTS, [])
-    assert warning.startswith("{} is {!r}, which is not valid ({}".format(name, value[:160], valid))
-    assert warning.endswith("): {!r} is used instead".format(default))
+    assert warning.startswith(f"{name} is {value[:160]!r}, which is not valid ({valid}")
+    assert warning.endswith(f"): {default!r} is used instead")
 
 
 def test_each_invalid_value_is_one_warning_and_of_bounded_length() -> None:
@@ -197,7 +197,7 @@ def test_a_topic_that_is_too_long_once_filled_in_is_named_and_the_default_used()
     settings, warnings = parse({"AWS_IOT_THING_NAME": thing, "MetricsTopic": text})
     assert settings.topic == "$aws/things/" + thing + "/defender/metrics/json"
     (warning,) = warnings
-    assert warning.startswith("MetricsTopic is {!r}, which is over 256 bytes long once filled in: ".format(text))
+    assert warning.startswith(f"MetricsTopic is {text!r}, which is over 256 bytes long once filled in: ")
     assert warning.endswith("'$aws/things/{thing}/defender/metrics/{format}' is used instead")
 
 
@@ -239,7 +239,7 @@ def test_the_interval_of_a_lowered_floor(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("thing", ["a", "a" * 128, "Abc:09_-", "-"])
 def test_the_thing_names_of_aws_iot(thing: str) -> None:
     parsed, warnings = parse({"AWS_IOT_THING_NAME": thing})
-    assert (parsed.topic, warnings) == ("$aws/things/{}/defender/metrics/json".format(thing), [])
+    assert (parsed.topic, warnings) == (f"$aws/things/{thing}/defender/metrics/json", [])
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_the_thing_names_of_aws_iot(thing: str) -> None:
 )
 def test_without_a_thing_there_is_no_topic(environ: Dict[str, str], shown: str) -> None:
     """The error says what is wrong and who sets it."""
-    with pytest.raises(ConfigError, match="^AWS_IOT_THING_NAME {}: the Greengrass core sets it to".format(shown)):
+    with pytest.raises(ConfigError, match=f"^AWS_IOT_THING_NAME {shown}: the Greengrass core sets it to"):
         parse(environ)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import cbor2
 import pytest
-from support import proc
 from local_core.service import check_report
+from support import proc
 from support.fixtures import FIXTURES, HOSTS, expected_files, report, snapshots
 
 from connector.config import DEFAULT_EXCLUDE
@@ -37,12 +37,10 @@ def test_the_report_of_a_host_is_the_one_that_stands_beside_it(name: str) -> Non
 @pytest.mark.parametrize("name", list(HOSTS))
 def test_the_expected_reports_keep_the_specification_and_say_the_same(name: str) -> None:
     """Read from the files, not from the code: short and long, JSON and CBOR are one report."""
-    long, short = (
-        json.loads((FIXTURES / name / "expected-{}.json".format(style)).read_text()) for style in ("long", "short")
-    )
+    long, short = (json.loads((FIXTURES / name / f"expected-{style}.json").read_text()) for style in ("long", "short"))
     assert check_report(short) == check_report(long) == long
     for style, expected in (("long", long), ("short", short)):
-        text = (FIXTURES / name / "expected-{}.cbor.hex".format(style)).read_text()
+        text = (FIXTURES / name / f"expected-{style}.cbor.hex").read_text()
         encoded = bytes.fromhex("".join(text.split()))
         assert cbor2.loads(encoded) == expected
         assert encode(expected, "cbor") == encoded

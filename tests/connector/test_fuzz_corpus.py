@@ -15,6 +15,6 @@ def test_every_target_has_a_corpus_and_every_corpus_a_target() -> None:
     assert {path.parent.name for path in INPUTS} == set(TARGETS)
 
 
-@pytest.mark.parametrize("path", INPUTS, ids=lambda path: "{}-{}".format(path.parent.name, path.name))
+@pytest.mark.parametrize("path", INPUTS, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_input(path: Path) -> None:
     TARGETS[path.parent.name](path.read_bytes())

@@ -26,7 +26,7 @@ class Watched:
 def test_a_failure_is_said_once_and_so_is_its_end() -> None:
     watched = Watched()
     for number in range(1000):
-        watched.health.failing("publishing", "refused, attempt {}".format(number))
+        watched.health.failing("publishing", f"refused, attempt {number}")
         watched.clock.pass_by(10)
     watched.health.well("publishing")
     watched.health.well("publishing")

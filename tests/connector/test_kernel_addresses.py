@@ -254,7 +254,7 @@ def test_as_many_addresses_as_are_kept_and_one_more(tmp_path: Path) -> None:
         ("fib_trie", proc.fib_trie(*v4, "10.255.0.1", "10.255.0.2")),
     ):
         proc.tree(tmp_path, **{**tables, name: table})
-        with pytest.raises(TableError, match="^the host has over {} addresses$".format(MOST_ADDRESSES)):
+        with pytest.raises(TableError, match=f"^the host has over {MOST_ADDRESSES} addresses$"):
             read_owners(elsewhere(tmp_path))
 
 

@@ -71,20 +71,20 @@ def test_a_name_is_any_bytes_that_a_kernel_takes(raw: bytes, name: str) -> None:
 def test_what_no_kernel_takes_for_a_name_is_none(raw: bytes) -> None:
     """A report can't have it either: names are what bounds its length."""
     table = proc.dev({"eth0": (1, 2, 3, 4)}).replace(b"eth0", raw)
-    with pytest.raises(TableError, match="a name that no interface has: {}".format(re.escape(repr(raw)))):
+    with pytest.raises(TableError, match=f"a name that no interface has: {re.escape(repr(raw))}"):
         parsed(table)
 
 
 def test_as_many_interfaces_as_are_kept_and_one_more() -> None:
     """Those that are excluded are not kept, and may be any number. What is to be done about the others is said."""
     numbers: Dict[str, proc.Numbers] = {
-        "ppp{}".format(place): (place, 2 * place, place, place) for place in range(MOST_INTERFACES)
+        f"ppp{place}": (place, 2 * place, place, place) for place in range(MOST_INTERFACES)
     }
-    excluded: Dict[str, proc.Numbers] = {"veth{}".format(place): (1, 1, 1, 1) for place in range(MOST_INTERFACES)}
+    excluded: Dict[str, proc.Numbers] = {f"veth{place}": (1, 1, 1, 1) for place in range(MOST_INTERFACES)}
     expected = {name: Counters(*values) for name, values in numbers.items()}
     assert parse_dev(io.BytesIO(proc.dev({**numbers, **excluded})), ("veth*",)) == expected
     numbers["eth0"] = (1, 1, 1, 1)
-    reason = "^net/dev: over {} interfaces count: name .* in ExcludeInterfaces$".format(MOST_INTERFACES)
+    reason = f"^net/dev: over {MOST_INTERFACES} interfaces count: name .* in ExcludeInterfaces$"
     with pytest.raises(TableError, match=reason):
         parsed(proc.dev(numbers))
 

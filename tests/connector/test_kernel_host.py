@@ -92,15 +92,13 @@ def test_processes_that_are_hidden_are_not_counted_as_none(host: Path) -> None:
     """With hidepid=2 an ordinary user sees their own alone: that is not how many there are."""
     (host / "1").rename(host / "9999")
     read = read_host(str(host), CUSTOM_METRICS)
-    assert read.missing == {
-        "process_count": "{} does not show all processes (is it mounted with hidepid?)".format(host)
-    }
+    assert read.missing == {"process_count": f"{host} does not show all processes (is it mounted with hidepid?)"}
     assert len(read.values) == 3
 
 
 @pytest.mark.parametrize(("available", "usage"), [(0, 100.0), (8_000_000, 0.0)])
 def test_the_limits_of_memory(host: Path, available: int, usage: float) -> None:
-    (host / "meminfo").write_text("MemTotal: 8000000 kB\nMemAvailable: {} kB\n".format(available))
+    (host / "meminfo").write_text(f"MemTotal: 8000000 kB\nMemAvailable: {available} kB\n")
     assert read_host(str(host), ["memory_usage"]).values == {"memory_usage": usage}
 
 

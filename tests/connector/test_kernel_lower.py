@@ -159,7 +159,7 @@ def test_what_counts_is_the_lowest_of_what_is_not_excluded(
 
 def test_a_tower_of_interfaces_of_any_height() -> None:
     """A parser's value, however odd, costs neither the stack nor exponential time."""
-    names = ["v{}".format(number) for number in range(3000)]
+    names = [f"v{number}" for number in range(3000)]
     lower: Lower = {name: tuple(names[number + 1 : number + 3]) for number, name in enumerate(names)}
     edge: FrozenSet[str] = at_the_edge([names[0], names[-1]], lower)
     assert edge == {names[-1]}

@@ -56,8 +56,8 @@ def test_no_proc_at_all_is_an_error_that_says_what_to_look_at(tmp_path: Path) ->
     with pytest.raises(TableError) as caught:
         locate(root)
     assert str(caught.value) == (
-        "no network tables under {0} ({0}/1/net: No such file or directory; {0}/net: No such file or directory): "
-        "is the host's /proc mounted there?".format(root)
+        f"no network tables under {root} ({root}/1/net: No such file or directory; {root}/net: No such file or "
+        "directory): is the host's /proc mounted there?"
     )
 
 
@@ -67,12 +67,12 @@ def test_a_file_is_read_whole_up_to_the_bound(tmp_path: Path) -> None:
     name.write_bytes(b"x" * MAX_FILE)
     assert read(str(tmp_path), "route") == b"x" * MAX_FILE
     name.write_bytes(b"x" * (MAX_FILE + 1))
-    with pytest.raises(TableError, match="route is over {} bytes long".format(MAX_FILE)):
+    with pytest.raises(TableError, match=f"route is over {MAX_FILE} bytes long"):
         read(str(tmp_path), "route")
 
 
 def test_a_file_that_can_not_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="^{}/absent can't be read: No such file or directory$".format(tmp_path)):
+    with pytest.raises(TableError, match=f"^{tmp_path}/absent can't be read: No such file or directory$"):
         read(str(tmp_path), "absent")
-    with pytest.raises(TableError, match="^{} can't be read: Is a directory$".format(tmp_path)):
+    with pytest.raises(TableError, match=f"^{tmp_path} can't be read: Is a directory$"):
         read(str(tmp_path))

@@ -131,8 +131,7 @@ def test_the_digits_of_the_row_number_may_grow(tmp_path: Path, name: str, first:
     states = ["LISTEN", "ESTABLISHED", "TIME_WAIT"] if name.startswith("tcp") else ["CLOSE", "ESTABLISHED"]
     address = "[2001:db8::10]" if name.endswith("6") else "192.0.2.10"
     rows = [
-        ("{}:{}".format(address, 1000 + place), "{}:{}".format(address, 2000 + place), states[place % len(states)])
-        for place in range(30)
+        (f"{address}:{1000 + place}", f"{address}:{2000 + place}", states[place % len(states)]) for place in range(30)
     ]
     proc.tree(tmp_path, **{name: proc.table(name, rows, first)})
     ports = {1000 + place for place in range(0, 30, len(states))}
@@ -178,14 +177,14 @@ def test_a_row_longer_than_the_padding_counts(tmp_path: Path) -> None:
 
 
 def test_a_list_is_no_longer_than_asked_for_and_the_total_is_exact(tmp_path: Path) -> None:
-    rows = [("192.0.2.10:22", "192.0.2.1:{}".format(1 + number), "ESTABLISHED") for number in range(300)]
+    rows = [("192.0.2.10:22", f"192.0.2.1:{1 + number}", "ESTABLISHED") for number in range(300)]
     tcp = tcp_of(proc.tree(tmp_path, tcp=proc.tcp(*rows)), size=7)
     assert (tcp.established.total, len(set(tcp.established.sample)), len(tcp.established.sample)) == (300, 7, 7)
 
 
 def test_memory_does_not_grow_with_the_number_of_connections(tmp_path: Path) -> None:
     """Of 20,000 rows, 3 MB, no more than a few blocks are held at a time."""
-    rows = [("192.0.2.10:22", "192.0.2.1:{}".format(1 + number), "ESTABLISHED") for number in range(20_000)]
+    rows = [("192.0.2.10:22", f"192.0.2.1:{1 + number}", "ESTABLISHED") for number in range(20_000)]
     proc.tree(tmp_path, tcp=proc.tcp(*rows))
     tracemalloc.start()
     try:
@@ -200,7 +199,7 @@ def test_memory_does_not_grow_with_the_number_of_connections(tmp_path: Path) -> 
 def test_memory_does_not_grow_with_the_number_of_listeners(tmp_path: Path) -> None:
     """Whoever may open sockets may open a port each, of every protocol."""
     ports = range(1, 2**16, 3)
-    everywhere = [("0.0.0.0:{}".format(port), proc.V4_NOBODY, "CLOSE") for port in ports]
+    everywhere = [(f"0.0.0.0:{port}", proc.V4_NOBODY, "CLOSE") for port in ports]
     proc.tree(tmp_path, udp=proc.udp(*everywhere))
     tracemalloc.start()
     try:
@@ -311,7 +310,7 @@ def test_rows_come_in_pages_of_whole_rows(tmp_path: Path) -> None:
     proc.tree(tmp_path, tcp=None)
     name = tmp_path / "1" / "net" / "tcp"
     os.mkfifo(str(name))
-    rows = [("192.0.2.10:22", "192.0.2.1:{}".format(1 + number), "ESTABLISHED") for number in range(270)]
+    rows = [("192.0.2.10:22", f"192.0.2.1:{1 + number}", "ESTABLISHED") for number in range(270)]
     content = proc.tcp(*rows)
 
     def feed() -> None:

@@ -6,8 +6,8 @@ import os
 from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
-from support import namespace as support_namespace
 from local_core.service import check_report
+from support import namespace as support_namespace
 from support.user import public_directory
 
 pytestmark = pytest.mark.skipif(support_namespace.refusal() is not None, reason=str(support_namespace.refusal()))

@@ -14,10 +14,10 @@ from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Set,
 
 import cbor2
 import pytest
-from support import proc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_core.service import check_report, decode_report
+from support import proc
 
 from connector.config import CUSTOM_METRICS, PARAMETERS, parse
 from connector.encode import encode
@@ -199,7 +199,7 @@ def test_any_sockets_are_counted_as_the_rules_say(
             version = "6" if local.startswith("[") else ""
             local_port = local_port or (1 if kind == "tcp" else 0)
             remote = "{}:{}".format("[2001:db8::7]" if version else "198.51.100.7", remote_port)
-            tables[kind + version].append(("{}:{}".format(local, local_port), remote, state))
+            tables[kind + version].append((f"{local}:{local_port}", remote, state))
             if kind == "tcp" and state == "ESTABLISHED":
                 established.append(
                     (remote, local_port, OWNER[local] if OWNER[local] not in ("::", "0.0.0.0") else None)
@@ -226,7 +226,7 @@ def test_any_sockets_are_counted_as_the_rules_say(
     ]
     assert (found["total"], entries) == (len(established), in_order)
     for kind in ("tcp", "udp"):
-        block = metrics["listening_{}_ports".format(kind)]
+        block = metrics[f"listening_{kind}_ports"]
         assert block["total"] == len(block["ports"]) == len(listening[kind])
         assert {(entry["port"], entry.get("interface")) for entry in block["ports"]} == listening[kind]
     check_report(report)
@@ -310,7 +310,7 @@ def test_the_changes_sent_add_up_to_the_counters_change(data: st.DataObject) -> 
                 passed = [old + new for old, new in zip(passed, amounts)]
             continue
         if event == "add":
-            shown["ppp{}".format(step)] = [0] * 4
+            shown[f"ppp{step}"] = [0] * 4
             continue
         counters = {name: Counters(*numbers) for name, numbers in shown.items()}
         edge = frozenset(name for name in shown if name != "lo")
@@ -390,7 +390,7 @@ def test_any_environment_is_settings_or_a_reason(environ: Dict[str, str]) -> Non
 def test_an_address_is_written_as_the_standard_library_reads_it(address: bytes, port: int) -> None:
     """RFC 5952's text of any address comes back as that address; one mapped from IPv4 never shows as IPv6."""
     version6 = ipaddress.IPv6Address(address)
-    text = "[{}]:{}".format(version6, port)
+    text = f"[{version6}]:{port}"
     with tempfile.TemporaryDirectory() as directory:
         root = proc.tree(Path(directory), tcp6=proc.tcp6(("[::1]:1", text, "ESTABLISHED")))
         report = build(proc.look(root, rng=random.Random(1)), 1)

@@ -12,9 +12,9 @@ import subprocess
 from typing import Any, Counter, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 import pytest
+from local_core.service import check_report
 from support import namespace as support_namespace
 from support import proc
-from local_core.service import check_report
 
 from connector.kernel.sample import Reservoir
 from connector.kernel.sockets import read_tcp, read_udp
@@ -41,7 +41,7 @@ def of_ss(tcp: List[str], udp: List[str], owners: Dict[str, Optional[str]]) -> S
         if state == "ESTAB":
             address, port = _split(local)
             remote, remote_port = _split(peer)
-            written = "{}:{}".format("[{}]".format(remote) if ":" in remote else remote, remote_port)
+            written = "{}:{}".format(f"[{remote}]" if ":" in remote else remote, remote_port)
             seen.established[written, port, _interface(address, owners)] += 1
         elif state == "LISTEN":
             seen.tcp.add(_bound(local, owners))

@@ -102,7 +102,7 @@ def test_one_fault_is_one_warning_a_retry_and_one_info(loop: Loop, fault: str) -
     assert after == retry + 300, "no sooner than the service takes one"
     warning, info = loop.lines
     assert warning.startswith("WARNING publishing: the core did not ")
-    assert info == "INFO publishing: well again after {} s".format(int(retry - failed - given_up))
+    assert info == f"INFO publishing: well again after {int(retry - failed - given_up)} s"
     # The retry is a new report: of the moment of the retry, with all that passed.
     assert loop.core.taken[1].traffic == Counters(2_000_006, 140_002, 1402, 606)
     assert total(loop.core.taken) == Counters(*(3 * number for number in (1_000_003, 70_001, 701, 303)))
@@ -393,13 +393,9 @@ def test_a_table_that_fails_costs_its_block_is_said_once_and_comes_back(
     for taken in loop.core.taken[1:2] + loop.core.taken[-2:]:
         assert list(taken.report["metrics"]) == BLOCKS
     warning, info = loop.lines
-    assert warning.startswith("WARNING {}: ".format(problem))
-    assert (
-        "{}/1/net/{}".format(loop.host.directory, table) in warning
-        or "net/dev" in warning
-        or problem == "network tables"
-    )
-    assert info == "INFO {}: well again after 20 min".format(problem)
+    assert warning.startswith(f"WARNING {problem}: ")
+    assert f"{loop.host.directory}/1/net/{table}" in warning or "net/dev" in warning or problem == "network tables"
+    assert info == f"INFO {problem}: well again after 20 min"
     # What passed while nobody could look is in the report of the next look.
     assert total(loop.core.taken) == Counters(*(7 * number for number in (1_000_003, 70_001, 701, 303)))
 
@@ -459,7 +455,7 @@ def test_a_volume_that_is_not_there_at_the_start_is_waited_for(loop: Loop) -> No
 
 
 def test_as_many_interfaces_as_are_kept_with_odd_names(loop: Loop) -> None:
-    names = ["ppp{}".format(number) for number in range(MOST_INTERFACES - 5)]
+    names = [f"ppp{number}" for number in range(MOST_INTERFACES - 5)]
     names += ["eth0", "e\x1b[2Jt", "täst", "\udcff\udcfe", 'q"\\']
 
     def pass_by() -> None:
@@ -475,7 +471,7 @@ def test_as_many_interfaces_as_are_kept_with_odd_names(loop: Loop) -> None:
 
 def test_ten_thousand_interfaces_cost_network_stats_while_they_are_there(loop: Loop) -> None:
     moving(loop)
-    names = ["ppp{}".format(number) for number in range(10_000)]
+    names = [f"ppp{number}" for number in range(10_000)]
     loop.clock.at(START + 500, lambda: loop.host.interfaces.update(dict.fromkeys(names, (1, 1, 1, 1))))
     loop.clock.at(START + 1100, lambda: [loop.host.interfaces.pop(name) for name in names])
     loop.run(1501)
@@ -501,10 +497,9 @@ def test_an_error_of_our_own_costs_one_report_and_is_placed(loop: Loop) -> None:
     loop.run(1501)
     assert loop.moments == [0, 1200, 1500]
     warning, info = loop.lines
+    line = fault.__code__.co_firstlineno + 3
     assert warning == (
-        "WARNING report: none could be made: ZeroDivisionError('\\x1b[31mno\\nway') at test_reporter.py:{}".format(
-            fault.__code__.co_firstlineno + 3
-        )
+        f"WARNING report: none could be made: ZeroDivisionError('\\x1b[31mno\\nway') at test_reporter.py:{line}"
     )
     assert info == "INFO report: well again after 15 min"
     assert total(loop.core.taken) == Counters(*(5 * number for number in (1_000_003, 70_001, 701, 303)))
@@ -614,7 +609,7 @@ def test_report_ids_increase_over_a_reboot_into_1970(loop: Loop) -> None:
     assert rebooted.core.taken[0].moment == 20.0, "what the monotonic clock said belongs to the boot before"
     assert rebooted.core.taken[0].traffic is None
     (line,) = rebooted.lines
-    assert line.startswith("WARNING StateDirectory: {}/{} is of an earlier boot".format(loop.state, state.FILE))
+    assert line.startswith(f"WARNING StateDirectory: {loop.state}/{state.FILE} is of an earlier boot")
 
 
 def test_a_proc_that_is_mounted_after_the_start_costs_no_state(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -673,7 +668,7 @@ def test_another_things_state_is_ignored_with_one_warning(loop: Loop) -> None:
     loop.run(10)
     assert [taken.traffic for taken in loop.core.taken] == [None, None]
     (line,) = loop.lines
-    assert line.startswith("WARNING StateDirectory: {}/".format(loop.state))
+    assert line.startswith(f"WARNING StateDirectory: {loop.state}/")
     assert "belongs to the thing 'gateway-7' and was ignored" in line
 
 
@@ -705,7 +700,7 @@ def test_a_state_that_is_none_is_ignored_with_one_warning(loop: Loop, how: str) 
     loop.run(700)
     assert loop.moments == [0, 10, 310, 610]
     assert [taken.traffic is None for taken in loop.core.taken] == [True, True, False, False]
-    assert len(loop.said("WARNING StateDirectory: {}/{}".format(loop.state, state.FILE))) == len(loop.lines)
+    assert len(loop.said(f"WARNING StateDirectory: {loop.state}/{state.FILE}")) == len(loop.lines)
     # A directory can't be replaced by a file, so there it is that it can't be written, too.
     assert len(loop.lines) == (2 if how == "a directory" else 1)
     if how == "a link":
@@ -718,7 +713,7 @@ def test_a_directory_that_cant_be_written_is_one_warning_and_no_fault(loop: Loop
     loop.run(3001)
     assert len(loop.moments) == 11
     (line,) = loop.lines
-    assert line.startswith("WARNING StateDirectory: {}/{} can't be written: ".format(loop.state, state.FILE))
+    assert line.startswith(f"WARNING StateDirectory: {loop.state}/{state.FILE} can't be written: ")
     loop.state.mkdir()
     loop.run(1)
     assert (loop.state / state.FILE).is_file()

@@ -123,8 +123,7 @@ FAULTS: Dict[str, Tuple[str, Optional[bytes], Lost, str, str]] = {
     ),
     "dev too long": (
         "dev",
-        BUSY["dev"]
-        + proc.dev({"veth{}".format(number): (1, 1, 1, 1) for number in range(17_000)})[len(proc.dev({})) :],
+        BUSY["dev"] + proc.dev({f"veth{number}": (1, 1, 1, 1) for number in range(17_000)})[len(proc.dev({})) :],
         COUNTERS_LOST,
         "network_stats",
         LEFT_OUT + ".*/dev is over 2097152 bytes long",
@@ -181,7 +180,7 @@ def test_permission_denied_is_not_empty(name: str) -> None:
         with ordinary_user():
             snapshot = proc.look(root)
         (sentence,) = snapshot.problems.values()
-        assert sentence.endswith("/{} can't be read: Permission denied".format(name))
+        assert sentence.endswith(f"/{name} can't be read: Permission denied")
         assert snapshot._replace(problems={}) == whole(root)._replace(**losses[name])
 
 
@@ -240,8 +239,8 @@ def test_where_the_host_is_hidden_a_sentence_says_whose_network_this_is(tmp_path
     assert snapshot == whole(own)._replace(
         scope=str(hidden / "net") + WITHOUT,
         problems={
-            "host's network": "{}/1/net can't be read (is proc mounted with hidepid?): reports show the network of "
-            "this function, which is the host's only where they share it".format(hidden)
+            "host's network": f"{hidden}/1/net can't be read (is proc mounted with hidepid?): reports show the "
+            "network of this function, which is the host's only where they share it"
         },
     )
 
@@ -270,9 +269,9 @@ def test_link_local_addresses_of_several_interfaces_and_names_of_any_bytes(tmp_p
 
 def test_ten_thousand_interfaces(tmp_path: Path) -> None:
     """A host of containers and VLANs: no counters of the containers', and at the edge only what is at the edge."""
-    numbers: Dict[str, proc.Numbers] = {"eth{}".format(number): (number, 1, 1, 1) for number in range(100)}
-    numbers.update(("veth{}".format(number), (1, 1, 1, 1)) for number in range(9000))
-    numbers.update(("eth{}.{}".format(number % 100, number), (1, 1, 1, 1)) for number in range(900))
+    numbers: Dict[str, proc.Numbers] = {f"eth{number}": (number, 1, 1, 1) for number in range(100)}
+    numbers.update((f"veth{number}", (1, 1, 1, 1)) for number in range(9000))
+    numbers.update((f"eth{number % 100}.{number}", (1, 1, 1, 1)) for number in range(900))
     config = "VLAN Dev name | VLAN ID\nName-Type: X\n" + "".join(
         "{:<15}| {}  | {}\n".format(name, 1, name.partition(".")[0]) for name in numbers if "." in name
     )
@@ -283,15 +282,15 @@ def test_ten_thousand_interfaces(tmp_path: Path) -> None:
     snapshot = proc.look(tree)
     assert snapshot.counters is not None
     assert set(snapshot.counters) == {name for name in numbers if not name.startswith("veth")}
-    assert snapshot.edge == {"eth{}".format(number) for number in range(100)}
+    assert snapshot.edge == {f"eth{number}" for number in range(100)}
 
 
 def test_memory_does_not_grow_with_the_number_of_excluded_interfaces(tmp_path: Path) -> None:
     """Nor are the tables held: 10,000 containers and VLANs fit a function of 16 MB."""
-    vlans = ["eth0.{}".format(number) for number in range(5000)]
-    names = vlans + ["veth{}".format(number) for number in range(5000)]
+    vlans = [f"eth0.{number}" for number in range(5000)]
+    names = vlans + [f"veth{number}" for number in range(5000)]
     numbers: Dict[str, proc.Numbers] = dict.fromkeys(names, (2**63, 2**63, 1, 1))
-    config = "VLAN Dev name | VLAN ID\nName-Type: X\n" + "".join("{:<15}| 1  | eth0\n".format(name) for name in vlans)
+    config = "VLAN Dev name | VLAN ID\nName-Type: X\n" + "".join(f"{name:<15}| 1  | eth0\n" for name in vlans)
     tree = proc.tree(tmp_path, dev=proc.dev(dict(numbers, eth0=(1, 2, 3, 4))), vlan__config=config.encode())
     for name in vlans:
         (tree / "1" / "net" / "vlan" / name).touch()
@@ -309,8 +308,8 @@ def test_memory_does_not_grow_with_the_number_of_excluded_interfaces(tmp_path: P
 
 
 def test_lists_are_bounded_and_totals_are_not(tmp_path: Path) -> None:
-    connections = [("192.0.2.5:22", "192.0.2.9:{}".format(1 + number), "ESTABLISHED") for number in range(700)]
-    ports = [("0.0.0.0:{}".format(1 + number), proc.V4_NOBODY) for number in range(300)]
+    connections = [("192.0.2.5:22", f"192.0.2.9:{1 + number}", "ESTABLISHED") for number in range(700)]
+    ports = [(f"0.0.0.0:{1 + number}", proc.V4_NOBODY) for number in range(300)]
     proc.tree(
         tmp_path,
         tcp=proc.tcp(*connections, *[(*port, "LISTEN") for port in ports]),
@@ -326,10 +325,10 @@ def test_lists_are_bounded_and_totals_are_not(tmp_path: Path) -> None:
 
 def test_over_several_reports_everything_has_the_same_chance_to_be_seen(tmp_path: Path) -> None:
     """Connections of both IP versions and ports, first or last in their table: a uniform sample of each list."""
-    v4 = [("192.0.2.5:22", "192.0.2.9:{}".format(1 + number), "ESTABLISHED") for number in range(40)]
-    v6 = [("[2001:db8::5]:22", "[2001:db8::9]:{}".format(101 + number), "ESTABLISHED") for number in range(20)]
-    tcp_ports = [("0.0.0.0:{}".format(1 + number), proc.V4_NOBODY, "LISTEN") for number in range(30)]
-    udp_ports = [("[2001:db8::5]:{}".format(1 + number), proc.V6_NOBODY, "CLOSE") for number in range(30)]
+    v4 = [("192.0.2.5:22", f"192.0.2.9:{1 + number}", "ESTABLISHED") for number in range(40)]
+    v6 = [("[2001:db8::5]:22", f"[2001:db8::9]:{101 + number}", "ESTABLISHED") for number in range(20)]
+    tcp_ports = [(f"0.0.0.0:{1 + number}", proc.V4_NOBODY, "LISTEN") for number in range(30)]
+    udp_ports = [(f"[2001:db8::5]:{1 + number}", proc.V6_NOBODY, "CLOSE") for number in range(30)]
     proc.tree(tmp_path, tcp=proc.tcp(*v4, *tcp_ports), tcp6=proc.tcp6(*v6), udp6=proc.udp6(*udp_ports))
     seen: Dict[str, Counter[int]] = {
         "established": collections.Counter(),

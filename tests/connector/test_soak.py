@@ -102,7 +102,7 @@ class FaultyCore(Core):
             self.late += 1  # given up by then: nobody can know that its successor comes too soon
             return
         if self._called - self._last_accepted < 300.0 - LATE:  # an exception here would be taken for the core's
-            self.wrong.append("two reports within {} s".format(self._called - self._last_accepted))
+            self.wrong.append(f"two reports within {self._called - self._last_accepted} s")
         self._last_accepted = self._called
 
     def check_ids(self) -> None:

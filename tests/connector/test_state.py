@@ -75,7 +75,7 @@ def test_nobody_else_may_read_it_and_nothing_lies_beside_it(directory: Path, uma
 
 def test_as_many_interfaces_as_there_may_be_fit(directory: Path) -> None:
     """With the longest names that JSON may make of 15 bytes, and the greatest numbers."""
-    counters = {"\udcff" * 11 + "{:04}".format(number): Counters(*[2**64 - 1] * 4) for number in range(MOST_INTERFACES)}
+    counters = {"\udcff" * 11 + f"{number:04}": Counters(*[2**64 - 1] * 4) for number in range(MOST_INTERFACES)}
     memory = MEMORY._replace(traffic=MEMORY.traffic._replace(counters=counters))
     save(str(directory), "gateway-7", BOOT, memory)
     assert load(str(directory), "gateway-7", BOOT) == memory
@@ -140,7 +140,7 @@ def test_the_file_is_on_the_medium_before_it_has_its_name(directory: Path, monke
     replace, fsync = os.replace, os.fsync
 
     def synced(descriptor: int) -> None:
-        steps.append(os.readlink("/proc/self/fd/{}".format(descriptor)))
+        steps.append(os.readlink(f"/proc/self/fd/{descriptor}"))
         assert json.loads(Path(steps[-1]).read_text())["thing"] == "gateway-7"
         fsync(descriptor)
 
@@ -279,7 +279,7 @@ def test_any_bytes_are_refused(directory: Path, content: bytes) -> None:
 def test_a_file_over_its_size_is_refused_and_not_read_whole(directory: Path) -> None:
     with (directory / state.FILE).open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(StateError, match="is over {} bytes long and was ignored".format(state.LONGEST)):
+    with pytest.raises(StateError, match=f"is over {state.LONGEST} bytes long and was ignored"):
         load(str(directory), "gateway-7", BOOT)
 
 
@@ -378,5 +378,5 @@ def test_a_file_is_seen_whole_or_not_at_all(directory: Path, monkeypatch: pytest
 @pytest.mark.parametrize("place", ["missing", "a-file"])
 def test_a_directory_that_is_none_is_an_error(directory: Path, place: str) -> None:
     (directory / "a-file").write_text("")
-    with pytest.raises(StateError, match="/{}/{} can't be written: ".format(place, state.FILE)):
+    with pytest.raises(StateError, match=f"/{place}/{state.FILE} can't be written: "):
         save(str(directory / place), "gateway-7", BOOT, MEMORY)

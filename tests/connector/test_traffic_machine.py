@@ -162,7 +162,7 @@ class ObservedCore(Core):
         assert self._call is not None
         self._machine.ids[self._call.number] = report["header"]["report_id"]
         if carried != self._call.to_tell:
-            self._machine.wrong.append("a report says {}, not {}".format(carried, self._call.to_tell))
+            self._machine.wrong.append(f"a report says {carried}, not {self._call.to_tell}")
         super().publish(topic, payload, queueFullPolicy)
         self._machine.accepted(self._call, carried or NOTHING)
 
@@ -246,7 +246,7 @@ class TrafficMachine(RuleBasedStateMachine):
             return
         last = self.account.accepted
         if last is not None and call.moment - last < 300 - LATE:
-            self.wrong.append("two reports within {} s".format(call.moment - last))
+            self.wrong.append(f"two reports within {call.moment - last} s")
         self.account = self.account._replace(told=add(self.account.told, carried), accepted=call.moment)
 
     def save(self, directory: str, thing: str, boot: state.Boot, memory: state.Memory) -> None:
@@ -360,7 +360,7 @@ class TrafficMachine(RuleBasedStateMachine):
         for name in self.loop.host.interfaces:
             self.loop.host.interfaces[name] = (0, 0, 0, 0)
         self.clock.reboot(wall)
-        self.loop.host.booted("b0071d00-0000-4000-8000-{:012}".format(self.boots + 1), int(wall) - 10)
+        self.loop.host.booted(f"b0071d00-0000-4000-8000-{self.boots + 1:012}", int(wall) - 10)
         self.start()
 
     # --- what must hold

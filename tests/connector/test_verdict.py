@@ -97,7 +97,7 @@ def test_another_error_that_lasts_is_said_too(ears: Ears) -> None:
 def test_codes_that_somebody_makes_up_are_one_line(ears: Ears) -> None:
     said = []
     for number in range(1000):
-        made_up = {"statusDetails": {"ErrorCode": "E{}".format(number // 5)}}
+        made_up = {"statusDetails": {"ErrorCode": f"E{number // 5}"}}
         said += ears.hear(made_up, REJECTED)
     assert len(said) == 1
 
@@ -106,9 +106,7 @@ def test_codes_that_somebody_makes_up_are_one_line(ears: Ears) -> None:
 def test_an_acceptance_is_no_line_but_for_debug(answer: Dict[str, Any]) -> None:
     assert Ears().hear(answer, ACCEPTED) == []
     said = answer.get("reportId", "(no reportId)")
-    assert Ears(logging.DEBUG).hear(answer, ACCEPTED) == [
-        "DEBUG report {} was accepted by Device Defender".format(said)
-    ]
+    assert Ears(logging.DEBUG).hear(answer, ACCEPTED) == [f"DEBUG report {said} was accepted by Device Defender"]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +176,7 @@ def test_ten_thousand_hostile_messages_are_a_handful_of_lines(ears: Ears) -> Non
     for number in range(2500):
         ears.hear(dict(NO, reportId=number), REJECTED)
         ears.hear(dict(YES, reportId=number), ACCEPTED)
-        ears.hear(STRANGERS[number % len(STRANGERS)][0], "topic/{}\n".format(number))
+        ears.hear(STRANGERS[number % len(STRANGERS)][0], f"topic/{number}\n")
         ears.hear(b"\x00" * (number % 5000), REJECTED)
         ears.clock.pass_by(1)
     assert len(ears.records.lines) <= 1 + MOST_CHANGES

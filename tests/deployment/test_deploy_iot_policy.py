@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from fake_aws import ACCOUNT, REGION, SUCCEEDED, refusal
 from deployment import settings
+from fake_aws import ACCOUNT, REGION, SUCCEEDED, refusal
 
 IOT = f"arn:aws:iot:{REGION}:{ACCOUNT}"
 FLEET = ["--thing-group=fleet", "--iot-policy-things", "gateway-*"]

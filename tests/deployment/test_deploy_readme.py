@@ -14,8 +14,8 @@ from typing import Any
 
 import deploy
 import pytest
-from fake_aws import ACCOUNT, REGION, SUCCEEDED
 from deployment import settings
+from fake_aws import ACCOUNT, REGION, SUCCEEDED
 from moto.server import ThreadedMotoServer
 
 ROOT = Path(deploy.__file__).parent.parent

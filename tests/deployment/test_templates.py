@@ -13,10 +13,10 @@ import pytest
 from botocore.validate import ParamValidator
 from cfnlint.api import lint_file
 from cfnlint.decode import cfn_yaml
-from fake_aws import ACCOUNT, LAMBDA, REGION
 from deployment import settings
 from deployment.component import ROUTER, lambda_function
 from deployment.parameters import PARAMETERS, RESOURCE_ID
+from fake_aws import ACCOUNT, LAMBDA, REGION
 
 PACKAGING = Path(deploy.__file__).parent
 GREENGRASS_V2 = PACKAGING / "greengrass_v2.yaml"

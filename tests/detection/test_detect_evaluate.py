@@ -7,12 +7,12 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from detection.errors import InputError
 from detection.evaluate import Alarm, Outcome, percentile, replay
 from detection.profile import Behavior, Profile
 from detection.reports import Reading, Report
+from hypothesis import given
+from hypothesis import strategies as st
 
 BYTES = "aws:all-bytes-out"
 NUMBER = "aws:num-established-tcp-connections"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from detection.errors import InputError
 from detection.reports import LONG_NAMES, TRAFFIC, Reading, read
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connector.report import SHORT_NAMES
 

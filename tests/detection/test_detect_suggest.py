@@ -7,13 +7,13 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from detection.errors import InputError
 from detection.evaluate import replay
 from detection.profile import check, parse
 from detection.reports import Reading, Report
 from detection.suggest import round_up, suggest
+from hypothesis import given
+from hypothesis import strategies as st
 
 START = 1767600000
 

@@ -1,7 +1,7 @@
 """What is fuzzed: each target takes any bytes and raises only where the connector has a defect.
 
-`run.sh` lets a coverage-guided fuzzer search for such bytes; tests/connector/test_fuzz_corpus.py replays what is in corpus/, with
-no fuzzer and on every Python. An error of the connector's own (TableError, ...) is an answer, not a defect.
+`run.sh` lets a coverage-guided fuzzer search for such bytes; tests/connector/test_fuzz_corpus.py replays what is in
+corpus/, without a fuzzer and on every Python. An error of the connector's own (TableError, ...) is no defect.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, List, Optional
 
 from local_core import LocalCore
+
 from support.user import NOBODY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,15 +49,15 @@ def launcher(directory: Path, tree: Optional[Path] = None, trace: Optional[Path]
     if private:
         closed, inside = shlex.quote(str(private[0])), shlex.quote(str(prefix))
         steps += [
-            "mount --bind {} {}".format(inside, PROC),
-            "mount -t tmpfs -o mode=755 none {}".format(closed),
-            "mkdir -p {}".format(inside),
-            "mount --bind {} {}".format(PROC, inside),
-            "umount {}".format(PROC),
+            f"mount --bind {inside} {PROC}",
+            f"mount -t tmpfs -o mode=755 none {closed}",
+            f"mkdir -p {inside}",
+            f"mount --bind {PROC} {inside}",
+            f"umount {PROC}",
         ]
     if tree:
-        steps.append("mount --bind {} {}".format(shlex.quote(str(tree)), PROC))
-        steps.append("mount -o remount,bind,ro {}".format(PROC))  # as a core mounts a volume
+        steps.append(f"mount --bind {shlex.quote(str(tree))} {PROC}")
+        steps.append(f"mount -o remount,bind,ro {PROC}")  # as a core mounts a volume
     command = ["exec", "setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
     if trace:
         trace.touch()
@@ -78,12 +79,12 @@ def refusal() -> Optional[str]:
     if os.geteuid() != 0:
         return "only root can give the function another user and mounts of its own"
     try:
-        check = "mount --bind /proc {} && setpriv --reuid {} true".format(PROC, NOBODY)
+        check = f"mount --bind /proc {PROC} && setpriv --reuid {NOBODY} true"
         subprocess.run(["unshare", "--mount", "sh", "-c", check], check=True, timeout=30, stderr=subprocess.PIPE)
     except OSError as error:
-        return "no unshare: {}".format(error)
+        return f"no unshare: {error}"
     except subprocess.CalledProcessError as error:
-        return "mount namespaces are not permitted: {}".format(error.stderr.decode().strip())
+        return f"mount namespaces are not permitted: {error.stderr.decode().strip()}"
     return None
 
 

@@ -9,13 +9,12 @@ import textwrap
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Sequence
 
-from support import proc
-
 from connector.config import CUSTOM_METRICS
 from connector.encode import encode
 from connector.report import build
 from connector.snapshot import Snapshot
 from connector.traffic import Traffic
+from support import proc
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 REPORT_ID = 1635800375
@@ -69,6 +68,6 @@ def expected_files(name: str) -> Dict[str, str]:
     files = {}
     for style in ("long", "short"):
         made = report(name, style == "short")
-        files["expected-{}.json".format(style)] = json.dumps(made, indent=2) + "\n"
-        files["expected-{}.cbor.hex".format(style)] = textwrap.fill(encode(made, "cbor").hex(), 96) + "\n"
+        files[f"expected-{style}.json"] = json.dumps(made, indent=2) + "\n"
+        files[f"expected-{style}.cbor.hex"] = textwrap.fill(encode(made, "cbor").hex(), 96) + "\n"
     return files

@@ -13,8 +13,6 @@ import random
 from pathlib import Path
 from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple, Union
 
-from support.proc import dev, tree
-
 from connector import clock as real
 from connector import config
 from connector.health import Health
@@ -23,6 +21,7 @@ from connector.publisher import Publisher
 from connector.reporter import Reporter
 from connector.snapshot import Snapshot, take
 from connector.state import read_boot
+from support.proc import dev, tree
 
 THING = "gateway-7"
 TOPIC = "$aws/things/gateway-7/defender/metrics/json"
@@ -88,7 +87,7 @@ class Host:
         path = self.directory / "sys" / "kernel" / "random"
         path.mkdir(parents=True, exist_ok=True)
         (path / "boot_id").write_text(boot_id + "\n")
-        (self.directory / "stat").write_text("cpu  10 0 10 100 0 0 0 0 0 0\nbtime {}\n".format(seconds))
+        (self.directory / "stat").write_text(f"cpu  10 0 10 100 0 0 0 0 0 0\nbtime {seconds}\n")
 
     def passed(self, name: str, *numbers: int) -> None:
         """Add to an interface's counters: bytes in, bytes out, packets in, packets out."""
@@ -187,7 +186,7 @@ class Records(logging.Handler):
         self.lines: List[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append("{} {}".format(record.levelname, record.getMessage()))
+        self.lines.append(f"{record.levelname} {record.getMessage()}")
 
 
 class Killed(BaseException):

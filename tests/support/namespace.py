@@ -29,9 +29,9 @@ def refusal() -> Optional[str]:
         ):
             subprocess.run(command, check=True, timeout=30, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     except OSError as error:
-        return "no unshare or no ip: {}".format(error)
+        return f"no unshare or no ip: {error}"
     except subprocess.CalledProcessError as error:
-        return "network namespaces are not permitted: {}".format(error.stderr.decode().strip())
+        return f"network namespaces are not permitted: {error.stderr.decode().strip()}"
     return None
 
 

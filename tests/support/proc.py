@@ -59,7 +59,7 @@ def _endpoint(text: str) -> str:
 def _words(packed: bytes) -> str:
     """As the kernel prints an address: 32-bit words, each in the machine's byte order."""
     words = [packed[place : place + 4] for place in range(0, len(packed), 4)]
-    return "".join("{:08X}".format(int.from_bytes(word, sys.byteorder)) for word in words)
+    return "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
 
 
 def row(table: str, number: int, local: str, remote: str, state: str) -> bytes:
@@ -104,8 +104,8 @@ def dev(interfaces: Mapping[str, Numbers]) -> bytes:
     ]
     for name, (bytes_in, bytes_out, packets_in, packets_out) in interfaces.items():
         lines.append(
-            "{:>6}: {:>7} {:>7}    1    2    3     4          5         6 {:>8} {:>7}    7    8    9     0       1"
-            "          2".format(name, bytes_in, packets_in, bytes_out, packets_out)
+            f"{name:>6}: {bytes_in:>7} {packets_in:>7}    1    2    3     4          5         6"
+            f" {bytes_out:>8} {packets_out:>7}    7    8    9     0       1          2"
         )
     return "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
 
@@ -113,7 +113,7 @@ def dev(interfaces: Mapping[str, Numbers]) -> bytes:
 def if_inet6(*pairs: Tuple[str, str]) -> bytes:
     """`net/if_inet6` of (address, interface)."""
     return b"".join(
-        "{} 02 40 00 80 {:>8}\n".format(socket.inet_pton(socket.AF_INET6, address).hex(), interface).encode()
+        f"{socket.inet_pton(socket.AF_INET6, address).hex()} 02 40 00 80 {interface:>8}\n".encode()
         for address, interface in pairs
     )
 
@@ -132,9 +132,7 @@ def route(*routes: Tuple[str, str, int], flags: int = 1) -> bytes:
     for interface, network, length in routes:
         mask = struct.pack("!I", (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF)
         lines.append(
-            "{}\t{}\t00000000\t{:04X}\t0\t0\t0\t{}\t0\t0\t0".format(
-                interface, _words(socket.inet_aton(network)), flags, _words(mask)
-            )
+            f"{interface}\t{_words(socket.inet_aton(network))}\t00000000\t{flags:04X}\t0\t0\t0\t{_words(mask)}\t0\t0\t0"
         )
     return "".join(line.ljust(127) + "\n" for line in lines).encode()
 

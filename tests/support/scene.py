@@ -68,7 +68,7 @@ def half_open(source: str, destination: str, port: int) -> None:
     """Send the SYN of a peer that will not answer, so that the listener's side stays in SYN_RECV."""
 
     def checksum(data: bytes) -> int:
-        total: int = sum(struct.unpack("!{}H".format(len(data) // 2), data))
+        total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
         total = (total >> 16) + (total & 0xFFFF)
         return ~(total + (total >> 16)) & 0xFFFF
 
@@ -91,9 +91,9 @@ def network() -> None:
             ["198.51.100.2/30"],
         )
     ):
-        ip("link add eth{0} type veth peer name veth{0}".format(number))
-        ip("link set eth{} up".format(number))
-        ip("link set veth{} up".format(number))
+        ip(f"link add eth{number} type veth peer name veth{number}")
+        ip(f"link set eth{number} up")
+        ip(f"link set veth{number} up")
         for address in addresses:
             if IPV6 or ":" not in address:
                 ip("address add {} dev eth{} {}".format(address, number, "nodad" if ":" in address else ""))
@@ -137,7 +137,7 @@ def every_kind_of_socket() -> Any:
             for address in addresses:
                 call(server, address)
     for number in range(150):
-        call(wildcard, "127.0.0.{}".format(1 + number))
+        call(wildcard, f"127.0.0.{1 + number}")
     call(wildcard, "192.0.2.10"), call(wildcard, "198.51.100.2")
     for side in call(wildcard, "127.0.0.1"):
         side.close()  # TIME_WAIT

@@ -55,7 +55,7 @@ class Network:
         os.close(before)
 
     def path(self) -> str:
-        return "/proc/{}/fd/{}".format(os.getpid(), self._inside)
+        return f"/proc/{os.getpid()}/fd/{self._inside}"
 
 
 def _namespace() -> int:
@@ -78,20 +78,19 @@ def cable(name: str, outside: Network, *addresses: str, far: Tuple[str, ...] = (
     """Make an interface of the namespace this is in, with its other end in another one; return that end's name."""
     global _cables
     _cables += 1
-    other = "far{}".format(_cables)
+    other = f"far{_cables}"
     ip(
-        "link add {} address 02:00:5e:00:53:{:02x} type veth peer name {} address 02:00:5e:00:54:{:02x}".format(
-            name, _cables, other, _cables
-        )
+        f"link add {name} address 02:00:5e:00:53:{_cables:02x} type veth "
+        f"peer name {other} address 02:00:5e:00:54:{_cables:02x}"
     )
-    ip("link set {} netns {}".format(other, outside.path()))
-    ip("link set {} up".format(name))
+    ip(f"link set {other} netns {outside.path()}")
+    ip(f"link set {name} up")
     for address in addresses:
-        ip("address add {} dev {}".format(address, name))
+        ip(f"address add {address} dev {name}")
     with outside:
-        ip("link set {} up".format(other))
+        ip(f"link set {other} up")
         for address in far:
-            ip("address add {} dev {}".format(address, other))
+            ip(f"address add {address} dev {other}")
     return other
 
 
@@ -215,11 +214,11 @@ def gateway() -> None:
             ("docker0", "veth1a2b3c", "192.0.2.1/25"),
         ):
             if address:
-                ip("link add {} address 02:00:5e:00:53:f{} type bridge".format(bridge, len(bridge) % 10))
-                ip("link set {} up".format(bridge))
-                ip("address add {} dev {}".format(address, bridge))
+                ip(f"link add {bridge} address 02:00:5e:00:53:f{len(bridge) % 10} type bridge")
+                ip(f"link set {bridge} up")
+                ip(f"address add {address} dev {bridge}")
             far = cable(member, lan)
-            ip("link set {} master {}".format(member, bridge))
+            ip(f"link set {member} master {bridge}")
             if address:
                 with lan:
                     ip("address add {} dev {}".format(address.replace(".1/", ".77/"), far))
@@ -236,7 +235,7 @@ def gateway() -> None:
         ):
             cable(name, lan, *filter(None, [address]))
         for name, neighbour in (("eth0.100", "192.0.2.130"), ("eth0.100.200", "192.0.2.194"), ("mgmt", "192.0.2.226")):
-            ip("neighbour add {} lladdr 02:00:5e:00:54:ff dev {}".format(neighbour, name))
+            ip(f"neighbour add {neighbour} lladdr 02:00:5e:00:54:ff dev {name}")
         listen("0.0.0.0", 22), listen("::", 22)
         for address in ("198.51.100.1", "192.0.2.1", "127.0.0.1"):
             listen(address, 53), udp(address, 53)
@@ -298,20 +297,20 @@ def write_vlans_and_bond(net: Path) -> None:
     )
     for name, number, below in vlans:
         (net / "vlan" / name).write_text(
-            "{}  VID: {}\t REORDER_HDR: 1  dev->priv_flags: 1021\n"
+            f"{name}  VID: {number}\t REORDER_HDR: 1  dev->priv_flags: 1021\n"
             "         total frames received            0\n"
             "          total bytes received            0\n"
             "      Broadcast/Multicast Rcvd            0\n"
             "\n"
             "      total frames transmitted            0\n"
             "       total bytes transmitted            0\n"
-            "Device: {}\n"
+            f"Device: {below}\n"
             "INGRESS priority mappings: 0:0  1:0  2:0  3:0  4:0  5:0  6:0 7:0\n"
-            " EGRESS priority mappings: \n".format(name, number, below)
+            " EGRESS priority mappings: \n"
         )
     members = "".join(
-        "\nSlave Interface: {}\nMII Status: up\nSpeed: 1000 Mbps\nDuplex: full\nLink Failure Count: 0\n"
-        "Permanent HW addr: 02:00:5e:00:53:{}\nSlave queue ID: 0\n".format(name, number)
+        f"\nSlave Interface: {name}\nMII Status: up\nSpeed: 1000 Mbps\nDuplex: full\nLink Failure Count: 0\n"
+        f"Permanent HW addr: 02:00:5e:00:53:{number}\nSlave queue ID: 0\n"
         for name, number in (("eth1", "e1"), ("eth2", "e2"))
     )
     (net / "bonding").mkdir()

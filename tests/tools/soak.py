@@ -47,21 +47,21 @@ class Broken(Exception):
 def held(pid: int) -> Held:
     """Return what a process of ours holds."""
     fields: Dict[str, str] = {}
-    for line in Path("/proc/{}/status".format(pid)).read_text().splitlines():
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         name, _, value = line.partition(":")
         fields[name] = value
-    descriptors = sum(1 for _ in Path("/proc/{}/fd".format(pid)).iterdir())
+    descriptors = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
     return Held(int(fields["VmRSS"].split()[0]), int(fields["Threads"]), descriptors)
 
 
 def check_growth(first: Held, now: Held) -> None:
     """Raise Broken where the function holds more than it did, and more than faults explain."""
     if now.resident > first.resident + GROWTH_KB:
-        raise Broken("memory grew from {} to {} KB".format(first.resident, now.resident))
+        raise Broken(f"memory grew from {first.resident} to {now.resident} KB")
     if now.threads > first.threads + MORE_THREADS:
-        raise Broken("threads grew from {} to {}".format(first.threads, now.threads))
+        raise Broken(f"threads grew from {first.threads} to {now.threads}")
     if now.descriptors > first.descriptors + MORE_THREADS:
-        raise Broken("open files grew from {} to {}".format(first.descriptors, now.descriptors))
+        raise Broken(f"open files grew from {first.descriptors} to {now.descriptors}")
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -77,7 +77,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     def delivered(delivery: Delivery) -> None:
         verdict = delivery.verdict
         if verdict is None or not verdict.accepted or delivery.report is None:
-            wrong.append("a report was not accepted: {}".format(verdict))
+            wrong.append(f"a report was not accepted: {verdict}")
             return
         number = delivery.report["header"]["report_id"]
         if number <= last["id"]:
@@ -94,14 +94,14 @@ def main(arguments: Optional[List[str]] = None) -> int:
     code = 0
     try:
         with core:
-            say("{}; a report every {} s, seed {}".format(options.artifact, options.interval, options.seed))
+            say(f"{options.artifact}; a report every {options.interval} s, seed {options.seed}")
             while time.monotonic() < end:
                 time.sleep(min(options.interval, max(0.0, end - time.monotonic())))
                 now = time.monotonic()
                 if wrong:
                     raise Broken(wrong[0])
                 if core.exit_code is not None:
-                    raise Broken("the function ended with exit code {}".format(core.exit_code))
+                    raise Broken(f"the function ended with exit code {core.exit_code}")
                 if now - last["moment"] > 2 * options.interval + SILENCE:
                     raise Broken("no report for {:.0f} s".format(now - last["moment"]))
                 if "Traceback" in core.function_log:
@@ -123,11 +123,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except KeyboardInterrupt:
         pass
     except (Broken, LocalCoreError, OSError) as error:
-        say("BROKEN: {}".format(error))
+        say(f"BROKEN: {error}")
         say("\n".join(core.function_log.splitlines()[-20:]))
         code = 1
     if code == 0 and core.exit_code != 0:
-        say("BROKEN: at its end the function's exit code is {}".format(core.exit_code))
+        say(f"BROKEN: at its end the function's exit code is {core.exit_code}")
         code = 1
     say("{} after {:.0f} s: {}".format("ended" if code else "well", time.monotonic() - begun, dict(counts)))
     return code

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
-from support import core as support_core
 from local_core import FUNCTION_ARN, Delivery, LocalCore, Subscription
+from support import core as support_core
 from support.core import PROC, FunctionCore
 from support.proc import dev, tree
 from support.user import NOBODY, public_directory
@@ -104,7 +104,7 @@ def test_this_machine_is_reported_and_the_service_takes_it(
         status = Path("/proc", str(core.pid), "status").read_text()
         assert core.stop() == 0
     if support_core.refusal() is None:
-        assert re.search("^Uid:\t{0}\t{0}\t{0}\t{0}$".format(NOBODY), status, re.MULTILINE)
+        assert re.search(f"^Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}$", status, re.MULTILINE)
     assert first.topic == second.topic == TOPIC + report_format
     for delivery in accepted(core):
         assert len(delivery.payload) < 20_000
@@ -173,7 +173,7 @@ def test_a_report_whose_answer_was_lost_is_told_again(directory: Path) -> None:
 
 
 def descriptors_and_threads(pid: int) -> Tuple[int, int]:
-    return len(os.listdir("/proc/{}/fd".format(pid))), len(os.listdir("/proc/{}/task".format(pid)))
+    return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
 
 
 def not_more(now: Tuple[int, int], then: Tuple[int, int]) -> bool:
@@ -242,9 +242,7 @@ def test_a_directory_that_cant_be_written_is_one_warning(directory: Path) -> Non
             core.wait_for_delivery()
         assert core.stop() == 0
     (line,) = lines(core, "WARNING")
-    assert line.endswith(
-        "StateDirectory: {}/device-defender-connector.json can't be written: Permission denied".format(state)
-    )
+    assert line.endswith(f"StateDirectory: {state}/device-defender-connector.json can't be written: Permission denied")
 
 
 def test_the_services_word_is_heard_and_no_strangers(directory: Path) -> None:

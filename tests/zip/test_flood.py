@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Counter, Iterator, List
 
 import pytest
-from support import core as support_core
 from bench.cgroup import MemoryGroup, Unavailable
 from bench.load import Load
 from bench.measure import CORE_LIMIT, PEERS
 from bench.reports import full_report
 from local_core import LocalCore, Verdict
+from support import core as support_core
 from support.proc import STATES, Socket, look, table, tree
 from support.statistics import chi_square, limit
 
@@ -186,7 +186,7 @@ def function(tmp_path: Path) -> Path:
     sources = [ROOT / "connector"]
     for package in ("greengrasssdk", "cbor2"):
         spec = importlib.util.find_spec(package)
-        assert spec is not None, "the tests need {}".format(package)
+        assert spec is not None, f"the tests need {package}"
         sources += map(Path, spec.submodule_search_locations or ())
     for source in sources:
         shutil.copytree(str(source), str(directory / source.name), ignore=shutil.ignore_patterns("__pycache__"))
@@ -276,7 +276,7 @@ def test_a_memory_cgroup_of_version_2(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (group.peak, group.anonymous, group.kills) == (4096, 1024, 1)
         child = subprocess.Popen(group.command(["/bin/sh", "-c", ":"]))
         child.wait()
-        assert (directory / "cgroup.procs").read_text() == "{}\n".format(child.pid)
+        assert (directory / "cgroup.procs").read_text() == f"{child.pid}\n"
     assert not directory.exists()
 
 

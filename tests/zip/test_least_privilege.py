@@ -189,7 +189,7 @@ def opened(calls: List[Call]) -> Set[str]:
 
 def read_trace_of(pid: int, trace: Path) -> List[Call]:
     """The calls of a function that has ended. strace, which nobody waits for, may still be writing them."""
-    end = re.compile(r"^{} +\+\+\+ ".format(pid), re.MULTILINE)  # exited, or killed
+    end = re.compile(rf"^{pid} +\+\+\+ ", re.MULTILINE)  # exited, or killed
     deadline = time.monotonic() + 60
     while not end.search(trace.read_text()):
         assert time.monotonic() < deadline, "the trace does not end"
@@ -268,7 +268,7 @@ def test_the_function_does_what_it_must_and_nothing_else(report_format: str, rem
         path for call in calls if call.name.startswith("rename") for path in re.findall(r'"([^"]*)"', call.arguments)
     }
     name = "device-defender-connector.json"
-    assert changed == ({"{}/{}".format(state, name), "{}/{}.new".format(state, name)} if state else set())
+    assert changed == ({f"{state}/{name}", f"{state}/{name}.new"} if state else set())
 
     # Of the host it reads tables, and no process' own files.
     read = {path for path in opened(calls) if path.startswith((PROC, "/proc"))}

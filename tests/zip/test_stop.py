@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, Callable, Iterator, List, Optional
 
 import pytest
-from support import core as support_core
 from local_core import FunctionError, LocalCore
+from support import core as support_core
 from support.core import ROOT, FunctionCore
 from support.proc import tree
 from support.user import public_directory
