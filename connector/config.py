@@ -82,6 +82,10 @@ class Parameter(NamedTuple):
     is_list: bool = False
     alias: Optional[str] = None
 
+    def allows(self, text: str) -> bool:
+        """Return whether the tools accept this value; the connector accepts every value that they do."""
+        return re.fullmatch(self.pattern, text) is not None
+
     def read(self, text: str, shown_name: str = "") -> Tuple[Any, str]:
         """Return the value and a warning: "" if valid, else what is invalid and what is used instead.
 
@@ -210,8 +214,8 @@ PARAMETERS = (
         default="",
         valid="letters, digits, _ and -",
         pattern="[a-zA-Z0-9_-]+",
-        description="Id of the volume resource for /proc in a Greengrass V1 group. It belongs to the group's definition; "
-        "the function does not read it.",
+        description="Id of the volume resource for /proc in a Greengrass V1 group. It belongs to the group's "
+        "definition; the function does not read it.",
     ),
     Parameter(
         name="MetricNames",
@@ -247,8 +251,8 @@ PARAMETERS = (
         pattern=_list_pattern(f"(?:{'|'.join(CUSTOM_METRICS)})"),
         parse=_custom_metric,
         is_list=True,
-        description="Extra metrics of the host. cpu_usage (since the last report) and memory_usage are in percent. Each "
-        "must exist in the AWS account as a custom metric.",
+        description="Extra metrics of the host. cpu_usage (since the last report) and memory_usage are in percent. "
+        "Each must exist in the AWS account as a custom metric.",
     ),
     Parameter(
         name="ExcludeInterfaces",
@@ -258,9 +262,9 @@ PARAMETERS = (
         pattern=_list_pattern(r"[^\s,]+"),
         parse=_interface_pattern,
         is_list=True,
-        description="Interfaces that network_stats leaves out; a list of your own replaces the default. VLANs of a counted "
-        "interface are left out automatically. Name tunnels, overlays (wg0, tun0, vxlan0) and bridges over a counted "
-        "interface, or their traffic is counted twice.",
+        description="Interfaces that network_stats leaves out; a list of your own replaces the default. VLANs of a "
+        "counted interface are left out automatically. Name tunnels, overlays (wg0, tun0, vxlan0) and bridges over a "
+        "counted interface, or their traffic is counted twice.",
     ),
     Parameter(
         name="MetricsTopic",
@@ -279,8 +283,8 @@ PARAMETERS = (
         valid="an absolute path, or empty",
         pattern=r"(?:/[^/\x00][^\x00]*)?",
         parse=_directory,
-        description="Writable directory on the device where the baseline of network_stats is kept over a restart of the "
-        "function, so that the next report has the traffic in between.",
+        description="Writable directory on the device where the baseline of network_stats is kept over a restart of "
+        "the function, so that the next report has the traffic in between.",
     ),
     Parameter(
         name="LogLevel",
@@ -332,8 +336,8 @@ def parse(environ: Mapping[str, str]) -> Tuple[Config, List[str]]:
     topic = _filled(template, thing, report_format)
     if _bytes(topic) > MAX_TOPIC_BYTES:
         warnings.append(
-            f"MetricsTopic is {template[:MAX_SHOWN_CHARS]!r}, which is over {MAX_TOPIC_BYTES} bytes long once filled in: "
-            f"{names.REPORT_TOPIC!r} is used instead"
+            f"MetricsTopic is {template[:MAX_SHOWN_CHARS]!r}, which is over {MAX_TOPIC_BYTES} bytes long once filled "
+            f"in: {names.REPORT_TOPIC!r} is used instead"
         )
         topic = _filled(names.REPORT_TOPIC, thing, report_format)
     return (

@@ -88,7 +88,7 @@ def find(name: str) -> Parameter:
 
 def _checking(parameter: Parameter) -> Callable[[str], str]:
     def check(text: str) -> str:
-        if not re.fullmatch(parameter.pattern, text):
+        if not parameter.allows(text):
             raise argparse.ArgumentTypeError(f"{text!r} is not valid: {parameter.valid}")
         return text
 
