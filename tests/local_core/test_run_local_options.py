@@ -1,4 +1,4 @@
-"""The options of run_local.py and run_local.sh: the connector's parameters, and wrong options before anything is built."""
+"""The options of run_local.py and run_local.sh: the connector's parameters, and wrong options before the build."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def handler(event, context):
     pass
 raise SystemExit
 """
+
+
+CLOSEST = "argument --set: {}: no parameter has this name; the closest is {}"
 
 
 def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -61,15 +64,15 @@ def test_every_spelling_reaches_the_function(tmp_path: Path, arguments: List[str
     [
         (
             ["--set", "MaxListSzie=5"],
-            "argument --set: MaxListSzie: no parameter has this name; the closest is MaxListSize",
+            CLOSEST.format("MaxListSzie", "MaxListSize"),
         ),
         (
             ["--set", "metricnames=x"],
-            "argument --set: metricnames: no parameter has this name; the closest is MetricNames",
+            CLOSEST.format("metricnames", "MetricNames"),
         ),
         (
             ["--set", "exclude=x"],
-            "argument --set: exclude: no parameter has this name; the closest is ExcludeInterfaces",
+            CLOSEST.format("exclude", "ExcludeInterfaces"),
         ),
         (["--set", "MaxListSize=501"], "argument --set: MaxListSize: '501' is not valid: 1 to 500"),
         (["--set", "MaxListSize"], "argument --set: 'MaxListSize' is not NAME=VALUE"),
