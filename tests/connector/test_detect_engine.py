@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from ipaddress import ip_address
 from typing import Any, Dict, Iterator, List
 
@@ -64,11 +65,9 @@ def test_events_are_those_of_the_reference(document: Any, series: Any) -> None:
         for event in judged:
             sent = json.loads(json.dumps(event.document()))
             alarm_id = sent.pop("violationId")
-            assert len(alarm_id) == 32
-            assert int(alarm_id, 16) >= 0
+            assert re.fullmatch("[0-9a-f]{32}", alarm_id)
             name = event.behavior.name
             if event.change.type == "in-alarm":
-                assert alarm_id not in ids.values()
                 ids[name] = alarm_id
             assert ids[name] == alarm_id
             events[name].append(sent)
@@ -159,6 +158,15 @@ def test_clock_set_back_does_not_stop_a_period() -> None:
         events.append([event.value for event in subject.judge(measure(bytes_out=9), time)])
     assert events == [[], [18], [], [], []]
     assert subject.dump()["behaviors"]["P/B"]["elapsed"] == 300.0
+
+
+def test_each_alarm_has_an_id_of_its_own() -> None:
+    subject = detector()
+    ids = [
+        subject.judge(measure(tcp_ports_total=count), 300 * (index + 1))[0].document()["violationId"]
+        for index, count in enumerate([9, 1, 9, 1])
+    ]
+    assert ids[0] == ids[1] != ids[2] == ids[3]
 
 
 def test_suppressed_alarm_is_judged_and_marked() -> None:
