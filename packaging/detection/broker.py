@@ -89,12 +89,12 @@ class Broker:
             self._answers.put(str(reason))
             return
         self._client.subscribe([(topic, 1) for topic in self._topics])
-        if self._subscribed:
-            self._on_problem(f"the MQTT broker at {self._address} is back")
 
     def _on_subscribe(self, client: Any, userdata: Any, mid: Any, reasons: Any, properties: Any) -> None:
         refused = [topic for topic, reason in zip(self._topics, reasons) if reason.is_failure]
         self._answers.put(f"it does not allow to subscribe to {', '.join(refused)}" if refused else "")
+        if self._subscribed:
+            self._on_problem(f"the MQTT broker at {self._address} is back")
 
     def _disconnected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         if self._subscribed and not self._ending:
