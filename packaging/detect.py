@@ -19,18 +19,19 @@ from typing import Any, NoReturn
 
 if sys.version_info < (3, 10):
     sys.exit("detect.py: this is Python {}.{}; 3.10 or later is needed".format(*sys.version_info))
+_ENVIRONMENT = (
+    "detect.py: {}. Make an environment with what it needs, and use its python:"
+    " packaging/venv.sh build/tools packaging/requirements-tools.txt"
+)
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `connector`, when run by its path
 try:
-    from detection import broker, plot, profile, replay, reports, resolve, suggest, summary, watch
+    from detection import broker, profile, replay, reports, resolve, suggest, summary, watch
     from detection.errors import DetectionError, InputError
-except ModuleNotFoundError as error:
-    sys.exit(
-        f"detect.py: {error}. Make an environment with what it needs, and use its python:"
-        " packaging/venv.sh build/tools packaging/requirements-tools.txt"
-    )
 
-from connector import __version__
-from connector.detect.profile import parse
+    from connector import __version__
+    from connector.detect.profile import parse
+except ModuleNotFoundError as error:
+    sys.exit(_ENVIRONMENT.format(error))
 
 EXIT_IN_ALARM = 3
 EXIT_INTERRUPTED = 130
@@ -188,6 +189,10 @@ def _try(options: argparse.Namespace) -> int:
         print("No picture: there is nothing to draw.")
         return 0
     picture = options.picture or Path(options.profile.stem + ".svg")
+    try:
+        from detection import plot  # here, as matplotlib takes a second to import
+    except ModuleNotFoundError as error:
+        sys.exit(_ENVIRONMENT.format(error))
     plot.draw(tried.name, outcomes, picture)
     print(f"Picture: {picture}")
     return 0

@@ -21,7 +21,7 @@ from connector.kernel.ports import PortSet
 DAY = 24 * 3600
 
 
-def measurement(said: Any) -> Measurement:
+def measurement(measured: Any) -> Measurement:
     def reading(metric: str, value: Any) -> Reading:
         if metric == PEERS:
             return Reading("cidrs", [ip_address(address).packed for address in value])
@@ -29,7 +29,7 @@ def measurement(said: Any) -> Measurement:
             return Reading("ports", value)
         return Reading("count" if metric.startswith("aws:") else "number", value)
 
-    return {metric: reading(metric, value) for metric, value in said.items()}
+    return {metric: reading(metric, value) for metric, value in measured.items()}
 
 
 def profile(metric: str = "aws:num-listening-tcp-ports", **criteria: Any) -> Dict[str, Any]:
@@ -58,8 +58,8 @@ def test_events_are_those_of_the_reference(document: Any, series: Any) -> None:
     subject = Detector([parse(document)], "gateway-1")
     events: Dict[str, List[Any]] = {item["name"]: [] for item in document["behaviors"]}
     ids: Dict[str, str] = {}
-    for time, said in series:
-        judged = subject.judge(measurement(said), time)
+    for time, measured in series:
+        judged = subject.judge(measurement(measured), time)
         names = [event.behavior.name for event in judged]
         assert len(set(names)) == len(names), "more than one event of a behavior"
         for event in judged:
@@ -78,15 +78,15 @@ def test_events_are_those_of_the_reference(document: Any, series: Any) -> None:
 def test_restart_with_the_saved_state_changes_nothing(document: Any, series: Any, restart: int) -> None:
     parsed = parse(document)
     whole = Detector([parsed], "gateway-1")
-    expected = [event.document() for time, said in series for event in whole.judge(measurement(said), time)]
+    expected = [event.document() for time, measured in series for event in whole.judge(measurement(measured), time)]
     subject = Detector([parsed], "gateway-1")
     events = []
-    for index, (time, said) in enumerate(series):
+    for index, (time, measured) in enumerate(series):
         if index == restart:
             saved = json.loads(json.dumps(subject.dump()))
             subject = Detector([parsed], "gateway-1")
             subject.load(saved)
-        events += [event.document() for event in subject.judge(measurement(said), time)]
+        events += [event.document() for event in subject.judge(measurement(measured), time)]
     assert events == expected
     assert subject.dump() == whole.dump()
 

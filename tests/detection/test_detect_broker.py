@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import shutil
 import signal
@@ -17,10 +15,8 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from paho.mqtt.enums import CallbackAPIVersion
+from support.certificates import certificates
 from support.detect_tool import PROFILES, ROOT, run
 
 from connector.detect.engine import Detector
@@ -204,31 +200,3 @@ def test_broker_that_refuses_is_an_error(tmp_path: Path, capsys: pytest.CaptureF
 def test_broker_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("watch", "--mqtt", "127.0.0.1:1") == 1
     assert capsys.readouterr().err == "detect.py: no MQTT broker at 127.0.0.1:1: [Errno 111] Connection refused\n"
-
-
-def certificates(folder: Path) -> dict[str, str]:
-    """A certificate for 127.0.0.1 that is its own authority, for both sides."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "detect-test")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return {
-        "ca_certs": str(folder / "cert.pem"),
-        "certfile": str(folder / "cert.pem"),
-        "keyfile": str(folder / "key.pem"),
-    }

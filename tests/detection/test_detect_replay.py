@@ -175,20 +175,6 @@ def test_consecutive_datapoints_begin_and_end_an_alarm(
     assert alarms(datapoints, to_alarm, to_clear) == expected
 
 
-@given(st.text("Vc", min_size=1, max_size=40), st.integers(1, 10), st.integers(1, 10))
-def test_alarms_against_the_definition(letters: str, to_alarm: int, to_clear: int) -> None:
-    """An alarm begins once the last N violate, and ends once the last M conform."""
-    expected: list[tuple[int, int | None]] = []
-    for index in range(len(letters)):
-        so_far = letters[: index + 1]
-        if expected and expected[-1][1] is None:
-            if so_far.endswith("c" * to_clear):
-                expected[-1] = (expected[-1][0], index)
-        elif so_far.endswith("V" * to_alarm):
-            expected.append((index, None))
-    assert alarms(letters, to_alarm, to_clear) == tuple(expected)
-
-
 def test_empty_list_clears_and_missing_block_does_not() -> None:
     behavior = Behavior("B", PORTS, "ports", "not-in-port-set", elements=(23,))
     seen = [report(300, ports=(PORTS, (23,))), report(600), report(900, ports=(PORTS, ()))]

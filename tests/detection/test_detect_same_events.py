@@ -33,11 +33,11 @@ NETWORK_STATS = {
 }
 
 
-def report(time: int, said: dict[str, Any]) -> dict[str, Any]:
+def report(time: int, measured: dict[str, Any]) -> dict[str, Any]:
     """The report of a measurement, in the connector's long names."""
     metrics: dict[str, Any] = {}
     custom = {}
-    for metric, value in said.items():
+    for metric, value in measured.items():
         if metric in NETWORK_STATS:
             metrics.setdefault("network_stats", {})[NETWORK_STATS[metric]] = value
         elif metric == PEERS:
@@ -76,8 +76,8 @@ def test_watch_prints_the_events_of_the_reference(document: Any, series: Any) ->
     events: list[dict[str, Any]] = []
     problems: list[str] = []
     watch = Watch([parse(document)], "gateway-1", events.append, problems.append)
-    for time, said in series:
-        watch.take("line 1", json.dumps(report(time, said)).encode())
+    for time, measured in series:
+        watch.take("line 1", json.dumps(report(time, measured)).encode())
     assert problems == []
     suppressed = {item["name"] for item in document["behaviors"] if item.get("suppressAlerts")}
     expected = [
@@ -93,7 +93,7 @@ def test_watch_prints_the_events_of_the_reference(document: Any, series: Any) ->
 @settings(max_examples=150)
 @given(PROFILE_DOCUMENTS, series_strategy(FORWARD))
 def test_try_shows_the_alarms_of_the_engine(document: Any, series: Any) -> None:
-    reports = [from_document(report(time, said), f"line {time}") for time, said in series]
+    reports = [from_document(report(time, measured), f"line {time}") for time, measured in series]
     detector = Detector([parse(document)], "gateway-1", interval(reports) or INTERVAL)
     events = [event.document() for one in reports for event in detector.judge(one.readings, one.time)]
     shown = {

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from detection import reports
 from support.detect_tool import ORDINARY, PROFILES, ROOT, run
+
+from connector import __version__
 
 PROFILE = """\
 {
@@ -112,6 +115,19 @@ def test_closed_pipe_is_not_an_error() -> None:
         assert process.stderr.read() == b""
         assert process.wait(60) == 0
     assert Path("NormalBehavior.json").exists()
+
+
+def test_version_is_that_of_the_connector(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"detect.py {__version__}\n"
+
+
+def test_ctrl_c_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(path: Path) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reports, "read", interrupted)
+    assert run("suggest", "--reports", ORDINARY) == 130
 
 
 def test_runs_by_its_path() -> None:

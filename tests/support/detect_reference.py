@@ -102,12 +102,12 @@ def _clock(series: Series) -> List[int]:
 def _datapoints(metric: str, duration: Any, clock: Sequence[int], series: Series) -> Dict[int, Any]:
     """Return the datapoints by the index of their measurement."""
     if metric not in TRAFFIC:
-        return {index: said[metric] for index, (_, said) in enumerate(series) if metric in said}
+        return {index: measured[metric] for index, (_, measured) in enumerate(series) if metric in measured}
     found = {}
     start = 0 if series and metric in series[0][1] else INTERVAL
     parts: List[int] = []
-    for index, (_, said) in enumerate(series):
-        parts += [said[metric]] if metric in said else []
+    for index, (_, measured) in enumerate(series):
+        parts += [measured[metric]] if metric in measured else []
         before = clock[index - 1] if index else start
         if clock[index] > start and (clock[index] - start) + (clock[index] - before) / 2 >= duration:
             if parts:
