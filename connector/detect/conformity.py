@@ -37,7 +37,7 @@ CONFORMING = Violation()
 
 
 def conformity(behavior: Behavior) -> Callable[[Any], bool]:
-    """Return a function that says whether one number, or one element of a list, is normal."""
+    """Return a function from one number, or one element of a list, to whether it is normal."""
     assert behavior.operator is not None
     if behavior.operator in COMPARE:
         compare, limit = COMPARE[behavior.operator], behavior.limit

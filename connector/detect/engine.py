@@ -34,7 +34,7 @@ class Verdict(NamedTuple):
 class Detector:
     """Judges a thing's measurements by security profiles. Holds bounded state and never waits for a later measurement.
 
-    profiles: as profile.parse() returns them; behaviors that say why they are skipped are not judged
+    profiles: as profile.parse() returns them; those with a reason to be skipped are not judged
     thing: the thing's name, for events
     interval: usual seconds between measurements, for where the clock doesn't show them: the first measurement, and one
         that is not later than the one before it

@@ -1,4 +1,4 @@
-"""What one moment says about each metric: the input of the engine."""
+"""The input of the engine: the reading of each metric at one moment."""
 
 from __future__ import annotations
 

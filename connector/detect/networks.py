@@ -10,7 +10,7 @@ from typing import Dict, Iterable, List, Tuple
 class Networks:
     """IPv4 and IPv6 networks, searched by bisection: 1,000 of them cost an address about as much as one.
 
-    Addresses are packed, 4 or 16 bytes in network order, which sort as the numbers they stand for.
+    Addresses are packed, 4 or 16 bytes in network order, which sort in the order of their numbers.
     """
 
     def __init__(self, cidrs: Iterable[str]) -> None:

@@ -85,7 +85,7 @@ def read(path: Path) -> list[Report]:
 
 
 def parse(line: bytes, where: str) -> Report:
-    """Return the report of one JSON document. Raises ValueError that says what is wrong with it."""
+    """Return the report of one JSON document. Raises ValueError with the fault."""
     try:
         document = json.loads(line.decode("utf-8-sig"), parse_constant=_no_constant)
     except UnicodeDecodeError as error:
@@ -100,7 +100,7 @@ def parse(line: bytes, where: str) -> Report:
 
 
 def from_document(document: dict[str, Any], where: str) -> Report:
-    """Return the report of a decoded document. Raises ValueError that says what is wrong with it."""
+    """Return the report of a decoded document. Raises ValueError with the fault."""
     document = {LONG_NAMES.get(name, name): block for name, block in document.items()}
     if "header" not in document or not {"metrics", "custom_metrics"} & document.keys():
         raise ValueError("not a report: it has a header, and metrics, custom_metrics or both")

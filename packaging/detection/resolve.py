@@ -14,7 +14,7 @@ from .reports import Report
 
 
 def resolve(document: Any, recordings: Sequence[Sequence[Report]]) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Return a copy of a profile without faults, in which `criteria.value` stands beside each percentile.
+    """Return a copy of a profile without faults, with `criteria.value` beside each percentile.
 
     Also returned: a line for each percentile that was resolved, and one for each that could not be, with the reason.
     A number that is there already is replaced.

@@ -30,8 +30,8 @@ _THING_IN_TOPIC = re.compile(r"\$aws/things/([^/]+)/defender/metrics/")
 class Watch:
     """Takes messages and hands on events.
 
-    profiles: judge reports; without any, reports are ignored, and said
-    thing: the thing of reports that don't tell theirs by `thing` or by their topic
+    profiles: judge reports; without any, a report is a problem
+    thing: the thing of reports that have neither `thing` nor a topic with its name
     on_event: is called with each event's document, in order; not with those of behaviors with suppressAlerts
     on_problem: is called with a sentence about a message that can't be used; it costs itself only
     """

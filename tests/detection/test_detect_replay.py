@@ -330,7 +330,7 @@ def test_percentile_is_taken_over_all_baselines() -> None:
     assert (result.limit, result.alarms, result.notes) == (3, (Alarm(1000),), ())
 
 
-# What a replay can't tell
+# What a replay doesn't know
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What detect.py says about arguments and files that can't be used, and the exit codes."""
+"""Errors of detect.py for arguments and files that can't be used, and its exit codes."""
 
 from __future__ import annotations
 

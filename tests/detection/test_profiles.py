@@ -221,7 +221,7 @@ B = "behaviors[0] B: "
 @pytest.mark.parametrize(
     ("profile", "fault"),
     [
-        # The model: what ParamValidator says, and the enums, patterns and maxima that it does not look at.
+        # botocore's model: the errors of ParamValidator, and the enums, patterns and maxima that it does not check.
         ({}, 'Missing required parameter in input: "securityProfileName"'),
         ([], "a JSON object is expected"),
         (
