@@ -1,7 +1,7 @@
 """Detect's rules written a second time, plainly and without connector/detect, to compare with; profiles and series.
 
-A series is a list of (epoch seconds, measurement); a measurement is the content of one report, by metric: a number, a list
-of ports or a list of addresses as text.
+A series is a list of (epoch seconds, measurement); a measurement is the content of one report, by metric: a number,
+a list of ports or a list of addresses as text.
 """
 
 import ipaddress
