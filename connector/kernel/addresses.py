@@ -185,7 +185,7 @@ def prove_owners(fib_trie: FibTrie, routes: Iterable[Route]) -> Owners:
             gateways.add((route.gateway, route.interface))
             if len(gateways) > MAX_ADDRESSES:
                 raise TableError(f"route: over {MAX_ADDRESSES} gateways")
-        elif fib_trie.broadcast.get(last) == 1 and last - route.network >= 3 and last >> 24 != 127:
+        elif fib_trie.broadcast.get(last) == 1 and last - route.network >= 3 and last >> 24 not in (127, 255):
             networks[last] = route if networks.get(last, route) == route else None
 
     owners: Dict[int, Optional[str]] = dict.fromkeys(fib_trie.local)
