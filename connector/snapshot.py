@@ -12,7 +12,7 @@ from .kernel.host import CpuTimes, read_host
 from .kernel.lower import at_the_edge, read_lower
 from .kernel.proc import lines, locate
 from .kernel.sample import Reservoir
-from .kernel.sockets import Established, InterfaceOf, Listeners, read_tcp, read_udp
+from .kernel.sockets import Listeners, read_tcp, read_udp
 
 T = TypeVar("T")
 
@@ -155,24 +155,19 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc", host_seen: bool
         )
 
     nameless = "sockets are reported without them"
-    owners: Owners = {
-        **(attempt("IPv4 interface names", nameless, lambda: read_ipv4_owners(proc)) or {}),
-        **(attempt("IPv6 interface names", nameless, lambda: read_ipv6_owners(proc)) or {}),
-    }
-
-    def interface_of(address: bytes) -> Optional[str]:
-        return owner(owners, address)
-
-    sample: Reservoir[bytes] = Reservoir(wanted.max_list_size, rng)
-    tcp = attempt("TCP sockets", "left out of the reports", lambda: read_tcp(net, sample, interface_of))
-    udp = attempt("UDP sockets", "left out of the reports", lambda: read_udp(net, interface_of))
+    owners: Owners = attempt("IPv4 interface names", nameless, lambda: read_ipv4_owners(proc)) or {}
+    owners.update(attempt("IPv6 interface names", nameless, lambda: read_ipv6_owners(proc)) or {})
+    size = wanted.max_list_size
+    tcp = attempt("TCP sockets", "left out of the reports", lambda: _read_tcp(net, size, rng, owners))
+    listening_udp = attempt("UDP sockets", "left out of the reports", lambda: _read_udp(net, size, rng, owners))
+    owners.clear()  # memory for the counters
     exclude = tuple(wanted.exclude_interfaces)
     counters = attempt("network_stats", "left out of the reports", lambda: parse_dev(lines(net, "dev"), exclude))
     return nothing._replace(
         scope="{} without {}".format(net, ",".join(exclude)),
-        established=None if tcp is None else _connections(tcp.established, interface_of),
-        listening_tcp=None if tcp is None else _ports(tcp.listeners, wanted.max_list_size, rng),
-        listening_udp=None if udp is None else _ports(udp, wanted.max_list_size, rng),
+        established=None if tcp is None else tcp[0],
+        listening_tcp=None if tcp is None else tcp[1],
+        listening_udp=listening_udp,
         counters=counters,
         edge=_edge(net, counters, exclude) if counters else frozenset(),
         host_network=proc.host,
@@ -184,14 +179,19 @@ def _edge(net: str, counters: Mapping[str, Counters], exclude: Tuple[str, ...]) 
     return at_the_edge(counters, read_lower(net, counters, lambda name: name in counters or is_excluded(name)))
 
 
-def _connections(established: Established, interface_of: InterfaceOf) -> Connections:
-    return Connections(
-        established.total,
-        [
-            Connection(row.remote, row.remote_port, row.local_port, interface_of(row.local))
-            for row in established.sample
-        ],
-    )
+def _read_tcp(net: str, size: int, rng: random.Random, owners: Owners) -> Tuple[Connections, Ports]:
+    """Read established connections and listening ports. Raises TableError."""
+    sample: Reservoir[bytes] = Reservoir(size, rng)
+    established, listeners = read_tcp(net, sample, lambda address: owner(owners, address))
+    connections = [
+        Connection(row.remote, row.remote_port, row.local_port, owner(owners, row.local)) for row in established.sample
+    ]
+    return Connections(established.total, connections), _ports(listeners, size, rng)
+
+
+def _read_udp(net: str, size: int, rng: random.Random, owners: Owners) -> Ports:
+    """Read listening ports. Raises TableError."""
+    return _ports(read_udp(net, lambda address: owner(owners, address)), size, rng)
 
 
 def _ports(listeners: Listeners, size: int, rng: random.Random) -> Ports:

@@ -177,39 +177,41 @@ def prove_owners(fib_trie: FibTrie, routes: Iterable[Route]) -> Owners:
     (`noprefixroute`) while no gateway is in it; and an interface that has a peer in a network of 4 or more addresses,
     in which one other interface has an address of its own.
     """
-    networks: Dict[int, Optional[Route]] = {}  # by their last address
+    names: Dict[str, str] = {}  # each name once in memory
+    networks: Dict[int, Optional[Tuple[int, str]]] = {}  # last address -> number of addresses - 1, interface
     gateways: Set[Tuple[int, str]] = set()
     for route in routes:
-        last = route.network | route.mask ^ _ALL_ONES
+        interface = names.setdefault(route.interface, route.interface)
+        size = route.mask ^ _ALL_ONES
+        last = route.network | size
         if route.gateway:
-            gateways.add((route.gateway, route.interface))
+            gateways.add((route.gateway, interface))
             if len(gateways) > MAX_ADDRESSES:
                 raise TableError(f"route: over {MAX_ADDRESSES} gateways")
-        elif fib_trie.broadcast.get(last) == 1 and last - route.network >= 3 and last >> 24 not in (127, 255):
-            networks[last] = route if networks.get(last, route) == route else None
+        elif fib_trie.broadcast.get(last) == 1 and size >= 3 and last >> 24 not in (127, 255):
+            network = (size, interface)
+            networks[last] = network if networks.get(last, network) == network else None
 
     owners: Dict[int, Optional[str]] = dict.fromkeys(fib_trie.local)
     addresses, hops = sorted(owners), sorted(gateways)
     explained: Set[Tuple[int, str]] = set()  # gateways that are in a network of their interface
-    for last, connected in sorted(networks.items(), key=_narrowest_first):
-        if connected is None:
+    for last in sorted(networks, key=lambda last: networks[last] or (0, "")):  # the smallest first
+        proven = networks[last]
+        if proven is None:
             continue
-        network, _, _, interface = connected
-        inside = hops[bisect_left(hops, (network, "")) : bisect_left(hops, (last + 1, ""))]
+        size, interface = proven
+        first = last - size
+        inside = hops[bisect_left(hops, (first, "")) : bisect_left(hops, (last + 1, ""))]
         explained.update(hop for hop in inside if hop[1] == interface)
         if not explained.issuperset(inside):
             continue
-        known = addresses[bisect_left(addresses, network) : bisect_left(addresses, last + 1)]
+        known = addresses[bisect_left(addresses, first) : bisect_left(addresses, last + 1)]
         left = [address for address in known if owners[address] in (None, interface)]
         if len(left) == 1 and fib_trie.local[left[0]] == 1:
             owners[left[0]] = interface
         elif not left:  # this interface is in the network too, so a smaller network proved too much
             owners.update(dict.fromkeys(known))
     return {address.to_bytes(4, "big"): name for address, name in owners.items() if name}
-
-
-def _narrowest_first(item: Tuple[int, Optional[Route]]) -> int:
-    return item[0] - item[1].network if item[1] else 0
 
 
 def _leaf(line: bytes, fields: List[bytes]) -> int:
