@@ -16,7 +16,7 @@ from .config import CUSTOM_METRICS, DEFAULT_EXCLUDE
 from .encode import FORMATS, encode
 from .errors import ConnectorError
 from .report import build
-from .snapshot import Wanted, take
+from .snapshot import Source, Wanted
 from .traffic import Traffic
 
 T = TypeVar("T", int, float)
@@ -101,7 +101,7 @@ def _print_reports(options: argparse.Namespace) -> int:
     if sys.stdout is None:  # closed by whoever started this
         raise OSError("there is no standard output")
     wanted = Wanted(options.proc, options.max_list_size, DEFAULT_EXCLUDE.split(","), options.custom_metrics)
-    rng = random.Random()
+    source = Source(wanted, random.Random())
     traffic = Traffic()
     cpu = None
     report_id = 0
@@ -110,7 +110,7 @@ def _print_reports(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     for number in range(options.count):
         time.sleep(max(0.0, begun + number * options.seconds - time.monotonic()))
-        snapshot = take(wanted, rng)
+        snapshot = source.take()
         for problem, sentence in snapshot.problems.items():
             if problem not in said:
                 said.append(problem)

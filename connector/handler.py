@@ -70,7 +70,7 @@ def start(environ: Mapping[str, str]) -> Verdicts:
     rng = random.Random()
     reporter = Reporter(
         settings,
-        take=lambda: snapshot.take(settings.wanted, rng),
+        take=snapshot.Source(settings.wanted, rng).take,
         publisher=Publisher(greengrasssdk.client("iot-data"), settings.topic, clock),
         clock=clock,
         health=health,

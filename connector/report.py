@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import socket
 from typing import Any, Callable, Dict, List, Optional
 
@@ -94,13 +93,16 @@ def _connections(connections: Connections, n: Callable[[str], str]) -> Dict[str,
 
 
 def _ports(ports: Ports, n: Callable[[str], str]) -> Dict[str, Any]:
-    # Names that differ only in what plain_name() leaves out are one entry.
-    shown = dict.fromkeys((port.port, port.interface and plain_name(port.interface)) for port in ports.items)
+    # Names that differ only in what plain_name() replaces are one entry; ports without a name have different addresses.
     entries: List[Dict[str, Any]] = []
-    for port, interface in shown:
+    shown = set()
+    for port, interface in ports.items:
         entry: Dict[str, Any] = {n("port"): port}
         if interface is not None:
-            entry[n("interface")] = interface
+            entry[n("interface")] = plain_name(interface)
+            if (port, entry[n("interface")]) in shown:
+                continue
+            shown.add((port, entry[n("interface")]))
         entries.append(entry)
     return {n("ports"): entries, n("total"): ports.total}
 
@@ -122,4 +124,4 @@ def _cpu_usage(before: Optional[CpuTimes], now: Optional[CpuTimes]) -> Optional[
     if before is None or now is None or now.total <= before.total:
         return None
     usage = 100.0 * (now.busy - before.busy) / (now.total - before.total)
-    return round(min(100.0, max(0.0, usage)), 1) if math.isfinite(usage) else None
+    return round(min(100.0, max(0.0, usage)), 1)

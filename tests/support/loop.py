@@ -19,7 +19,7 @@ from connector.health import Health
 from connector.kernel.dev import Counters
 from connector.publisher import Publisher
 from connector.reporter import Reporter
-from connector.snapshot import Snapshot, take
+from connector.snapshot import Snapshot, Source
 from connector.state import read_boot
 from support.proc import dev, tree
 
@@ -223,11 +223,13 @@ class Loop:
         wanted = parsed.wanted._replace(proc=str(self.host.directory))
         rng = random.Random(self.seed)
 
+        source = Source(wanted, rng, own=str(self.host.directory / "none"))
+
         def look() -> Snapshot:
             self.looks.append(self.clock.monotonic())
             self.before_look()
             self.host.write()
-            return take(wanted, rng, own=str(self.host.directory / "none"))
+            return source.take()
 
         return Reporter(
             parsed,

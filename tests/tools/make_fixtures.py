@@ -3,8 +3,8 @@
     python tests/tools/make_fixtures.py expect             rewrite the expected reports from the trees as they are
     python tests/tools/make_fixtures.py record [HOST ...]  record the trees again (root, iproute2), then as above
 
-Recording sets up network namespaces like each host, opens its sockets, sends some traffic, and copies the tables that
-this machine's kernel shows. What it has no module for is written in the format of the kernel's source.
+Recording sets up network namespaces like each host, opens its sockets, sends some traffic, and copies this kernel's
+tables. Tables of modules that this kernel lacks are written in the format of the kernel's source.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Network:
-    """A network namespace: what is run and opened inside `with` belongs to it."""
+    """A network namespace; inside `with`, processes are started and sockets opened in it."""
 
     def __init__(self) -> None:
         self._came_from = [_namespace()]
         _check(libc.unshare(CLONE_NEWNET))
         self._inside = _namespace()
-        # Addresses are there at once, and nothing is sent that is not sent here.
+        # Addresses are usable at once, and the kernel sends nothing by itself.
         for family in ("all", "default"):
             for name in ("accept_dad", "router_solicitations", "accept_ra"):
                 Path("/proc/sys/net/ipv6/conf", family, name).write_text("0")
@@ -75,7 +75,7 @@ _cables = 0
 
 
 def cable(name: str, outside: Network, *addresses: str, far: Tuple[str, ...] = ()) -> str:
-    """Make an interface of the namespace this is in, with its other end in another one; return that end's name."""
+    """Make an interface in the current namespace, with its other end in another one; return that end's name."""
     global _cables
     _cables += 1
     other = f"far{_cables}"
@@ -120,7 +120,7 @@ def udp(address: str, port: int, only6: bool = True) -> socket.socket:
 
 
 def call(address: str, port: int, server: socket.socket, to: str, to_port: int) -> Tuple[socket.socket, socket.socket]:
-    """Connect from here to a listener, wherever that is; return both sides."""
+    """Connect from the current namespace to a listener; return both sides."""
     client = opened(socket.SOCK_STREAM, address, port)
     client.settimeout(5)
     client.connect(socket.getaddrinfo(to, to_port, client.family, socket.SOCK_STREAM)[0][4])
@@ -130,7 +130,7 @@ def call(address: str, port: int, server: socket.socket, to: str, to_port: int) 
 
 
 def talk(sides: Tuple[socket.socket, socket.socket], there: int, back: int) -> None:
-    """Send so many bytes through a connection and back."""
+    """Send so many bytes through a connection, and so many back."""
     for sender, receiver, size in ((sides[0], sides[1], there), (sides[1], sides[0], back)):
         sender.sendall(b"x" * size)
         while size:
@@ -138,14 +138,14 @@ def talk(sides: Tuple[socket.socket, socket.socket], there: int, back: int) -> N
 
 
 def send(address: str, count: int, size: int) -> None:
-    """Send so many datagrams of so many bytes; it does not matter whether anybody listens."""
+    """Send so many datagrams of so many bytes to a port without a listener."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
         for _ in range(count):
             made.sendto(b"x" * size, (address, 9))
 
 
 def copy(host: str, tree: str, tables: Tuple[str, ...]) -> Path:
-    """Copy the tables of the namespace this is in."""
+    """Copy the tables of the current namespace."""
     time.sleep(0.2)  # for the last acknowledgements
     net = FIXTURES / host / tree / "1" / "net"
     net.mkdir(parents=True)
@@ -155,7 +155,7 @@ def copy(host: str, tree: str, tables: Tuple[str, ...]) -> Path:
 
 
 def board() -> None:
-    """A small board: a sensor that reports over MQTT, and someone is logged in."""
+    """A small board: a sensor that reports over MQTT, with an SSH session."""
     host, outside = Network(), Network()
     with host:
         cable(
@@ -191,12 +191,12 @@ def board() -> None:
         half[1].close()  # CLOSE_WAIT
         asking = opened(socket.SOCK_STREAM, "192.0.2.10", 40005)
         asking.setblocking(False)
-        asking.connect_ex(("192.0.2.99", 443))  # nobody's address: SYN_SENT
+        asking.connect_ex(("192.0.2.99", 443))  # no host has it: SYN_SENT
         copy_machine(copy("board", "proc", TABLES), "stat", "meminfo", "loadavg", "uptime")
 
 
 def copy_machine(tree: Path, *names: str) -> None:
-    """Copy what the custom metrics are read from; of `stat` the lines about processors."""
+    """Copy the files of the custom metrics; of `stat` only the lines about processors."""
     for name in names:
         lines = Path("/proc", name).read_text().splitlines(keepends=True)
         (tree / name).write_text("".join(line for line in lines if name != "stat" or line.startswith("cpu")))
@@ -257,7 +257,7 @@ def gateway() -> None:
         copy("gateway", "before", ("dev",))
         talk(uplink, 50_000, 1_000)
         for address in ("192.0.2.77", "192.0.2.130", "192.0.2.194", "192.0.2.226"):
-            send(address, 10, 1000)  # by docker0 and the VLANs: counted again below, so not here
+            send(address, 10, 1000)  # by docker0 and the VLANs, which are not counted
     for client in clients:
         talk(client, 1_000, 100)
     with host:
@@ -267,7 +267,7 @@ def gateway() -> None:
 
 
 def from_lan(port: int, workers: List[socket.socket]) -> Tuple[socket.socket, socket.socket]:
-    """A client of the broker; the kernel picks the worker."""
+    """Connect a client to the broker; the kernel chooses the worker."""
     client = opened(socket.SOCK_STREAM, "198.51.100.77", port)
     client.settimeout(5)
     client.connect(("198.51.100.1", 1883))
@@ -288,7 +288,7 @@ def far_of(address: str) -> str:
 
 
 def write_vlans_and_bond(net: Path) -> None:
-    """As net/8021q/vlanproc.c and drivers/net/bonding/bond_procfs.c print them."""
+    """Write the tables as net/8021q/vlanproc.c and drivers/net/bonding/bond_procfs.c print them."""
     vlans = (("eth0.100", 100, "eth0"), ("eth0.100.200", 200, "eth0.100"), ("mgmt", 30, "bond0"))
     (net / "vlan").mkdir()
     (net / "vlan" / "config").write_text(
@@ -326,7 +326,7 @@ def write_vlans_and_bond(net: Path) -> None:
 
 
 def ipv6_only() -> None:
-    """A host that has IPv4 on its loopback alone, and one link-local address on two interfaces."""
+    """A host with IPv4 only on its loopback, and one link-local address on two interfaces."""
     host, outside = Network(), Network()
     with host:
         cable("eth0", outside, "2001:db8:1::5/64", far=("2001:db8:1::1/64", "fe80::2/64"))
@@ -349,7 +349,7 @@ def ipv6_only() -> None:
 
 
 def no_ipv6() -> None:
-    """A host whose kernel has no IPv6: the tables of IPv6 are not there."""
+    """A host whose kernel has no IPv6, and so none of its tables."""
     host, outside = Network(), Network()
     with host:
         cable("eth0", outside, "192.0.2.30/24", far=("192.0.2.1/24",))
@@ -362,7 +362,7 @@ def no_ipv6() -> None:
 
 
 def idle() -> None:
-    """A host without a single socket."""
+    """A host without sockets."""
     host, outside = Network(), Network()
     with host:
         cable("eth0", outside, "192.0.2.40/24", far=("192.0.2.1/24",))
@@ -370,7 +370,7 @@ def idle() -> None:
 
 
 def reset() -> None:
-    """Counters before and after: eth0 goes on, wwan0 is made anew, usb0 comes, wlan0 goes, veth0 does not count."""
+    """Counters twice: eth0 is kept, wwan0 made again, usb0 added, wlan0 removed, veth0 not counted."""
     host, outside = Network(), Network()
 
     def modem() -> None:
@@ -417,7 +417,7 @@ def main() -> None:
     if unknown:
         parser.error("no such host: " + " ".join(unknown))
     if options.what == "record":
-        _check(libc.unshare(CLONE_NEWNET))  # whatever goes wrong here does not touch this machine's network
+        _check(libc.unshare(CLONE_NEWNET))  # so that an error here never changes this machine's network
     for name in chosen:
         if options.what == "record":
             for tree in ("before", "proc"):
