@@ -6,11 +6,12 @@ import random
 from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from .errors import TableError
+from .kernel import sock_diag
 from .kernel.addresses import Owners, owner, read_ipv4_owners, read_ipv6_owners
 from .kernel.dev import Counters, matching, parse_dev
 from .kernel.host import CpuTimes, read_host
 from .kernel.lower import at_the_edge, read_lower
-from .kernel.proc import lines, locate
+from .kernel.proc import Proc, lines, locate
 from .kernel.sample import Reservoir
 from .kernel.sockets import Listeners, read_tcp, read_udp
 
@@ -76,6 +77,7 @@ class Snapshot(NamedTuple):
     custom: custom metrics by name, units as in kernel/host.py.
     cpu: processor times for `cpu_usage`, if wanted.
     problems: what could not be read -> a sentence for the log.
+    sources: in a shared network, "TCP sockets" and "UDP sockets" -> where they were read, for the log.
     """
 
     scope: str = ""
@@ -88,6 +90,7 @@ class Snapshot(NamedTuple):
     custom: Mapping[str, float] = {}
     cpu: Optional[CpuTimes] = None
     problems: Mapping[str, str] = {}
+    sources: Mapping[str, str] = {}
 
 
 class Wanted(NamedTuple):
@@ -158,8 +161,8 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc", host_seen: bool
     owners: Owners = attempt("IPv4 interface names", nameless, lambda: read_ipv4_owners(proc)) or {}
     owners.update(attempt("IPv6 interface names", nameless, lambda: read_ipv6_owners(proc)) or {})
     size = wanted.max_list_size
-    tcp = attempt("TCP sockets", "left out of the reports", lambda: _read_tcp(net, size, rng, owners))
-    listening_udp = attempt("UDP sockets", "left out of the reports", lambda: _read_udp(net, size, rng, owners))
+    tcp = attempt("TCP sockets", "left out of the reports", lambda: _read_tcp(proc, size, rng, owners))
+    udp = attempt("UDP sockets", "left out of the reports", lambda: _read_udp(proc, size, rng, owners))
     owners.clear()  # memory for the counters
     exclude = tuple(wanted.exclude_interfaces)
     counters = attempt("network_stats", "left out of the reports", lambda: parse_dev(lines(net, "dev"), exclude))
@@ -167,7 +170,8 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc", host_seen: bool
         scope="{} without {}".format(net, ",".join(exclude)),
         established=None if tcp is None else tcp[0],
         listening_tcp=None if tcp is None else tcp[1],
-        listening_udp=listening_udp,
+        listening_udp=None if udp is None else udp[0],
+        sources={name: read[-1] for name, read in (("TCP sockets", tcp), ("UDP sockets", udp)) if read and read[-1]},
         counters=counters,
         edge=_edge(net, counters, exclude) if counters else frozenset(),
         host_network=proc.host,
@@ -179,19 +183,43 @@ def _edge(net: str, counters: Mapping[str, Counters], exclude: Tuple[str, ...]) 
     return at_the_edge(counters, read_lower(net, counters, lambda name: name in counters or is_excluded(name)))
 
 
-def _read_tcp(net: str, size: int, rng: random.Random, owners: Owners) -> Tuple[Connections, Ports]:
-    """Read established connections and listening ports. Raises TableError."""
-    sample: Reservoir[bytes] = Reservoir(size, rng)
-    established, listeners = read_tcp(net, sample, lambda address: owner(owners, address))
+def _read_tcp(proc: Proc, size: int, rng: random.Random, owners: Owners) -> Tuple[Connections, Ports, str]:
+    """Read established connections and listening ports; return them and their source. Raises TableError."""
+
+    def interface_of(address: bytes) -> Optional[str]:
+        return owner(owners, address)
+
+    (established, listeners), source = _from_kernel_or_tables(
+        proc,
+        lambda: sock_diag.read_tcp(Reservoir(size, rng), interface_of),
+        lambda: read_tcp(proc.net, Reservoir(size, rng), interface_of),
+    )
     connections = [
-        Connection(row.remote, row.remote_port, row.local_port, owner(owners, row.local)) for row in established.sample
+        Connection(row.remote, row.remote_port, row.local_port, interface_of(row.local)) for row in established.sample
     ]
-    return Connections(established.total, connections), _ports(listeners, size, rng)
+    return Connections(established.total, connections), _ports(listeners, size, rng), source
 
 
-def _read_udp(net: str, size: int, rng: random.Random, owners: Owners) -> Ports:
-    """Read listening ports. Raises TableError."""
-    return _ports(read_udp(net, lambda address: owner(owners, address)), size, rng)
+def _read_udp(proc: Proc, size: int, rng: random.Random, owners: Owners) -> Tuple[Ports, str]:
+    """Read listening ports; return them and their source. Raises TableError."""
+
+    def interface_of(address: bytes) -> Optional[str]:
+        return owner(owners, address)
+
+    listeners, source = _from_kernel_or_tables(
+        proc, lambda: sock_diag.read_udp(interface_of), lambda: read_udp(proc.net, interface_of)
+    )
+    return _ports(listeners, size, rng), source
+
+
+def _from_kernel_or_tables(proc: Proc, kernel: Callable[[], T], tables: Callable[[], T]) -> Tuple[T, str]:
+    """Return what was read and, in a shared network, its source: the kernel, or the tables if that fails."""
+    if not proc.shared:
+        return tables(), ""
+    try:
+        return kernel(), "sock_diag"
+    except sock_diag.Unavailable as error:
+        return tables(), f"the tables ({error})"
 
 
 def _ports(listeners: Listeners, size: int, rng: random.Random) -> Ports:

@@ -8,12 +8,16 @@ that listen or are drawn for the sample are decoded. One block, 32 KB, is held a
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
-from typing import Callable, Iterator, List, NamedTuple, Tuple
+from functools import partial
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 from ..errors import TableError
+from .ports import PortSet
 from .sample import Reservoir
+from .sockets import MAPPED, Established, InterfaceOf, Listeners, Socket, Tcp, add_listeners
 
 # linux/netlink.h, linux/sock_diag.h; the states are those of net/tcp_states.h
 _NETLINK_SOCK_DIAG = 4
@@ -32,48 +36,41 @@ _STATE = 17  # the offset of the state in a row
 MAX_BLOCK_BYTES = 65536  # the kernel fills half of that at most
 MAX_ANSWER_SECONDS = 5.0
 
-_MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 peer of an IPv6 socket
-
 
 class Unavailable(TableError):
     """The kernel does not answer, or not in full: the tables have to be read."""
 
 
-class Row(NamedTuple):
-    """One socket.
-
-    local, remote: packed addresses, 4 or 16 bytes; an IPv4 address mapped into IPv6 is the 4 bytes.
-    device: the index of the interface that the socket is bound to (SO_BINDTODEVICE), 0 for none.
-    """
-
-    local: bytes
-    local_port: int
-    remote: bytes
-    remote_port: int
-    device: int
+# Query one family and protocol for some states, and get the kernel's answer block by block. Raises OSError.
+Ask = Callable[[int, int, int], Iterator[bytes]]
 
 
-def read_tcp(sample: Reservoir[bytes]) -> Iterator[Row]:
-    """Pass the established connections to `sample`, as undecoded rows, and yield the listeners. Raises Unavailable."""
+def read_tcp(sample: Reservoir[bytes], interface_of: InterfaceOf, ask: Optional[Ask] = None) -> Tcp:
+    """Return what sockets.read_tcp() returns, from the kernel. Raises Unavailable."""
+    listeners: Dict[Optional[str], PortSet] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
-        for states, rows in _blocks(family, socket.IPPROTO_TCP, 1 << _ESTABLISHED | 1 << _LISTEN):
+        wanted = 1 << _ESTABLISHED | 1 << _LISTEN
+        for states, rows in _answer(ask or ask_kernel, family, socket.IPPROTO_TCP, wanted):
             established = states.count(_ESTABLISHED)
-            sample.extend(established, lambda: _in_state(_ESTABLISHED, states, rows))  # noqa: B023 (called at once)
+            sample.extend(established, partial(_in_state, _ESTABLISHED, states, rows))
             if established < len(states):
-                yield from map(decode, _in_state(_LISTEN, states, rows))
+                add_listeners(map(decode, _in_state(_LISTEN, states, rows)), interface_of, listeners)
+    return Tcp(Established(sample.seen, [decode(row) for row in sample.items]), listeners)
 
 
-def read_udp() -> Iterator[Row]:
-    """Yield the UDP sockets without a peer. Raises Unavailable."""
+def read_udp(interface_of: InterfaceOf, ask: Optional[Ask] = None) -> Listeners:
+    """Return what sockets.read_udp() returns, from the kernel. Raises Unavailable."""
+    listeners: Dict[Optional[str], PortSet] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
-        for states, rows in _blocks(family, socket.IPPROTO_UDP, 1 << _UNCONN):
-            yield from map(decode, _in_state(_UNCONN, states, rows))
+        for states, rows in _answer(ask or ask_kernel, family, socket.IPPROTO_UDP, 1 << _UNCONN):
+            add_listeners(map(decode, _in_state(_UNCONN, states, rows)), interface_of, listeners)
+    return listeners
 
 
-def decode(row: bytes) -> Row:
+def decode(row: bytes) -> Socket:
     """Decode one row of the answer, header included."""
     family, _, local_port, remote_port, local, remote, device = _ROW.unpack_from(row)
-    return Row(
+    return Socket(
         _address(family, local),
         int.from_bytes(local_port, "big"),
         _address(family, remote),
@@ -85,7 +82,7 @@ def decode(row: bytes) -> Row:
 def _address(family: int, packed: bytes) -> bytes:
     if family == socket.AF_INET:
         return packed[:4]
-    return packed[12:] if packed.startswith(_MAPPED) else packed
+    return packed[12:] if packed.startswith(MAPPED) else packed
 
 
 Rows = Callable[[], List[bytes]]
@@ -95,28 +92,37 @@ def _in_state(wanted: int, states: bytes, rows: Rows) -> List[bytes]:
     return [row for row, state in zip(rows(), states) if state == wanted]
 
 
-def _blocks(family: int, protocol: int, wanted: int) -> Iterator[Tuple[bytes, Rows]]:
+def _answer(ask: Ask, family: int, protocol: int, wanted: int) -> Iterator[Tuple[bytes, Rows]]:
     """Yield block by block the rows' states, a byte each, and what makes the list of the rows.
 
     wanted: a bit for each state. Raises Unavailable unless the answer came to its end with status 0: a kernel that has
     no handler for a protocol answers with no rows and status -2, which must not be read as "no sockets".
     """
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
-            kernel.settimeout(MAX_ANSWER_SECONDS)
-            query = _QUERY.pack(family, protocol, 0, wanted)
-            size = _HEADER.size + len(query)
-            kernel.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, 1, 0) + query)
-            done = False
-            while not done:
-                block, _, flags, _ = kernel.recvmsg(MAX_BLOCK_BYTES)
-                if flags & socket.MSG_TRUNC:
-                    raise Unavailable(f"sock_diag: a block of over {MAX_BLOCK_BYTES} bytes")
-                states, rows, done = parse(block)
-                if states:
-                    yield states, rows
+        for block in ask(family, protocol, wanted):
+            states, rows, done = parse(block)
+            if states:
+                yield states, rows
+            if done:
+                return
     except OSError as error:
         raise Unavailable(f"sock_diag: {error.strerror or error}") from error
+    raise Unavailable("sock_diag: the answer has no end")
+
+
+def ask_kernel(family: int, protocol: int, wanted: int) -> Iterator[bytes]:
+    """Yield the kernel's answer block by block, without an end of its own. Raises OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
+        kernel.settimeout(MAX_ANSWER_SECONDS)
+        query = _QUERY.pack(family, protocol, 0, wanted)
+        kernel.send(_HEADER.pack(_HEADER.size + len(query), _SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, 1, 0) + query)
+        while True:
+            block, _, flags, _ = kernel.recvmsg(MAX_BLOCK_BYTES)
+            if flags & socket.MSG_TRUNC:
+                raise OSError(errno.EMSGSIZE, f"a block of over {MAX_BLOCK_BYTES} bytes")
+            if not block:
+                return
+            yield block
 
 
 def parse(block: bytes) -> Tuple[bytes, Rows, bool]:

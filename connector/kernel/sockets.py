@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 from functools import partial
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import TableError
 from .ports import PortSet
@@ -32,7 +33,7 @@ _HEADERS = ([b"sl", b"local_address", b"rem_address", b"st"], [b"sl", b"local_ad
 _ROW = re.compile(
     rb" *[0-9]+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) [0-9A-F]{2} "
 )
-_MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address of an IPv6 socket
+MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address of an IPv6 socket
 _WILDCARDS = {bytes(4): "0.0.0.0", bytes(16): "::"}
 
 
@@ -41,12 +42,14 @@ class Socket(NamedTuple):
 
     local, remote: packed addresses, 4 or 16 bytes; an IPv4 address mapped into IPv6 has 4.
     local_port, remote_port: 0 to 65535.
+    device: index of the interface it is bound to; 0 for none, and always 0 in the tables, which don't have it.
     """
 
     local: bytes
     local_port: int
     remote: bytes
     remote_port: int
+    device: int = 0
 
 
 class Established(NamedTuple):
@@ -87,7 +90,7 @@ def read_tcp(net: str, sample: Reservoir[bytes], interface_of: InterfaceOf) -> T
             states = _states(name, digits, lines)
             sample.extend(states.count(ESTABLISHED), partial(_rows, lines, states, ESTABLISHED))
             if LISTEN in states:
-                _add_listeners(name, _rows(lines, states, LISTEN), interface_of, listeners)
+                add_listeners((_decode(name, row) for row in _rows(lines, states, LISTEN)), interface_of, listeners)
     return Tcp(Established(sample.seen, [_decode("tcp", row) for row in sample.items]), listeners)
 
 
@@ -98,7 +101,7 @@ def read_udp(net: str, interface_of: InterfaceOf) -> Listeners:
         for lines in _blocks(name):
             states = _states(name, digits, lines)
             if UNCONN in states:
-                _add_listeners(name, _rows(lines, states, UNCONN), interface_of, listeners)
+                add_listeners((_decode(name, row) for row in _rows(lines, states, UNCONN)), interface_of, listeners)
     return listeners
 
 
@@ -178,19 +181,25 @@ def _rows(lines: bytes, states: bytes, wanted: bytes) -> List[bytes]:
     return [row for row, state in zip(lines.split(b"\n"), states) if state == wanted[0]]
 
 
-def _add_listeners(
-    name: str, rows: List[bytes], interface_of: InterfaceOf, listeners: Dict[Optional[str], PortSet]
-) -> None:
-    """Add the ports of rows of the table `name`. Port 0 is none."""
+def add_listeners(rows: Iterable[Socket], interface_of: InterfaceOf, listeners: Dict[Optional[str], PortSet]) -> None:
+    """Add the ports of listening sockets. Port 0 is none."""
     for row in rows:
-        socket = _decode(name, row)
-        if not socket.local_port:
+        if not row.local_port:
             continue
-        bound_to = _WILDCARDS.get(socket.local) or interface_of(socket.local)
+        bound_to = _WILDCARDS.get(row.local) or interface_of(row.local)
+        if row.device and (bound_to is None or row.local in _WILDCARDS):
+            bound_to = _name(row.device) or bound_to
         ports = listeners.get(bound_to)
         if ports is None:
             ports = listeners[bound_to] = PortSet(0 if bound_to else 16)
-        ports.add(socket.local_port, b"" if bound_to else (_MAPPED + socket.local)[-16:])
+        ports.add(row.local_port, b"" if bound_to else (MAPPED + row.local)[-16:])
+
+
+def _name(device: int) -> Optional[str]:
+    try:
+        return socket.if_indextoname(device)
+    except OSError:  # it went away in the meantime
+        return None
 
 
 def _decode(name: str, row: bytes) -> Socket:
@@ -207,7 +216,7 @@ def _address(text: bytes) -> bytes:
     packed = bytes.fromhex(text.decode("ascii"))
     if sys.byteorder == "little":
         packed = b"".join(packed[word : word + 4][::-1] for word in range(0, len(packed), 4))
-    return packed[12:] if packed.startswith(_MAPPED) else packed
+    return packed[12:] if packed.startswith(MAPPED) else packed
 
 
 def _malformed(name: str, row: bytes) -> TableError:

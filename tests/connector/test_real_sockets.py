@@ -32,8 +32,11 @@ class Seen(NamedTuple):
     udp: Listening
 
 
-def of_ss(tcp: List[str], udp: List[str], owners: Dict[str, Optional[str]]) -> Seen:
-    """Return what should be reported for lines of ss, as `ESTAB 0 0 [::ffff:192.0.2.10]:22 [::ffff:192.0.2.1]:5000`."""
+def of_ss(tcp: List[str], udp: List[str], owners: Dict[str, Optional[str]], devices: bool) -> Seen:
+    """Return what should be reported for lines of ss, as `ESTAB 0 0 [::ffff:192.0.2.10]:22 [::ffff:192.0.2.1]:5000`.
+
+    devices: whether the device that a socket is bound to is known, as in `0.0.0.0%eth0:80`; the tables don't have it.
+    """
     established: Established = collections.Counter()
     listening: Dict[str, Set[Tuple[int, Optional[str], str]]] = {"tcp": set(), "udp": set()}
     for line in tcp:
@@ -44,11 +47,11 @@ def of_ss(tcp: List[str], udp: List[str], owners: Dict[str, Optional[str]]) -> S
             written = "{}:{}".format(f"[{remote}]" if ":" in remote else remote, remote_port)
             established[written, port, _interface(address, owners)] += 1
         elif state == "LISTEN":
-            listening["tcp"].add(_bound(local, owners))
+            listening["tcp"].add(_bound(local, owners, devices))
     for line in udp:
         state, _, _, local, _ = line.split()[:5]
         if state == "UNCONN":
-            listening["udp"].add(_bound(local, owners))
+            listening["udp"].add(_bound(local, owners, devices))
     tcp_ports, udp_ports = (
         collections.Counter((port, name) for port, name, _ in listening[kind]) for kind in ("tcp", "udp")
     )
@@ -65,11 +68,15 @@ def _interface(address: str, owners: Dict[str, Optional[str]]) -> Optional[str]:
     return "lo" if address.startswith("127.") else owners.get(address)
 
 
-def _bound(endpoint: str, owners: Dict[str, Optional[str]]) -> Tuple[int, Optional[str], str]:
+def _bound(endpoint: str, owners: Dict[str, Optional[str]], devices: bool) -> Tuple[int, Optional[str], str]:
     """Return port, interface, and what makes it an entry of its own: the address if there is no name."""
     address, port = _split(endpoint)
     address = "::" if address == "*" else address  # a socket of both IP versions
-    name = address if address in ("0.0.0.0", "::") else _interface(address, owners)
+    is_wildcard = address in ("0.0.0.0", "::")
+    name = address if is_wildcard else _interface(address, owners)
+    device = re.search(r"%([^]:]+)", endpoint)
+    if device and devices and (is_wildcard or name is None):
+        name = device.group(1)
     return port, name, "" if name else address
 
 
@@ -117,7 +124,7 @@ def test_every_kind_of_socket_is_reported_as_ss_shows_it(machine: Any) -> None:
     assert states >= {"ESTAB", "LISTEN", "SYN-SENT", "SYN-RECV", "TIME-WAIT", "CLOSE-WAIT", "FIN-WAIT-2"}
     assert {line.split()[0] for line in machine["udp"]} == {"ESTAB", "UNCONN"}
     report, problems = (machine["with names from the kernel"][name] for name in ("report", "problems"))
-    expected = of_ss(machine["tcp"], machine["udp"], of_ip(machine["addresses"]))
+    expected = of_ss(machine["tcp"], machine["udp"], of_ip(machine["addresses"]), devices=True)
     assert (of_report(report), problems) == (expected, {})
     assert sum(expected.established.values()) > 300
     check_report(report)
@@ -130,7 +137,7 @@ def test_names_from_the_tables_are_those_of_the_kernel_or_missing(machine: Any) 
     owners = of_ip(machine["addresses"])
     assert [owners.pop(address) for address in ("192.0.2.10", "192.0.2.11", "203.0.113.5")] == ["eth0", "eth1", "eth2"]
     report, problems = (machine["with names from the tables"][name] for name in ("report", "problems"))
-    assert (of_report(report), problems) == (of_ss(machine["tcp"], machine["udp"], owners), {})
+    assert (of_report(report), problems) == (of_ss(machine["tcp"], machine["udp"], owners, devices=False), {})
 
 
 @needs_namespace
