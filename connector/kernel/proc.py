@@ -45,13 +45,13 @@ def locate(root: str, own: str = "/proc", host_seen: bool = False) -> Proc:
     Raises TableError.
     """
     host, reader = os.path.join(root, "1", "net"), os.path.join(root, "net")
-    own_inode, _ = _inode(os.path.join(own, "self", "net"))
-    inode, hidden = _inode(host)
+    own_inode, _ = _inode(own, "self", "net")
+    inode, hidden = _inode(root, "1", "net")
     if inode is not None:
         return Proc(root, host, True, inode == own_inode)
-    if host_seen:
+    inode, missing = _inode(root, "net")
+    if inode is not None and host_seen:
         raise TableError(f"{hidden}; {reader} is not used in its place, as earlier readings were of the host's network")
-    inode, missing = _inode(reader)
     if inode is not None:
         return Proc(root, reader, False, inode == own_inode)
     raise TableError(f"no network tables under {root} ({hidden}; {missing}): is the host's /proc mounted there?")
@@ -97,15 +97,16 @@ def unreadable(name: str, error: OSError) -> TableError:
     return TableError(f"{name} can't be read: {error.strerror or error}")
 
 
-def _inode(net: str) -> Tuple[Optional[int], str]:
-    """Return the inode number of `net/dev`, or None and the reason if it is not there or not allowed.
+def _inode(root: str, *path: str) -> Tuple[Optional[int], str]:
+    """Return the inode number of `dev` in a directory under `root`, or None and why it is not there or not allowed.
 
     Raises TableError for any other error.
     """
-    name = os.path.join(net, "dev")
+    net = os.path.join(root, *path)
     try:
-        return os.stat(name).st_ino, ""
+        return os.stat(os.path.join(net, "dev")).st_ino, ""
     except OSError as error:
+        reason = f"{net}: {error.strerror}"
         if error.errno not in _NOT_THERE + _NOT_ALLOWED:
-            raise unreadable(name, error) from error
-        return None, f"{net}: {error.strerror}"
+            raise TableError(f"no network tables under {root} ({reason})") from error
+        return None, reason
