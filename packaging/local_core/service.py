@@ -127,7 +127,8 @@ def check_report(sent: Any) -> Dict[str, Any]:
         if name in metrics:
             ports = metrics[name]["ports"]
             _check_total(["metrics", name], metrics[name]["total"], ports)
-            entries = [(entry.get("interface"), entry["port"]) for entry in ports]
+            # Without an interface they may be at different addresses.
+            entries = [(entry["interface"], entry["port"]) for entry in ports if "interface" in entry]
             if len(set(entries)) < len(entries):
                 _malformed(["metrics", name, "ports"], "an interface and port stand there twice")
     for name, values in report.get("custom_metrics", {}).items():

@@ -98,6 +98,7 @@ ACCEPTED = [
     ((LISTENING[0] + " total", LISTENING[1] + " t"), 500),
     ((LISTENING[0] + " ports 0 interface", LISTENING[1] + " pts 0 if"), "::"),
     ((LISTENING[0] + " ports 0 interface", LISTENING[1] + " pts 0 if"), "lo"),
+    ((LISTENING[0] + " ports 0 interface", LISTENING[1] + " pts 0 if"), GONE),  # at another address than the second
     ((STATS[0] + " bytes_in", STATS[1] + " bi"), 2**62),
     (("custom_metrics cpu_usage 0 number", "cmet cpu_usage 0 number"), -1),
     (("header report_id", "hed rid"), 1),
@@ -139,8 +140,8 @@ REJECTED = [
     ((LISTENING[0] + " ports 0 interface", LISTENING[1] + " pts 0 if"), "192.0.2.1", r"interface: '192\.0\.2\.1'"),
     ((LISTENING[0] + " ports 0 interface", LISTENING[1] + " pts 0 if"), "a b", "interface: 'a b'"),
     (
-        (LISTENING[0] + " ports 0 interface", LISTENING[1] + " pts 0 if"),
-        GONE,
+        (LISTENING[0] + " ports 1 interface", LISTENING[1] + " pts 1 if"),
+        "0.0.0.0",
         "an interface and port stand there twice",
     ),
     (
