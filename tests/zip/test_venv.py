@@ -1,6 +1,8 @@
 """packaging/venv.sh, which makes the virtual environments of run_local.sh, build_zip.sh and tests/run.sh."""
 
+import importlib.util
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -37,6 +39,26 @@ def venv(
     folder: Path, *files: Path, python: str = sys.executable, **variables: str
 ) -> "subprocess.CompletedProcess[str]":
     return finish(start(folder, *files, python=python, **variables))
+
+
+@pytest.fixture(scope="module")
+def quick_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a Python whose environments get a link to this one's pip, which is made 20 times faster than a copy."""
+    pip = importlib.util.find_spec("pip")
+    assert pip is not None
+    assert pip.origin is not None
+    script = tmp_path_factory.mktemp("quick") / "python"
+    script.write_text(
+        f"""#!/bin/sh
+[ "$1 $2" = "-m venv" ] || exec {shlex.quote(sys.executable)} "$@"
+shift 2
+{shlex.quote(sys.executable)} -m venv --without-pip "$@" || exit
+for folder; do :; done # the last argument
+ln -s {shlex.quote(str(Path(pip.origin).parent))} "$folder"/lib/python*/site-packages/
+"""
+    )
+    script.chmod(0o755)
+    return str(script)
 
 
 @pytest.fixture
