@@ -28,6 +28,7 @@ temporary=
 if [ -z "${TMPDIR:-}" ] && [ "$(df --output=avail "$memory" 2>/dev/null | tail -n 1)" -gt 1000000 ] 2>/dev/null; then
   if temporary=$(mktemp -d -p "$memory" tests.XXXXXX); then
     trap 'rm -rf "$temporary"' EXIT
+    chmod 755 "$temporary" # some tests run programs as another user
     printf '#!/bin/sh\n' >"$temporary/program" && chmod +x "$temporary/program"
     if "$temporary/program" 2>/dev/null; then export TMPDIR=$temporary; fi
   fi
