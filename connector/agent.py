@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from typing import Any, Callable, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 
 from . import config
 from .clock import Clock
@@ -13,12 +13,13 @@ from .config import Config
 from .encode import prepare
 from .errors import TableError
 from .health import Health, plain
+from .kernel import host
 from .kernel.dev import Counters
 from .kernel.proc import locate
 from .publisher import Publisher, in_thread
 from .reporter import Reporter
 from .sigterm import end_on_sigterm
-from .snapshot import Source, Wanted
+from .snapshot import Snapshot, Source, Wanted
 from .state import read_boot
 from .transports import Transport
 from .verdict import Verdicts
@@ -53,6 +54,7 @@ def start(settings: Mapping[str, str], transport: Transport, logger: logging.Log
     for warning in warnings:
         logger.warning("%s", plain(warning, 1000))
     prepare(parsed.report_format)
+    host.prepare(parsed.wanted.custom_metrics)
     reporter = assemble(parsed, transport, clock, random.Random(), logger)
     logger.info(
         "metrics of %s go to %s every %d s, read from %s: %s",
@@ -93,7 +95,7 @@ def assemble(
     publisher: Publisher[Optional[Counters]] = Publisher(transport, clock, run_beside)
     return Reporter(
         parsed,
-        take=source(parsed.wanted, rng).take,
+        take=logging_sources(source(parsed.wanted, rng).take, logger),
         publisher=publisher,
         clock=clock,
         health=health,
@@ -101,6 +103,21 @@ def assemble(
         logger=logger,
         read_boot=lambda: read_boot(parsed.wanted.proc),
     )
+
+
+def logging_sources(take: Callable[[], Snapshot], logger: logging.Logger) -> Callable[[], Snapshot]:
+    """Return a `take` that logs at DEBUG where the sockets were read, the first time and when that changes."""
+    known: Dict[str, str] = {}
+
+    def take_and_log() -> Snapshot:
+        snapshot = take()
+        for name, source in snapshot.sources.items():
+            if known.get(name) != source:
+                logger.debug("%s are read from %s", name, plain(source))
+        known.update(snapshot.sources)
+        return snapshot
+
+    return take_and_log
 
 
 def run(reporter: Reporter, transport: Transport, logger: logging.Logger) -> None:

@@ -43,6 +43,12 @@ LEFT_OUT = (
     "*/py.typed",
     "cbor2/tool.py",
     "greengrasssdk/stream_manager/*",
+    # psutil for other systems than Linux
+    "psutil/_psaix.py",
+    "psutil/_psbsd.py",
+    "psutil/_psosx.py",
+    "psutil/_pssunos.py",
+    "psutil/_pswindows.py",
 )
 # pip settings that change what is downloaded are removed. Those that say from where, such as an index, are kept.
 PIP_SETTINGS = (
