@@ -288,5 +288,5 @@ def test_bad_usage_ends_with_2(argv: list[str]) -> None:
 @pytest.mark.parametrize("verb", ["plan", "apply", "status", "remove"])
 def test_help(version: str, verb: str, capsys: Any) -> None:
     with pytest.raises(SystemExit, match="0"):
-        deploy.run([version, verb, "--help"])
+        deploy.main([version, verb, "--help"])
     assert capsys.readouterr().out.startswith(f"usage: deploy.py {version} {verb}")

@@ -25,7 +25,7 @@ def our_function(version: int = 1) -> dict[str, Any]:
         "Id": "device-defender-connector",
         "FunctionArn": f"{LAMBDA}:{version}",
         "FunctionConfiguration": {
-            "EncodingType": "json",
+            "EncodingType": "binary",
             "Environment": {
                 "Execution": {"IsolationMode": "GreengrassContainer"},
                 "Variables": PARAMETERS,
@@ -209,7 +209,7 @@ def test_without_a_container_there_is_neither_volume_nor_limit(account: Any, mak
     assert apply(account, "--zip", make_zip("38"), "--isolation", "NoContainer") == 0
     configuration = content(account)["Functions"][1]["FunctionConfiguration"]
     assert configuration == {
-        "EncodingType": "json",
+        "EncodingType": "binary",
         "Environment": {
             "Execution": {"IsolationMode": "NoContainer"},
             "Variables": {**PARAMETERS, "ProcDestinationPath": "/proc"},

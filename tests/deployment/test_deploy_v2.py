@@ -86,7 +86,7 @@ def test_from_nothing_twice_and_away_again(core: Any, make_zip: Any, capsys: Any
         "componentDependencies": {ROUTER: {"versionRequirement": "^2.1.0", "dependencyType": "HARD"}},
         "componentLambdaParameters": {
             "pinned": True,
-            "inputPayloadEncodingType": "json",
+            "inputPayloadEncodingType": "binary",
             "timeoutInSeconds": 30,
             "environmentVariables": {
                 "SampleIntervalSeconds": "300",
