@@ -1,7 +1,7 @@
 """A stand-in for the Greengrass V2 cloud service, which moto doesn't have.
 
-It keeps components and deployments as the service does. botocore has validated every request against the service's model
-before it arrives here; the answers are validated against the same model.
+It keeps components and deployments as the service does. botocore has validated every request against the service's
+model before it arrives here; the answers are validated against the same model.
 """
 
 from __future__ import annotations

@@ -15,13 +15,7 @@ V2 = ["v2", "apply", "--thing", "gw-1"]
 DEPLOY = Path(deploy.__file__)
 
 
-@pytest.fixture
-def core(account: Any) -> Any:
-    account.thing("gw-1")
-    return account
-
-
-def test_nothing_is_written_before_the_plan_is_shown_and_agreed_to(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_apply_writes_nothing_before_the_answer_yes(core: Any, make_zip: Any, capsys: Any) -> None:
     shown = []
 
     def ask(question: str) -> str:
@@ -38,7 +32,7 @@ def test_nothing_is_written_before_the_plan_is_shown_and_agreed_to(core: Any, ma
     assert core.calls.writes == []
 
 
-def test_with_nobody_to_ask_it_wants_yes(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_apply_without_terminal_asks_for_yes_flag(core: Any, make_zip: Any, capsys: Any) -> None:
     def nobody(question: str) -> str:
         raise EOFError
 
@@ -69,7 +63,7 @@ def test_with_nobody_to_ask_it_wants_yes(core: Any, make_zip: Any, capsys: Any) 
         (["--zip", "device-defender-connector-1.0.0-py38-any.zip"], "No such file or directory"),
     ],
 )
-def test_bad_input_ends_with_2_and_a_reason(
+def test_invalid_input_exits_2_with_reason(
     account: Any, make_zip: Any, capsys: Any, argv: list[str], reason: str
 ) -> None:
     account.client("iot").create_thing_group(thingGroupName="fleet")
@@ -78,7 +72,7 @@ def test_bad_input_ends_with_2_and_a_reason(
     assert account.calls.writes == []
 
 
-def test_a_zip_that_is_none(account: Any, make_zip: Any, capsys: Any) -> None:
+def test_file_that_is_no_zip_is_refused(account: Any, make_zip: Any, capsys: Any) -> None:
     path = make_zip()
     Path(path).write_bytes(b"not a zip")
     assert account.deploy(*V2, "--zip", path) == 2
@@ -113,7 +107,7 @@ def test_a_zip_that_is_none(account: Any, make_zip: Any, capsys: Any) -> None:
         ),
     ],
 )
-def test_a_missing_permission_is_named(
+def test_missing_permission_is_named(
     core: Any, make_zip: Any, capsys: Any, call: str, message: str, reason: str
 ) -> None:
     core.calls.stubs[call] = lambda model, _: refusal(model, "AccessDeniedException", message, 403)
@@ -130,13 +124,13 @@ def test_a_missing_permission_is_named(
         ("ThrottlingException", "iot:DescribeThing on gw-1 failed: ThrottlingException: sorry"),
     ],
 )
-def test_other_refusals_are_sentences_too(core: Any, make_zip: Any, capsys: Any, code: str, reason: str) -> None:
+def test_other_refusals_are_sentences(core: Any, make_zip: Any, capsys: Any, code: str, reason: str) -> None:
     core.calls.stubs["iot:DescribeThing"] = lambda model, _: refusal(model, code, "sorry")
     assert core.deploy(*V2, "--zip", make_zip()) == 1
     assert reason in capsys.readouterr().err
 
 
-def test_a_new_role_is_not_known_at_once(core: Any, make_zip: Any) -> None:
+def test_role_unknown_at_first_is_tried_again(core: Any, make_zip: Any) -> None:
     refusals = ["The role defined for the function cannot be assumed by Lambda."] * 3
 
     def create(model: Any, _: Any) -> Any:
@@ -154,7 +148,7 @@ def retired(model: Any, _: Any) -> Any:
     return refusal(model, "InvalidParameterValueException", RETIRED)
 
 
-def test_a_runtime_that_lambda_no_longer_takes(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_retired_runtime_is_refused_with_advice(core: Any, make_zip: Any, capsys: Any) -> None:
     core.calls.stubs["lambda:CreateFunction"] = retired
     assert core.deploy(*V2, "--zip", make_zip("37"), "--yes") == 1
     error = capsys.readouterr().err
@@ -163,7 +157,7 @@ def test_a_runtime_that_lambda_no_longer_takes(core: Any, make_zip: Any, capsys:
     assert "--function-name" not in error
 
 
-def test_a_function_leaves_its_retired_runtime_before_it_gets_new_code(core: Any, make_zip: Any) -> None:
+def test_retired_runtime_is_changed_before_the_code(core: Any, make_zip: Any) -> None:
     assert core.deploy(*V2, "--zip", make_zip("37", code="# old\n"), "--yes") == 0
 
     def update(model: Any, params: Any) -> Any:
@@ -176,7 +170,7 @@ def test_a_function_leaves_its_retired_runtime_before_it_gets_new_code(core: Any
     assert made["Runtime"] == "python3.12"
 
 
-def test_another_function_of_that_name_is_not_overwritten(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_function_of_others_is_not_overwritten(core: Any, make_zip: Any, capsys: Any) -> None:
     other = {"FunctionName": "device-defender-connector", "Handler": "app.main", "Runtime": "python3.12"}
     core.calls.stubs["lambda:GetFunctionConfiguration"] = lambda model, _: answer(model, other)
     assert core.deploy(*V2, "--zip", make_zip(), "--yes") == 1
@@ -184,7 +178,7 @@ def test_another_function_of_that_name_is_not_overwritten(core: Any, make_zip: A
     assert core.calls.writes == []
 
 
-def test_another_role_than_the_functions_is_refused(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_role_that_differs_from_the_functions_is_refused(core: Any, make_zip: Any, capsys: Any) -> None:
     assert core.deploy(*V2, "--zip", make_zip(), "--yes") == 0
     flags = ["v2", "plan", "--thing", "gw-1", "--zip", make_zip(), "--role"]
     role = core.client("iam").get_role(RoleName="device-defender-connector-role")["Role"]["Arn"]
@@ -193,7 +187,7 @@ def test_another_role_than_the_functions_is_refused(core: Any, make_zip: Any, ca
     assert f"device-defender-connector has the role {role}" in capsys.readouterr().err
 
 
-def test_a_bucket_that_does_not_exist_is_known_beforehand(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_missing_bucket_is_refused_before_any_change(core: Any, make_zip: Any, capsys: Any) -> None:
     plan = ["v2", "plan", "--thing", "gw-1", "--zip", make_zip(), "--bucket"]
     assert core.deploy(*plan, "nowhere") == 2
     assert "--bucket nowhere: there is no such bucket" in capsys.readouterr().err
@@ -203,7 +197,7 @@ def test_a_bucket_that_does_not_exist_is_known_beforehand(core: Any, make_zip: A
     assert core.deploy(*plan, "ours") == 0
 
 
-def test_own_role_and_names(core: Any, make_zip: Any) -> None:
+def test_own_role_and_names_are_used(core: Any, make_zip: Any) -> None:
     role = core.client("iam").create_role(RoleName="mine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     names = ["--function-name", "defender", "--component", "com.example.Defender", "--role", role]
     assert core.deploy(*V2, "--zip", make_zip(), *names, "--yes") == 0
@@ -219,7 +213,7 @@ def run(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env={**safe, **environment}, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_without_region_or_credentials(make_zip: Any) -> None:
+def test_missing_region_or_credentials_are_named(make_zip: Any) -> None:
     status = ["v2", "status", "--thing", "gw-1"]
     no_region = run(*status)
     assert (no_region.returncode, no_region.stderr) == (
@@ -233,7 +227,7 @@ def test_without_region_or_credentials(make_zip: Any) -> None:
     assert no_profile.stderr.startswith("deploy.py: The config profile (work) could not be found")
 
 
-def test_without_its_requirements_it_says_what_to_install() -> None:
+def test_missing_requirements_name_what_to_install() -> None:
     command = [sys.executable, "-S", str(DEPLOY), "--help"]  # -S: without installed packages
     result = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
@@ -246,7 +240,7 @@ OLD = "import runpy, sys; sys.version_info = (3, 8, 18); runpy.run_path(sys.argv
 
 
 @pytest.mark.parametrize("tool", ["deploy.py", "detect.py"])
-def test_on_a_python_too_old_it_says_so(tool: str) -> None:
+def test_python_too_old_is_named(tool: str) -> None:
     """Its requirements could not be installed there either."""
     command = [sys.executable, "-S", "-c", OLD, str(DEPLOY.with_name(tool)), "--help"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -266,7 +260,7 @@ def test_on_a_python_too_old_it_says_so(tool: str) -> None:
         (["--thing-group", "fleet", "--iot-policy", "p", "--iot-policy-things", ""], "needs --iot-policy-things"),
     ],
 )
-def test_flags_of_the_policy_that_do_not_go_together(
+def test_policy_flags_that_clash_are_refused(
     core: Any, make_zip: Any, capsys: Any, verb: str, argv: list[str], reason: str
 ) -> None:
     assert core.deploy("v2", verb, *argv, "--zip", make_zip()) == 2
@@ -278,7 +272,7 @@ MEMORY = ["v2", "plan", "--thing", "x", "--zip", "z", "--memory", "8"]
 
 
 @pytest.mark.parametrize("argv", [[], ["v2"], MEMORY, ["v2", "plan", "--thing", "x"], ["v1", "apply", "--thing", "x"]])
-def test_bad_usage_ends_with_2(argv: list[str]) -> None:
+def test_usage_error_is_one_line_and_exits_2(argv: list[str]) -> None:
     result = run(*argv)
     assert result.returncode == 2
     assert "usage: deploy.py" in result.stderr
@@ -286,7 +280,7 @@ def test_bad_usage_ends_with_2(argv: list[str]) -> None:
 
 @pytest.mark.parametrize("version", ["v2", "v1"])
 @pytest.mark.parametrize("verb", ["plan", "apply", "status", "remove"])
-def test_help(version: str, verb: str, capsys: Any) -> None:
+def test_help_shows_usage(version: str, verb: str, capsys: Any) -> None:
     with pytest.raises(SystemExit, match="0"):
         deploy.main([version, verb, "--help"])
     assert capsys.readouterr().out.startswith(f"usage: deploy.py {version} {verb}")
