@@ -82,9 +82,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
             setattr(args, flag, NAME)
     _check_target(args)
     if args.verb in ("plan", "apply") and args.zip is None:
-        raise UsageError(
-            f"--zip is needed (or zip in a --config file); ./build_zip.sh makes one (`{_prog(args)} --help`)"
-        )
+        raise UsageError("--zip is needed (or zip in a --config file); ./build_zip.sh makes one and prints its path")
     return args
 
 
@@ -222,10 +220,6 @@ def _check_target(args: argparse.Namespace) -> None:
     given = [name for name in names if getattr(args, name)]
     flags = " or ".join(f"--{name.replace('_', '-')}" for name in names)
     if not given:
-        raise UsageError(f"{flags} is needed (or its name in a --config file; `{_prog(args)} --help` lists the flags)")
+        raise UsageError(f"{flags} is needed (or its name in a --config file)")
     if len(given) > 1:
         raise UsageError(f"{flags}, not both")
-
-
-def _prog(args: argparse.Namespace) -> str:
-    return f"deploy.py {args.version} {args.verb}"

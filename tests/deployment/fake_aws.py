@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import boto3
@@ -27,6 +28,11 @@ def _session() -> boto3.Session:
     return boto3.Session(botocore_session=session, region_name=REGION)
 
 
+@cache
+def _own_client(service: str) -> Any:
+    return _session().client(service)
+
+
 class Account:
     """The account: its state as boto3 shows it, every call that was made, and deploy.py on it.
 
@@ -46,11 +52,10 @@ class Account:
         self.aws = Aws(session, sleep=self._sleep, now=lambda: self.now, progress=self.progress.append)
         self.slept = 0.0
         self.v1_result = "Success"
-        self._own = _session()
 
     def client(self, service: str) -> Any:
         """Return a client whose calls are not counted."""
-        return self._own.client(service)
+        return _own_client(service)
 
     def _sleep(self, seconds: float) -> None:
         self.slept += seconds

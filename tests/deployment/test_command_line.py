@@ -11,6 +11,8 @@ import deploy
 import pytest
 from fake_aws import LAMBDA, REGION, answer, refusal
 
+from connector import __version__
+
 V2 = ["v2", "apply", "--thing", "gw-1"]
 DEPLOY = Path(deploy.__file__)
 
@@ -268,18 +270,76 @@ def test_policy_flags_that_clash_are_refused(
     assert core.calls.all == []
 
 
-MEMORY = ["v2", "plan", "--thing", "x", "--zip", "z", "--memory", "8"]
+USAGE = [
+    ([], "the following arguments are required: v2|v1 (`deploy.py --help` lists the flags)"),
+    (
+        ["v2"],
+        "the following arguments are required: plan|apply|status|list|remove (`deploy.py v2 --help` lists the flags)",
+    ),
+    (
+        ["v2", "plan", "--thing", "x", "--zip", "z", "--memory", "8"],
+        "argument --memory: '8' is not 16 to 1024 (`deploy.py v2 plan --help` lists the flags)",
+    ),
+    (
+        ["v2", "plan", "--thing", "x"],
+        "--zip is needed (or zip in a --config file); ./build_zip.sh makes one and prints its path",
+    ),
+    (
+        ["v2", "status"],
+        "--thing or --thing-group is needed (or its name in a --config file; `deploy.py v2 status --help` lists the flags)",
+    ),
+    (["v2", "remove", "--thing", "x", "--thing-group", "y"], "--thing or --thing-group, not both"),
+    (["v1", "apply", "--thing", "x"], "unrecognized arguments: --thing x (`deploy.py --help` lists the flags)"),
+    (["v2", "status", "--thing", "x", "--mqtt-ca", "ca.pem"], "--mqtt-ca, --mqtt-cert and --mqtt-key go with --mqtt"),
+]
 
 
-@pytest.mark.parametrize("argv", [[], ["v2"], MEMORY, ["v2", "plan", "--thing", "x"], ["v1", "apply", "--thing", "x"]])
-def test_usage_error_is_one_line_and_exits_2(argv: list[str]) -> None:
-    result = run(*argv)
-    assert result.returncode == 2
-    assert "usage: deploy.py" in result.stderr
+@pytest.mark.parametrize(("argv", "line"), USAGE, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_usage_error_is_one_line_and_exits_2(capsys: Any, argv: list[str], line: str) -> None:
+    assert deploy.main(argv) == 2
+    assert capsys.readouterr() == ("", f"deploy.py: {line}\n")
+
+
+def test_ctrl_c_exits_130_and_says_how_to_go_on(core: Any, make_zip: Any, capsys: Any) -> None:
+    def ask(question: str) -> str:
+        raise KeyboardInterrupt
+
+    assert core.deploy(*V2, "--zip", make_zip(), ask=ask) == 130
+    assert capsys.readouterr().err == (
+        "\ndeploy.py: stopped; `status` shows how far it came, and the same command goes on from there\n"
+    )
+
+
+def test_version_is_the_connectors() -> None:
+    assert run("--version").stdout == f"deploy.py {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("deploy.py v2 ", ["plan", "apply", "status", "list", "remove"]),
+        ("deploy.py v2 apply --iso", ["--isolation"]),
+        ("deploy.py v2 apply --isolation ", ["GreengrassContainer", "NoContainer"]),
+    ],
+)
+def test_shell_completes_verbs_flags_and_values(line: str, expected: list[str], tmp_path: Path) -> None:
+    """As the shell's hook does: the words of the line in the environment, the answers in a file."""
+    answers = tmp_path / "answers"
+    environment = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(answers),
+        "_ARGCOMPLETE_IFS": "\n",
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "COMP_TYPE": "9",
+    }
+    assert run(**environment).returncode == 0
+    assert {word.strip() for word in answers.read_text().splitlines()} >= set(expected)
+    assert "PYTHON_ARGCOMPLETE_OK" in DEPLOY.read_text()[:1024]
 
 
 @pytest.mark.parametrize("version", ["v2", "v1"])
-@pytest.mark.parametrize("verb", ["plan", "apply", "status", "remove"])
+@pytest.mark.parametrize("verb", ["plan", "apply", "status", "list", "remove"])
 def test_help_shows_usage(version: str, verb: str, capsys: Any) -> None:
     with pytest.raises(SystemExit, match="0"):
         deploy.main([version, verb, "--help"])

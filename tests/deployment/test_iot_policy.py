@@ -237,7 +237,7 @@ def test_unattached_policy_with_unnamed_lines_is_noted(account: Any, things: Any
 
 def test_topic_without_thing_is_removed_with_the_only_target(account: Any, things: Any, apply: Any) -> None:
     assert apply("--thing=gw-1", "--MetricsTopic=fleet/metrics") == 0
-    assert apply("--thing=gw-1") == 0
+    assert apply("--thing=gw-1", "--reset=MetricsTopic") == 0
     assert topics(account) == [JSON]
     assert apply("--thing=gw-1", "--MetricsTopic=fleet/metrics") == 0
     assert remove(account, "--thing=gw-1") == 0
@@ -245,7 +245,7 @@ def test_topic_without_thing_is_removed_with_the_only_target(account: Any, thing
 
     # With two targets nobody knows whose it is.
     assert [apply("--thing=gw-1", "--MetricsTopic=fleet/metrics"), apply("--thing=gw-2")] == [0, 0]
-    assert apply("--thing=gw-1") == 0
+    assert apply("--thing=gw-1", "--reset=MetricsTopic") == 0
     assert "fleet/metrics" in topics(account)
 
 

@@ -153,7 +153,7 @@ def test_two_targets_keep_their_own_settings(core: Any, make_zip: Any) -> None:
         assert core.calls.writes == []
 
     # gw-2 back to the first settings: their version exists already.
-    assert apply(core, "--zip", make_zip(), target="--thing=gw-2") == 0
+    assert apply(core, "--zip", make_zip(), "--reset", "SampleIntervalSeconds", target="--thing=gw-2") == 0
     assert core.calls.writes == ["greengrassv2:CreateDeployment"]
     assert last(core)["components"][NAME] == our_component()
 

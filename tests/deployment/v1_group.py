@@ -131,3 +131,15 @@ def add(account: Any, kind: str, entries: list[dict[str, Any]]) -> None:
 def let_another_function_use_our_resource(account: Any) -> None:
     policies = {"ResourceAccessPolicies": [{"ResourceId": "device-defender-proc", "Permission": "ro"}]}
     add(account, "Function", [{"Id": "top", "FunctionArn": OTHER, "FunctionConfiguration": {"Environment": policies}}])
+
+
+def replace_function(account: Any, entry: dict[str, Any]) -> None:
+    """Replace the entry of that id in the group's newest version, as another person would."""
+    functions = content(account)["Functions"]
+    others = [function for function in functions if function["Id"] != entry["Id"]]
+    greengrass = account.client("greengrass")
+    group = greengrass.list_groups()["Groups"][0]
+    version = greengrass.get_group_version(GroupId=group["Id"], GroupVersionId=group["LatestVersion"])["Definition"]
+    id_ = version["FunctionDefinitionVersionArn"].split("/")[-3]
+    made = greengrass.create_function_definition_version(FunctionDefinitionId=id_, Functions=[*others, entry])
+    greengrass.create_group_version(GroupId=group["Id"], **{**version, "FunctionDefinitionVersionArn": made["Arn"]})
