@@ -63,8 +63,9 @@ def load(path: Path, flags: Iterable[str]) -> SettingsFile:
     parameters = {}
     for name, value in table.items():
         _must_be_one_of(path, name, known)
+        text = _text(path, name, value)
         try:
-            parameters[name] = known[name].check(_text(path, name, value))
+            parameters[name] = known[name].check(text)
         except UsageError as error:
             raise UsageError(f"--config {path}: {error}") from error
     values = {name: _text(path, name, value) for name, value in content.items()}

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_aws import Account
-from moto import mock_aws
+from fake_aws import Account, clean_account
 from v1_group import fill_group
 
 
@@ -31,8 +30,8 @@ def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def account() -> Iterator[Account]:
-    with mock_aws(config={"lambda": {"use_docker": False}}):
-        yield Account()
+    with clean_account() as account:
+        yield account
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -14,9 +15,10 @@ from deployment.aws import Aws
 from fake_calls import ACCOUNT, NOW, REGION, Calls, answer, refusal
 from fake_detect import FakeDetect
 from fake_greengrass_v2 import SUCCEEDED, FakeGreengrassV2
+from moto import mock_aws
 from moto.greengrass.models import greengrass_backends
 
-__all__ = ["ACCOUNT", "LAMBDA", "NOW", "REGION", "SUCCEEDED", "Account", "answer", "refusal"]
+__all__ = ["ACCOUNT", "LAMBDA", "NOW", "REGION", "SUCCEEDED", "Account", "answer", "clean_account", "refusal"]
 LAMBDA = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:device-defender-connector"
 
 _LOADER = create_loader()  # reads a service's model once, not once for each test
@@ -26,6 +28,13 @@ def _session() -> boto3.Session:
     session = botocore.session.Session()
     session.register_component("data_loader", _LOADER)
     return boto3.Session(botocore_session=session, region_name=REGION)
+
+
+@contextmanager
+def clean_account() -> Iterator[Account]:
+    """Give an empty account, whatever was in the one before."""
+    with mock_aws(config={"lambda": {"use_docker": False}}):
+        yield Account()
 
 
 @cache

@@ -284,10 +284,7 @@ USAGE = [
         ["v2", "plan", "--thing", "x"],
         "--zip is needed (or zip in a --config file); ./build_zip.sh makes one and prints its path",
     ),
-    (
-        ["v2", "status"],
-        "--thing or --thing-group is needed (or its name in a --config file; `deploy.py v2 status --help` lists the flags)",
-    ),
+    (["v2", "status"], "--thing or --thing-group is needed (or its name in a --config file)"),
     (["v2", "remove", "--thing", "x", "--thing-group", "y"], "--thing or --thing-group, not both"),
     (["v1", "apply", "--thing", "x"], "unrecognized arguments: --thing x (`deploy.py --help` lists the flags)"),
     (["v2", "status", "--thing", "x", "--mqtt-ca", "ca.pem"], "--mqtt-ca, --mqtt-cert and --mqtt-key go with --mqtt"),

@@ -159,7 +159,7 @@ def test_last_report_of_a_thing_uses_profiles_of_all_things(core: Any, make_zip:
         (
             [],
             None,
-            "no security profile attached to the cores' group, or to all things, keeps a metric of the reports;",
+            "no security profile attached to the cores' group, or to all things, keeps a metric of the",
         ),
         ([], "aws:num-messages-sent", "no security profile attached to the cores' group, or to all things, keeps"),
         (["--MetricsTopic", "site/{thing}"], None, "reports go to site/{thing}, of which AWS keeps no record; `--mqtt"),
