@@ -14,7 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from deployment.artifact import Artifact
-from deployment.aws import Aws, missing
+from deployment.aws import Aws, code_of, missing
 from deployment.errors import DeployError, UsageError
 from deployment.plan import Change, Document
 from deployment.settings import HANDLER
@@ -120,11 +120,16 @@ class Function:
         return True
 
     def _create_role(self) -> None:
-        self.aws.client("iam").create_role(
-            RoleName=self._role_name,
-            AssumeRolePolicyDocument=json.dumps(_TRUST),
-            Description="Required by AWS Lambda; the function runs on Greengrass cores only.",
-        )
+        try:
+            self.aws.client("iam").create_role(
+                RoleName=self._role_name,
+                AssumeRolePolicyDocument=json.dumps(_TRUST),
+                Description="Required by AWS Lambda; the function runs on Greengrass cores only.",
+            )
+        except ClientError as error:
+            # The answer to a first call was lost, and botocore repeated it.
+            if code_of(error) != "EntityAlreadyExists":
+                raise
 
     @property
     def _key(self) -> str:
@@ -204,6 +209,9 @@ class Function:
                 )
                 return
             except ClientError as error:
+                # The answer to a first call was lost, and botocore repeated it; publishing checks the code's digest.
+                if code_of(error) == "ResourceConflictException":
+                    return
                 # IAM is eventually consistent: a new role may be unknown for a few seconds.
                 unknown = "cannot be assumed" in error.response["Error"].get("Message", "")
                 if not unknown or attempt + 1 == MAX_ROLE_ATTEMPTS:

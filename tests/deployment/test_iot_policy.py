@@ -1,4 +1,4 @@
-"""deploy.py --iot-policy against moto: one policy for several targets, and never anybody else's."""
+"""deploy.py --iot-policy against moto: one policy for several targets; policies of others stay."""
 
 from __future__ import annotations
 
@@ -224,7 +224,10 @@ def test_detached_policy_is_deleted_after_the_services_delay(
     assert apply("--thing=gw-1") == 0
     refusals += [1] * 1000
     assert remove(account, "--thing=gw-1") == 1
-    assert "is detached, and AWS IoT does not let it go yet. Later: aws iot delete-policy" in capsys.readouterr().err
+    assert (
+        "is detached, and AWS IoT does not allow deleting it yet. Later: aws iot delete-policy"
+        in capsys.readouterr().err
+    )
 
 
 def test_unattached_policy_with_unnamed_lines_is_noted(account: Any, things: Any, apply: Any, capsys: Any) -> None:
