@@ -47,8 +47,8 @@ class IotPolicy:
             at_once = " at once: old and new lines together would be too long"
         if self._is_too_long(both):
             raise UsageError(
-                f"--iot-policy {self.name}: with these lines too it would be longer than the {MAX_POLICY_CHARACTERS} characters "
-                "that AWS IoT allows; choose another name"
+                f"--iot-policy {self.name}: with these lines too it would be longer than the {MAX_POLICY_CHARACTERS} "
+                "characters that AWS IoT allows; choose another name"
             )
         targets = attached + [one for one in principals if one not in attached]
         wanted = [other for other in both if other not in old]
@@ -139,7 +139,7 @@ class IotPolicy:
             iot.create_policy_version(policyName=self.name, policyDocument=text, setAsDefault=True)
         for target in attached:
             if target not in targets:
-                iot.detach_policy(policyName=self.name, target=target)
+                self._detach(target)
         for target in targets:
             if target not in attached:
                 iot.attach_policy(policyName=self.name, target=target)
@@ -156,6 +156,13 @@ class IotPolicy:
             # The answer to a first call was lost, and botocore repeated it; or somebody else made one.
             if json.loads(iot.get_policy(policyName=self.name)["policyDocument"]) != json.loads(text):
                 raise
+
+    def _detach(self, target: str) -> None:
+        iot = self.aws.client("iot")
+        try:
+            iot.detach_policy(policyName=self.name, target=target)
+        except iot.exceptions.ResourceNotFoundException:
+            pass  # detached by a first call whose answer was lost
 
     def _delete(self) -> None:
         """Delete the policy; by AWS's documentation that can be refused for five minutes after it was detached."""

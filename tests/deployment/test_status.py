@@ -122,8 +122,8 @@ def test_apply_names_the_cores_that_failed(core: Any, make_zip: Any, capsys: Any
 
 def test_queued_thing_that_is_no_core_is_named_so(fleet: Any, capsys: Any) -> None:
     states(fleet, gw_1="SUCCEEDED", gw_9="QUEUED")
-    gone = lambda model, params: refusal(model, "ResourceNotFoundException", "no core", 404)  # noqa: E731
-    fleet.greengrass_v2._ListEffectiveDeployments = lambda model, **_: gone(model, None)
+    v2 = fleet.greengrass_v2
+    v2._ListEffectiveDeployments = lambda model, **_: refusal(model, "ResourceNotFoundException", "no core", 404)
     assert fleet.deploy(*STATUS) == 3
     assert f"gw-9: queued since {TIME}; no Greengrass V2 core was ever heard of under this name" in cores(
         capsys.readouterr().out

@@ -156,9 +156,7 @@ def test_invalid_deployed_value_is_replaced_and_named(core: Any, make_zip: Any, 
 
 def test_settings_that_cannot_be_read_stop_the_run(core: Any, make_zip: Any, capsys: Any) -> None:
     apply(core, "--zip", make_zip(), "--LogLevel", "DEBUG")
-    gone = lambda model, _: refusal(model, "ResourceNotFoundException", "gone", 404)  # noqa: E731
-    core.calls.stubs["greengrassv2:GetComponent"] = gone
-    core.greengrass_v2._GetComponent = lambda model, **_: gone(model, None)
+    core.greengrass_v2._GetComponent = lambda model, **_: refusal(model, "ResourceNotFoundException", "gone", 404)
     assert apply(core, "--zip", make_zip()) == 1
     error = capsys.readouterr().err
     assert f"component {NAME} 1.0.0, which thing gw-1 has, can't be read any more, so its settings would be" in error
