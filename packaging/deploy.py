@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 # PYTHON_ARGCOMPLETE_OK
 """Deploy the connector to AWS IoT Greengrass: `python packaging/deploy.py v2|v1 plan|apply|status|list|remove`."""
 
