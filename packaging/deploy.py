@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 if sys.version_info < (3, 10):
     sys.exit("deploy.py: this is Python {}.{}; 3.10 or later is needed".format(*sys.version_info))
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent))  # for `connector`, when run by its path
 try:
     from botocore.exceptions import BotoCoreError, ClientError
     from deployment import verbs

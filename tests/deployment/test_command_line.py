@@ -47,14 +47,6 @@ def test_apply_without_terminal_asks_for_yes_flag(core: Any, make_zip: Any, caps
     ("argv", "reason"),
     [
         (
-            ["--SampleIntervalSeconds", "60"],
-            "--SampleIntervalSeconds: '60' is not valid. Seconds between reports. 300 is ",
-        ),
-        (
-            ["--MetricsTopic", "a/#"],
-            "--MetricsTopic: 'a/#' is not valid. Where reports go: at most 256 characters of ASCII",
-        ),
-        (
             ["--isolation", "NoContainer", "--ProcDestinationPath", "/host_proc"],
             "without a container nothing is mounted",
         ),
