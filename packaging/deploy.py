@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 if sys.version_info < (3, 10):
     sys.exit("deploy.py: this is Python {}.{}; 3.10 or later is needed".format(*sys.version_info))

@@ -77,12 +77,13 @@ class Aws:
         self._last: tuple[Any, dict[str, Any]] | None = None
         self.sleep, self.now, self.progress = sleep, now, progress
         self.region: str = session.region_name
-        session.events.register("before-parameter-build.*.*", self._remember)
 
     def client(self, service: str) -> Any:
         """Return the session's client for a service, made at its first use."""
         if service not in self._clients:
-            self._clients[service] = self._session.client(service, config=_CONFIG)
+            client = self._session.client(service, config=_CONFIG)
+            client.meta.events.register("before-parameter-build", self._remember)
+            self._clients[service] = client
         return self._clients[service]
 
     @cached_property

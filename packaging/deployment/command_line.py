@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any, NoReturn
 
+from connector import __version__
 from deployment import component, parameters, settings, settings_file
 from deployment.errors import UsageError
 from deployment.settings_file import SettingsFile
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"Exit codes: {EXIT_CODES}.",
         allow_abbrev=False,
     )
-    top.add_argument("--version", action="version", version=f"deploy.py {connector_version()}", help="show it and exit")
+    top.add_argument("--version", action="version", version=f"deploy.py {__version__}", help="show it and exit")
     versions = top.add_subparsers(dest="version", required=True, metavar="v2|v1")
     for version, text in (("v2", "Greengrass V2: a component"), ("v1", "Greengrass V1: entries in a group")):
         verbs = versions.add_parser(version, help=text, allow_abbrev=False)
@@ -58,13 +58,6 @@ def parser() -> argparse.ArgumentParser:
         for name, help_text in _VERBS.items():
             _add_flags(verb.add_parser(name, help=help_text, description=help_text, allow_abbrev=False), version, name)
     return top
-
-
-def connector_version() -> str:
-    """Return the connector's version, read without importing it."""
-    path = Path(__file__).resolve().parents[2] / "connector" / "__init__.py"
-    found = re.search(r'^__version__ = "([^"]+)"$', path.read_text(encoding="utf-8"), re.MULTILINE)
-    return found[1] if found else "of unknown version"
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -10,6 +10,8 @@ from typing import Any
 import boto3
 import botocore.session
 import deploy
+import fake_detect
+import fake_greengrass_v2
 from botocore.loaders import create_loader
 from deployment.aws import Aws
 from fake_calls import ACCOUNT, NOW, REGION, Calls, answer, refusal
@@ -24,24 +26,6 @@ LAMBDA = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:device-defender-connector"
 _LOADER = create_loader()  # reads a service's model once, not once for each test
 
 
-def _session() -> boto3.Session:
-    session = botocore.session.Session()
-    session.register_component("data_loader", _LOADER)
-    return boto3.Session(botocore_session=session, region_name=REGION)
-
-
-@contextmanager
-def clean_account() -> Iterator[Account]:
-    """Give an empty account, whatever was in the one before."""
-    with mock_aws(config={"lambda": {"use_docker": False}}):
-        yield Account()
-
-
-@cache
-def _own_client(service: str) -> Any:
-    return _session().client(service)
-
-
 class Account:
     """The account: its state as boto3 shows it, every call that was made, and deploy.py on it.
 
@@ -52,13 +36,12 @@ class Account:
     """
 
     def __init__(self) -> None:
-        session = _session()
-        self.calls = Calls(session)
-        self.greengrass_v2 = FakeGreengrassV2(session, self.calls)
-        self.detect = FakeDetect(session, self.calls)
+        self.calls = Calls()
+        self.greengrass_v2 = FakeGreengrassV2(self.calls)
+        self.detect = FakeDetect(self.calls)
         self.now = NOW
         self.progress: list[str] = []
-        self.aws = Aws(session, sleep=self._sleep, now=lambda: self.now, progress=self.progress.append)
+        self.aws = Aws(_SHARED, sleep=self._sleep, now=lambda: self.now, progress=self.progress.append)
         self.slept = 0.0
         self.v1_result = "Success"
 
@@ -83,3 +66,66 @@ class Account:
         certificate: str = iot.create_keys_and_certificate(setAsActive=True)["certificateArn"]
         iot.attach_thing_principal(thingName=name, principal=certificate)
         return certificate
+
+
+@contextmanager
+def clean_account() -> Iterator[Account]:
+    """Give an empty account, whatever was in the one before."""
+    with mock_aws(config={"lambda": {"use_docker": False}}):
+        account = Account()
+        _SHARED.account = account
+        yield account
+        _SHARED.release(account.aws)
+
+
+class _Shared:
+    """A session whose clients serve every account in turn: to make them takes longer than most tests.
+
+    account: the one whose calls they are
+    """
+
+    region_name = REGION
+
+    def __init__(self) -> None:
+        self.account: Account | None = None
+        self._clients: dict[str, Any] = {}
+        self._session = _session()
+        events = self._session.events
+        events.register("before-parameter-build.*.*", lambda **call: self._calls.record(**call))
+        events.register_first("before-call.*.*", lambda **call: self._calls.stub(**call))
+        for name in fake_greengrass_v2.CALLS:
+            events.register(f"before-call.{name}", lambda **call: self._of().greengrass_v2.answer(**call))
+        for name in fake_detect.CALLS:
+            events.register(f"before-call.{name}", lambda **call: self._of().detect.answer(**call))
+
+    def client(self, service: str, config: Any) -> Any:
+        if service not in self._clients:
+            self._clients[service] = self._session.client(service, config=config)
+        return self._clients[service]
+
+    def release(self, aws: Aws) -> None:
+        """Take the account's handlers off the clients."""
+        for client in self._clients.values():
+            client.meta.events.unregister("before-parameter-build", aws._remember)
+
+    def _of(self) -> Account:
+        assert self.account
+        return self.account
+
+    @property
+    def _calls(self) -> Calls:
+        return self._of().calls
+
+
+def _session() -> Any:
+    session = botocore.session.Session()
+    session.register_component("data_loader", _LOADER)
+    return boto3.Session(botocore_session=session, region_name=REGION)
+
+
+@cache
+def _own_client(service: str) -> Any:
+    return _session().client(service)
+
+
+_SHARED = _Shared()

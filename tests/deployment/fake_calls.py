@@ -34,13 +34,15 @@ def page(model: Any, key: str, found: list[Any], token: str | None, size: int) -
 
 
 class Calls:
-    """Every API call of a session, in order; `writes` are those that change something."""
+    """Every API call of an account, in order.
 
-    def __init__(self, session: Any):
+    all: names and parameters; `writes` are those that change something
+    stubs: by name, what answers instead
+    """
+
+    def __init__(self) -> None:
         self.all: list[tuple[str, dict[str, Any]]] = []
         self.stubs: dict[str, Any] = {}
-        session.events.register("before-parameter-build.*.*", self._record)
-        session.events.register_first("before-call.*.*", self._stub)
 
     @property
     def writes(self) -> list[str]:
@@ -50,9 +52,9 @@ class Calls:
         """Return the parameters of the last call of that name."""
         return next(params for called, params in reversed(self.all) if called == name)
 
-    def _record(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+    def record(self, params: dict[str, Any], model: Any, **_: Any) -> None:
         self.all.append((f"{model.service_model.service_name}:{model.name}", params))
 
-    def _stub(self, model: Any, **_: Any) -> Any:
+    def stub(self, model: Any, **_: Any) -> Any:
         stub = self.stubs.get(f"{model.service_model.service_name}:{model.name}")
         return stub(model, self.all[-1][1]) if stub else None

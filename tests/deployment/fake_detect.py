@@ -7,9 +7,9 @@ from typing import Any
 
 from fake_calls import ACCOUNT, REGION, Calls, answer, page, refusal
 
-_CALLS = (
-    *("DescribeCustomMetric", "CreateCustomMetric", "ListSecurityProfilesForTarget", "DescribeSecurityProfile"),
-    "ListMetricValues",
+CALLS = (
+    *("iot.DescribeCustomMetric", "iot.CreateCustomMetric", "iot.ListSecurityProfilesForTarget"),
+    *("iot.DescribeSecurityProfile", "iot.ListMetricValues"),
 )
 
 
@@ -22,21 +22,20 @@ class FakeDetect:
     values: times of the kept values, by thing and metric
     """
 
-    def __init__(self, session: Any, calls: Calls):
+    def __init__(self, calls: Calls):
         self._calls = calls
         self.metrics: dict[str, str] = {}
         self.profiles: dict[str, list[str]] = {}
         self.attached: dict[str, list[str]] = {}
         self.values: dict[tuple[str, str], list[datetime]] = {}
-        for name in _CALLS:
-            session.events.register(f"before-call.iot.{name}", self._answer)
 
     def attach(self, target: str, metric: str) -> None:
         """Attach a profile with a behavior on the metric to `thinggroup/<name>` or `all/things`."""
         self.profiles["p"] = [metric]
         self.attached[f"arn:aws:iot:{REGION}:{ACCOUNT}:{target}"] = ["p"]
 
-    def _answer(self, model: Any, **_: Any) -> Any:
+    def answer(self, model: Any, **_: Any) -> Any:
+        """Answer one call."""
         return getattr(self, f"_{model.name}")(model, **self._calls.all[-1][1])
 
     def _DescribeCustomMetric(self, model: Any, metricName: str) -> Any:

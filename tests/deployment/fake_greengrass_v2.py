@@ -12,6 +12,7 @@ from typing import Any
 from fake_calls import ACCOUNT, NOW, REGION, Calls, answer, page, refusal
 
 SUCCEEDED = {"numberOfSucceededThings": 1}
+CALLS = ("greengrassv2.*", "iot.DescribeJob", "iot.ListJobExecutionsForJob")
 
 
 class FakeGreengrassV2:
@@ -27,7 +28,7 @@ class FakeGreengrassV2:
     reason: of a core that failed
     """
 
-    def __init__(self, session: Any, calls: Calls):
+    def __init__(self, calls: Calls):
         self._calls = calls
         self.components: dict[str, dict[str, Any]] = {}
         self.deployments: list[dict[str, Any]] = []
@@ -39,11 +40,9 @@ class FakeGreengrassV2:
         self.next_job: list[dict[str, int]] = [SUCCEEDED]
         self.reason = ""
         self.router_versions = ["2.1.9", "2.1.15", "2.0.3"]
-        session.events.register("before-call.greengrassv2.*", self._answer)
-        for name in ("DescribeJob", "ListJobExecutionsForJob"):
-            session.events.register(f"before-call.iot.{name}", self._answer)
 
-    def _answer(self, model: Any, **_: Any) -> Any:
+    def answer(self, model: Any, **_: Any) -> Any:
+        """Answer one call."""
         return getattr(self, f"_{model.name}")(model, **self._calls.all[-1][1])
 
     def _CreateComponentVersion(

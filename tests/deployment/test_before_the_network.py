@@ -22,7 +22,10 @@ from v2_target import apply
             ["v2", "apply", "--thing", "x", "--zip", "device-defender-connector-1.0.0-py312-any.zip"],
             "--zip device-defender-connector-1.0.0-py312-any.zip: No such file or directory; ./build_zip.sh makes one",
         ),
-        (["v2", "plan", "--thing", "x", "--zip", "{zip}", "--LogLevel", "loud"], "--LogLevel: 'loud' is not valid."),
+        (
+            ["v2", "plan", "--thing", "x", "--zip", "{zip}", "--LogLevel", "loud"],
+            "argument --LogLevel/--log-level: 'loud' is not valid",
+        ),
         (
             ["v1", "plan", "--group", "x", "--zip", "{zip}"],
             "V1 cores run Python 3.7 and 3.8: ./build_zip.sh",

@@ -89,7 +89,7 @@ def test_flags_override_the_file(core: Any, config: Any) -> None:
         ('thign = "gw-1"', "there is no setting thign; did you mean thing?"),
         ("[parameters]\nLogLevle = 1", "there is no setting LogLevle; did you mean LogLevel?"),
         ('LogLevel = "DEBUG"', "LogLevel belongs into the table [parameters]"),
-        ("[parameters]\nMaxListSize = 900", "--MaxListSize: '900' is not valid. Most entries of one list in a report"),
+        ("[parameters]\nMaxListSize = 900", "MaxListSize: '900' is not valid: 1 to 500"),
         ("[parameters]\nMaxListSize = true", "MaxListSize must be a string, a whole number, or a list of them"),
         ("parameters = 1", "parameters must be a table: [parameters]"),
         ('isolation = "Docker"', "isolation: 'Docker' is not GreengrassContainer or NoContainer"),

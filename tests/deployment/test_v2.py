@@ -20,6 +20,8 @@ from v2_target import (
     router,
 )
 
+from connector import config
+
 
 def test_new_deployment_is_made_once_and_removed(core: Any, make_zip: Any, capsys: Any) -> None:
     waiting = {"numberOfInProgressThings": 1}
@@ -41,7 +43,7 @@ def test_new_deployment_is_made_once_and_removed(core: Any, make_zip: Any, capsy
                 "MetricNames": "long",
                 "ReportFormat": "json",
                 "MaxListSize": "50",
-                "ExcludeInterfaces": "lo,veth*,docker*,br-*,virbr*,cni*,flannel*,cali*,tap*,ifb*,dummy*,bond*",
+                "ExcludeInterfaces": config.DEFAULT_EXCLUDE,
                 "MetricsTopic": "$aws/things/{thing}/defender/metrics/{format}",
                 "LogLevel": "INFO",
             },

@@ -6,6 +6,8 @@ from typing import Any
 
 from fake_aws import ACCOUNT, LAMBDA, REGION
 
+from connector import config
+
 OTHER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:Thermostat:7"
 
 
@@ -15,7 +17,7 @@ PARAMETERS = {
     "MetricNames": "long",
     "ReportFormat": "json",
     "MaxListSize": "50",
-    "ExcludeInterfaces": "lo,veth*,docker*,br-*,virbr*,cni*,flannel*,cali*,tap*,ifb*,dummy*,bond*",
+    "ExcludeInterfaces": config.DEFAULT_EXCLUDE,
     "MetricsTopic": "$aws/things/{thing}/defender/metrics/{format}",
     "LogLevel": "INFO",
 }
