@@ -12,11 +12,14 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 from deployment.aws import Aws, code_of, missing
+from deployment.parameters import PARAMETERS
 from deployment.plan import Change, Document
 from deployment.settings import Settings
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "security_profiles" / "custom_metrics"
 TYPE = "number"  # of every custom metric that the connector reports
+
+_CAN_JUDGE = any(parameter.name == "SecurityProfiles" for parameter in PARAMETERS)
 
 # What AWS answers where the caller, the account or the region may not use a service is not documented for Detect.
 REFUSED = (
@@ -32,8 +35,10 @@ REFUSED = (
 )
 
 WITHOUT_DETECT = (
-    "Without Detect nobody judges the reports; they are good for subscribers and rules on a topic of your own "
-    "(--MetricsTopic), and for the connector's own judgement (SecurityProfiles), which publishes violations."
+    "Without Detect no service judges the reports; they are good for subscribers and rules on a topic of your own "
+    "(--MetricsTopic)"
+    + (", and for profiles that the connector judges itself (--SecurityProfiles)" if _CAN_JUDGE else "")
+    + "."
 )
 
 
@@ -80,7 +85,7 @@ def refused(error: ClientError, action: str) -> str:
     code, message = code_of(error), error.response["Error"].get("Message", "")
     if "not authorized to perform" in message:
         return (
-            f"Permission missing: {action}. Without it nobody knows here whether this account has the custom metrics "
+            f"Permission missing: {action}. Without it this can't check whether the account has the custom metrics "
             f"that the reports hold, or Detect at all. AWS says: {message}"
         )
     return (

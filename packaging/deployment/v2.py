@@ -14,14 +14,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from deployment import cores, function
+from deployment import cores, function, router
 from deployment.aws import Aws, Waiting, missing
-from deployment.component import ARCHITECTURES, ROUTER, Component, deployed_of, lambda_function, semver, versions_of
+from deployment.component import ARCHITECTURES, ROUTER, Component, deployed_of, lambda_function
 from deployment.cores import Core
 from deployment.errors import DeployError
 from deployment.intent import Deployed
 from deployment.plan import Change, Document
-from deployment.settings import SUBSCRIPTION_IDS, Settings
+from deployment.settings import Settings
 
 NUCLEUS = "aws.greengrass.Nucleus"
 AWS_COMPONENT = "aws.greengrass.DeviceDefender"
@@ -147,8 +147,15 @@ class Target:
         # A core ranks a new version's defaults, our settings, below what it has: only a reset lets them through.
         update = {**deployed.get("configurationUpdate", {}), "reset": [""]}
         components[self.component] = {**deployed, "componentVersion": version, "configurationUpdate": update}
-        components[ROUTER] = self._router(components.get(ROUTER), self._subscriptions(settings))
+        components[ROUTER] = router.merged(
+            components.get(ROUTER), self._subscriptions(settings), self.aws, self.router_version
+        )
         return changes + self._deployment(current, components, tags)
+
+    def _subscriptions(self, settings: Settings) -> dict[str, Document]:
+        """Return our subscriptions; a group's cores each fill in their own name, by a variable of their nucleus."""
+        thing = self.name if self.kind == "thing" else "{iot:thingName}"
+        return {entry["id"]: entry for entry in settings.subscriptions(f"component:{self.component}", thing)}
 
     def removals(self) -> list[Change]:
         """Return what takes the connector off the target, and only it."""
@@ -162,7 +169,7 @@ class Target:
         del components[self.component]
         tags = dict(current.get("tags", {}))
         if ROUTER in components:
-            components[ROUTER] = self._router(components[ROUTER], {})
+            components[ROUTER] = router.merged(components[ROUTER], {}, self.aws, self.router_version)
             if tags.pop(ROUTER_TAG, None) and "merge" not in components[ROUTER]["configurationUpdate"]:
                 del components[ROUTER]
         return self._deployment(current, components, tags)
@@ -205,50 +212,6 @@ class Target:
                 f"{self.title} got another deployment meanwhile, {latest}, which stays as it is: run this "
                 "again to see what would change now"
             )
-
-    # The router
-
-    def _subscriptions(self, settings: Settings) -> dict[str, Document]:
-        """Return our subscriptions as the router's configuration has them.
-
-        A group's cores each put in their own name, by the recipe variable that their nucleus fills in.
-        """
-        thing = self.name if self.kind == "thing" else "{iot:thingName}"
-        return {entry["id"]: entry for entry in settings.subscriptions(f"component:{self.component}", thing)}
-
-    def _router(self, current: Document | None, ours: dict[str, Document]) -> Document:
-        """Return the router's part of the deployment: others' configuration as it is, and our subscriptions.
-
-        What was merged once stays on a core until it is reset, so subscriptions that are removed are reset.
-        """
-        if current is None:
-            current = {"componentVersion": self._newest_router()}
-        if self.router_version:
-            current = {**current, "componentVersion": self.router_version}
-        if semver(current["componentVersion"]) < (2, 1, 0):
-            raise DeployError(
-                f"{ROUTER} {current['componentVersion']}, in the target's deployment, can't name components; "
-                "deploy 2.1 or later with --router-version"
-            )
-        update = current.get("configurationUpdate", {})
-        merge = json.loads(update.get("merge") or "{}")
-        others = {key: s for key, s in merge.get("subscriptions", {}).items() if key not in SUBSCRIPTION_IDS}
-        merge = {**merge, "subscriptions": {**others, **ours}}
-        if not merge["subscriptions"]:
-            del merge["subscriptions"]
-        paths = [f"/subscriptions/{id_}" for id_ in SUBSCRIPTION_IDS]
-        reset = [path for path in update.get("reset", []) if path not in paths] + ([] if ours else paths)
-        new = {"merge": json.dumps(merge)} if merge else {}
-        return {**current, "configurationUpdate": new | ({"reset": reset} if reset else {})}
-
-    def _newest_router(self) -> str:
-        if self.router_version:
-            return self.router_version
-        arn = f"arn:{self.aws.partition}:greengrass:{self.aws.region}:aws:components:{ROUTER}"
-        versions = versions_of(self.aws, arn)
-        if not versions:
-            raise DeployError(f"{ROUTER} is not offered in {self.aws.region}: does Greengrass V2 exist there?")
-        return max(versions, key=semver)
 
     # The deployment
 

@@ -236,7 +236,7 @@ def _confirmed(args: argparse.Namespace, ask: Ask) -> bool:
     try:
         return ask("\nMake these changes? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError as error:
-        raise UsageError("nobody there to ask: pass --yes to make the changes without") from error
+        raise UsageError("no terminal to ask on: pass --yes to make the changes without asking") from error
 
 
 def _waits(args: argparse.Namespace, deployment: list[Change]) -> bool:

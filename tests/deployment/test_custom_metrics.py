@@ -66,9 +66,8 @@ def test_account_without_detect_is_noted_and_deployed_to(
     assert apply(core, "--zip", make_zip(), *flags, "--no-wait") == 0
     assert (
         "Note: This account seems to have no AWS IoT Device Defender Detect (iot:DescribeCustomMetric: "
-        f"{code}: not available); AWS closed it to new customers on 2026-08-31. Without Detect nobody judges the "
-        "reports; they are good for subscribers and rules on a topic of your own (--MetricsTopic), and for the "
-        "connector's own judgement (SecurityProfiles), which publishes violations."
+        f"{code}: not available); AWS closed it to new customers on 2026-08-31. Without Detect no service judges "
+        "the reports; they are good for subscribers and rules on a topic of your own (--MetricsTopic)"
     ) in capsys.readouterr().out
 
 
@@ -77,7 +76,9 @@ def test_missing_permission_for_detect_is_noted_as_such(core: Any, make_zip: Any
     core.calls.stubs["iot:DescribeCustomMetric"] = lambda model, _: refusal(model, "AccessDeniedException", message)
     assert core.deploy(*PLAN, make_zip()) == 0
     output = capsys.readouterr().out
-    assert "Note: Permission missing: iot:DescribeCustomMetric. Without it nobody knows here whether" in output
+    assert (
+        "Note: Permission missing: iot:DescribeCustomMetric. Without it this can't check whether" in output
+    )
     assert "no AWS IoT Device Defender Detect" not in output
 
 
