@@ -42,10 +42,6 @@ if sys.version_info < (3, 7):
 def show(path):
     with open(path) as lines:
         text = lines.read()
-    least = re.search(r"^# python >= (\d+)\.(\d+)$", text, re.MULTILINE)
-    if least and sys.version_info < tuple(map(int, least.groups())):
-        found = (path, least.group(1), least.group(2), sys.executable) + sys.version_info[:2]
-        sys.exit("venv.sh: %s needs Python %s.%s or later; %s is Python %d.%d (set PYTHON)." % found)
     print("# " + os.path.realpath(path))
     print(text)
     for name in re.findall(r"^-[rc]\s*(\S+)", text, re.MULTILINE):
