@@ -43,6 +43,10 @@ class Artifact:
 
 def load(path: Path) -> Artifact:
     """Read a zip; raise UsageError if it is not one of this connector's."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--zip {path}: {error.strerror}; ./build_zip.sh makes one and prints its path") from error
     name = _NAME.fullmatch(path.name)
     if not name:
         raise UsageError(
@@ -50,12 +54,9 @@ def load(path: Path) -> Artifact:
             "(device-defender-connector-<version>-py<37..313>-<x86_64|aarch64|any>.zip)"
         )
     try:
-        data = path.read_bytes()
         with zipfile.ZipFile(path) as content:
             content.getinfo("connector/handler.py")
-    except OSError as error:
-        raise UsageError(f"--zip {path}: {error.strerror}; ./build_zip.sh makes one and prints its path") from error
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise UsageError(f"--zip {path}: not a connector's zip ({error}); build it again: ./build_zip.sh") from error
     version, minor, arch = name.groups()
     return Artifact(path, version, f"python3.{minor}", arch, data)

@@ -16,7 +16,7 @@ from v2_target import apply
     [
         (
             ["v2", "apply", "--thing", "x", "--zip", "nothere.zip"],
-            "--zip nothere.zip: not a name that build_zip.sh",
+            "--zip nothere.zip: No such file or directory; ./b",
         ),
         (
             ["v2", "apply", "--thing", "x", "--zip", "device-defender-connector-1.0.0-py312-any.zip"],

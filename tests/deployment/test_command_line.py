@@ -53,7 +53,7 @@ def test_apply_without_terminal_asks_for_yes_flag(core: Any, make_zip: Any, caps
         (["--isolation", "NoContainer", "--memory", "64"], "--memory: without a container nothing limits"),
         (["--ProcDestinationPath", "/proc"], "would hide the container's own /proc"),
         (["--iot-policy", "p"], "needs --iot-policy-things"),
-        (["--zip", "connector.zip"], "not a name that build_zip.sh gives"),
+        (["--zip", __file__], "not a name that build_zip.sh gives"),
         (["--zip", "device-defender-connector-1.0.0-py38-any.zip"], "No such file or directory"),
     ],
 )

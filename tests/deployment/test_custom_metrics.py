@@ -76,9 +76,7 @@ def test_missing_permission_for_detect_is_noted_as_such(core: Any, make_zip: Any
     core.calls.stubs["iot:DescribeCustomMetric"] = lambda model, _: refusal(model, "AccessDeniedException", message)
     assert core.deploy(*PLAN, make_zip()) == 0
     output = capsys.readouterr().out
-    assert (
-        "Note: Permission missing: iot:DescribeCustomMetric. Without it this can't check whether" in output
-    )
+    assert "Note: Permission missing: iot:DescribeCustomMetric. Without it this can't check whether" in output
     assert "no AWS IoT Device Defender Detect" not in output
 
 
