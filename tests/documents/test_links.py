@@ -36,6 +36,13 @@ def test_links_lead_somewhere(document: str) -> None:
             assert link.anchor in anchors(target), f"{document}: {target} has no heading for #{link.anchor}"
 
 
+def exists(path: str, pattern: str, folder: Path) -> bool:
+    """Return whether the file is there from the root, from the document's folder, or anywhere below that."""
+    if (folder / path).exists() or glob(str(ROOT / pattern)) or glob(str(folder / pattern)):
+        return True
+    return folder != ROOT and any(folder.rglob(pattern))
+
+
 @pytest.mark.parametrize("document", documents())
 def test_named_files_exist(document: str) -> None:
     folder = (ROOT / document).parent
@@ -46,9 +53,7 @@ def test_named_files_exist(document: str) -> None:
                 if path in NOT_OURS or path.startswith(("/", "dist/", "build/", "$")):
                     continue
                 pattern = re.sub(r"<[^>]*>", "*", path.lstrip("/").removeprefix("./"))
-                places = [ROOT, folder, *(path for path in folder.iterdir() if path.is_dir())]
-                found = (folder / path).exists() or any(glob(str(place / pattern)) for place in places)
-                assert found, f"{document}: there is no {path}"
+                assert exists(path, pattern, folder), f"{document}: there is no {path}"
 
 
 @pytest.mark.parametrize("document", documents())
@@ -84,7 +89,7 @@ def constant_texts() -> str:
     for path in (ROOT / "connector").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
-                found.append("".join(p.value if isinstance(p, ast.Constant) else "\0" for p in node.values))
+                found.append("".join(str(p.value) if isinstance(p, ast.Constant) else "\0" for p in node.values))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
     return "\n".join(found)
