@@ -9,12 +9,12 @@ import subprocess
 import sys
 
 import pytest
-from markdown import ROOT, blocks, commands, documents
+from support.markdown import ROOT, blocks, commands, documents
 
 # Documents of which one test runs every command, in order.
 RUN_WHOLE = {
-    "packaging/deployment/README.md": "tests/deployment/test_deploy_readme.py",
-    "packaging/detection/README.md": "tests/detection/test_detect_readme.py",
+    "packaging/deployment/README.md": "tests/deployment/test_deployment_readme.py",
+    "packaging/detection/README.md": "tests/detection/test_detection_readme.py",
 }
 
 # Run here: they print, write nothing, and end within seconds.

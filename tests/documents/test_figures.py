@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from markdown import prose, text
+from support.markdown import prose, text
 
 TABLE = text("tests/bench/results/table.md")
 BENCH = "tests/bench/README.md"

@@ -9,14 +9,14 @@ from glob import glob
 from pathlib import Path
 
 import pytest
-from markdown import ROOT, anchors, documents, links, prose, quoted, text
+from support.markdown import ROOT, anchors, documents, links, prose, quoted, text
 
 MAX_README_LINES = 200
 
 SUFFIXES = "cfg|hex|json|md|py|service|sh|svg|toml|txt|yaml|yml"
 
 # Files that a command of the same document writes, or that are somebody else's.
-NOT_OURS = {"Gateway.json", "DataExfiltration.svg", "mock.py", "_transports/base.py"}
+NOT_OURS = {"Gateway.json", "DataExfiltration.svg", "DataExfiltration.resolved.json", "mock.py", "_transports/base.py"}
 
 
 def test_readme_is_short() -> None:
