@@ -11,10 +11,10 @@ import sys
 import pytest
 from support.markdown import ROOT, blocks, commands, documents
 
-# Documents of which one test runs every command, in order.
+# Documents of which every command is run, in order, by the file test_*readme.py in the folder of their tests.
 RUN_WHOLE = {
-    "packaging/deployment/README.md": "tests/deployment/test_deployment_readme.py",
-    "packaging/detection/README.md": "tests/detection/test_detection_readme.py",
+    "packaging/deployment/README.md": "tests/deployment",
+    "packaging/detection/README.md": "tests/detection",
 }
 
 # Run here: they print, write nothing, and end within seconds.
@@ -103,11 +103,12 @@ def test_the_file_that_runs_a_command_does(command: str, path: str, fragment: st
     assert fragment in (ROOT / path).read_text(encoding="utf-8"), f"{path} does not run {command}"
 
 
-@pytest.mark.parametrize(("document", "path"), RUN_WHOLE.items())
-def test_a_document_run_whole_is_read_by_its_test(document: str, path: str) -> None:
+@pytest.mark.parametrize(("document", "folder"), RUN_WHOLE.items())
+def test_a_document_run_whole_is_read_by_its_test(document: str, folder: str) -> None:
     assert commands(document)
-    folder = document.split("/")[-2]
-    assert re.search(rf'"{folder}" ?/ ?"README.md"|{document}', (ROOT / path).read_text(encoding="utf-8"))
+    (path,) = (ROOT / folder).glob("test_*readme.py")
+    named = rf'"{document.split("/")[-2]}" ?/ ?"README.md"|{re.escape(document)}'
+    assert re.search(named, path.read_text(encoding="utf-8")), f"{path} does not read {document}"
 
 
 def test_no_list_names_a_command_that_no_document_has() -> None:
