@@ -39,7 +39,7 @@ RUN_BY_A_PERSON = {
     ".ci/run": "runs this test",
 }
 
-LANGUAGES = {"sh", "text", "json", "yaml", "ini", "python", ""}
+LANGUAGES = {"sh", "text", "json", "yaml", "toml", "ini", "python", ""}
 
 
 def every_command() -> list[tuple[str, str]]:
