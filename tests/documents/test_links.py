@@ -21,6 +21,7 @@ NOT_OURS = {
     "DataExfiltration.svg",
     "DataExfiltration.resolved.json",
     "connector.toml",
+    "samconfig.toml",
     "mock.py",
     "_transports/base.py",
 }
@@ -44,8 +45,10 @@ def test_links_lead_somewhere(document: str) -> None:
 
 
 def exists(path: str, pattern: str, folder: Path) -> bool:
-    """Return whether the file is there from the root, from the document's folder or the one above, or below."""
-    if (folder / path).exists() or any(glob(str(place / pattern)) for place in (ROOT, folder, folder.parent)):
+    """Return whether the file is there from the root, from the document's folder, those beside, above or below."""
+    if (folder / path).exists() or any(
+        glob(str(place / pattern)) for place in (ROOT, folder, folder.parent, folder.parent / "*")
+    ):
         return True
     return folder != ROOT and any(folder.rglob(pattern))
 
