@@ -21,6 +21,7 @@ NOT_OURS = {
     "DataExfiltration.svg",
     "DataExfiltration.resolved.json",
     "connector.toml",
+    "gdk-config.json",
     "samconfig.toml",
     "mock.py",
     "_transports/base.py",
