@@ -16,7 +16,7 @@ from .cycle import Made, delivered, make_report, observe
 from .errors import ConnectorError
 from .flags import Parser, add_flags, given
 from .names import JSON
-from .snapshot import take
+from .snapshot import Source
 from .state import Memory
 
 T = TypeVar("T", int, float)
@@ -105,14 +105,14 @@ def _print_reports(options: argparse.Namespace) -> int:
     if seconds is None:
         seconds = values["SampleIntervalSeconds"] if "SampleIntervalSeconds" in environ else DEFAULT_SECONDS
 
-    rng = random.Random()
+    source = Source(wanted, random.Random())
     memory = Memory()
     complained: Set[str] = set()
     code = 0
     begun = time.monotonic()
     for number in range(options.count):
         time.sleep(max(0.0, begun + number * seconds - time.monotonic()))
-        snapshot = take(wanted, rng)
+        snapshot = source.take()
         memory = observe(memory, snapshot, time.time())
         for problem, sentence in snapshot.problems.items():
             if problem not in complained:

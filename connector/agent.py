@@ -7,7 +7,7 @@ import random
 import threading
 from typing import Any, Callable, Mapping, NamedTuple, Optional
 
-from . import config, snapshot
+from . import config
 from .clock import Clock
 from .config import Config
 from .encode import prepare
@@ -18,7 +18,7 @@ from .kernel.proc import locate
 from .publisher import Publisher, in_thread
 from .reporter import Reporter
 from .sigterm import end_on_sigterm
-from .snapshot import Snapshot, Wanted
+from .snapshot import Source, Wanted
 from .state import read_boot
 from .transports import Transport
 from .verdict import Verdicts
@@ -72,12 +72,12 @@ def assemble(
     clock: Clock,
     rng: random.Random,
     logger: logging.Logger,
-    take: Callable[[Wanted, random.Random], Snapshot] = snapshot.take,
+    source: Callable[[Wanted, random.Random], Source] = Source,
     run_beside: Callable[[Callable[[], None]], None] = in_thread,
 ) -> Reporter:
     """Connect the parts, start the transport and return the loop, which does not run yet.
 
-    take: makes a snapshot. run_beside: runs a call of the transport on another thread.
+    source: makes what takes the snapshots. run_beside: runs a call of the transport on another thread.
     """
     health = Health(logger, clock.monotonic)
     verdicts = Verdicts(parsed.thing, parsed.topic, health, logger, clock.monotonic)
@@ -93,7 +93,7 @@ def assemble(
     publisher: Publisher[Optional[Counters]] = Publisher(transport, clock, run_beside)
     return Reporter(
         parsed,
-        take=lambda: take(parsed.wanted, rng),
+        take=source(parsed.wanted, rng).take,
         publisher=publisher,
         clock=clock,
         health=health,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import socket
 from typing import Any, Callable, Dict, List, Optional
@@ -78,13 +77,17 @@ def _connections(connections: Connections, n: Name) -> Dict[str, Any]:
 
 
 def _ports(ports: Ports, n: Name) -> Dict[str, Any]:
-    # The service accepts an interface and port only once: names that plain_name() makes equal become one entry.
-    shown = dict.fromkeys((port.port, port.interface and plain_name(port.interface)) for port in ports.items)
+    # The service accepts an interface and port only once: names that plain_name() makes equal become one entry. Ports
+    # without a name are at different addresses.
     entries: List[Dict[str, Any]] = []
-    for port, interface in shown:
+    shown = set()
+    for port, interface in ports.items:
         entry: Dict[str, Any] = {n(names.PORT): port}
         if interface is not None:
-            entry[n(names.INTERFACE)] = interface
+            entry[n(names.INTERFACE)] = plain_name(interface)
+            if (port, entry[n(names.INTERFACE)]) in shown:
+                continue
+            shown.add((port, entry[n(names.INTERFACE)]))
         entries.append(entry)
     return {n(names.PORTS): entries, n(names.TOTAL): ports.total}
 
@@ -109,4 +112,4 @@ def _cpu_usage(before: Optional[CpuTimes], now: Optional[CpuTimes]) -> Optional[
     if before is None or now is None or now.total <= before.total:
         return None
     usage = 100.0 * (now.busy - before.busy) / (now.total - before.total)
-    return round(min(100.0, max(0.0, usage)), 1) if math.isfinite(usage) else None
+    return round(min(100.0, max(0.0, usage)), 1)

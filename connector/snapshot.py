@@ -1,4 +1,4 @@
-"""The second room: one picture of the host's network, made of what the kernel's tables say at one moment."""
+"""A snapshot: what the kernel's tables show of the host at one moment, with interface names and bounded lists."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import random
 from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from .errors import TableError
-from .kernel.addresses import owner, read_owners
+from .kernel import sock_diag
+from .kernel.addresses import Owners, owner, read_ipv4_owners, read_ipv6_owners
 from .kernel.dev import Counters, matching, parse_dev
 from .kernel.host import CpuTimes, read_host
 from .kernel.lower import at_the_edge, read_lower
-from .kernel.proc import lines, locate
+from .kernel.proc import Proc, lines, locate
 from .kernel.sample import Reservoir
-from .kernel.sockets import Established, Listeners, read_tcp, read_udp
+from .kernel.sockets import Listeners, read_tcp, read_udp
 
 T = TypeVar("T")
 
-NETWORK = "network tables"  # the problem that leaves nothing else of the network to be looked at
+NETWORK = "network tables"  # the problem that nothing of the network can be read
 
 
 class Connection(NamedTuple):
-    """An established TCP connection; addresses packed, 4 or 16 bytes; the interface None where it is unknown."""
+    """An established TCP connection.
+
+    remote: its packed address, 4 or 16 bytes.
+    remote_port, local_port: port numbers.
+    interface: the name of the interface that has the local address; None if it is unknown.
+    """
 
     remote: bytes
     remote_port: int
@@ -29,33 +35,49 @@ class Connection(NamedTuple):
 
 
 class Port(NamedTuple):
-    """A listening port and the interface, or wildcard address, it is bound to."""
+    """A listening port.
+
+    port: its number.
+    interface: the name of the interface that has its address, or the wildcard address; None if it is unknown. There is
+        one Port for each address of an unknown interface.
+    """
 
     port: int
     interface: Optional[str]
 
 
 class Connections(NamedTuple):
-    """How many there are, exactly, and all of them or a uniform sample."""
+    """Established TCP connections.
+
+    total: exactly how many there are.
+    items: all of them, or a uniform sample.
+    """
 
     total: int
     items: List[Connection]
 
 
 class Ports(NamedTuple):
-    """How many there are, exactly, and all of them or a uniform sample."""
+    """Listening ports of one protocol.
+
+    total: exactly how many there are.
+    items: all of them, or a uniform sample.
+    """
 
     total: int
     items: List[Port]
 
 
 class Snapshot(NamedTuple):
-    """What was read; None stands for what could not be read, which is not the same as empty.
+    """What was read. None is what could not be read, which is not the same as empty.
 
     scope: what the counters are of: a network, and what of it is excluded; those of another can't be compared with it.
     counters: of every interface that is not excluded. edge: those of them whose traffic crosses the device's edge.
-    custom: custom metrics by name, units as in kernel/host.py. cpu: for `cpu_usage`, if wanted.
+    host_network: whether the network is that of process 1, the host's.
+    custom: custom metrics by name, units as in kernel/host.py.
+    cpu: processor times for `cpu_usage`, if wanted.
     problems: what could not be read -> a sentence for the log.
+    sources: in a shared network, "TCP sockets" and "UDP sockets" -> where they were read, for the log.
     """
 
     scope: str = ""
@@ -64,16 +86,19 @@ class Snapshot(NamedTuple):
     listening_udp: Optional[Ports] = None
     counters: Optional[Dict[str, Counters]] = None
     edge: FrozenSet[str] = frozenset()
+    host_network: bool = False
     custom: Mapping[str, float] = {}
     cpu: Optional[CpuTimes] = None
     problems: Mapping[str, str] = {}
+    sources: Mapping[str, str] = {}
 
 
 class Wanted(NamedTuple):
-    """What to look at.
+    """What to read.
 
-    proc: the mount point of the host's proc. max_list_size: the longest list in a report.
-    exclude_interfaces: shell patterns of interfaces that are not at the edge.
+    proc: the mount point of the host's proc.
+    max_list_size: the most connections, or ports of a protocol, in a snapshot.
+    exclude_interfaces: shell patterns of the interfaces whose traffic is not counted.
     custom_metrics: names as in kernel/host.py.
     """
 
@@ -83,10 +108,30 @@ class Wanted(NamedTuple):
     custom_metrics: Sequence[str]
 
 
-def take(wanted: Wanted, rng: random.Random, own: str = "/proc") -> Snapshot:
-    """Read everything once. A table's fault costs what comes from that table and is named in `problems`.
+class Source:
+    """Takes snapshots, of one network: once a snapshot showed the host's, no later one shows this function's own.
 
-    own: the reader's own proc, to see whether it shares the host's network.
+    wanted, rng, own: as for `take`.
+    """
+
+    def __init__(self, wanted: Wanted, rng: random.Random, own: str = "/proc") -> None:
+        self._wanted = wanted
+        self._rng = rng
+        self._own = own
+        self._host_seen = False
+
+    def take(self) -> Snapshot:
+        snapshot = take(self._wanted, self._rng, self._own, self._host_seen)
+        self._host_seen = self._host_seen or snapshot.host_network
+        return snapshot
+
+
+def take(wanted: Wanted, rng: random.Random, own: str = "/proc", host_seen: bool = False) -> Snapshot:
+    """Read everything once. If a table can't be read, only what comes from it is missing, and `problems` says why.
+
+    rng: draws the samples.
+    own: the reader's own proc, to find out whether it shares the host's network.
+    host_seen: whether an earlier snapshot showed the host's network; then the reader's own is never read in its place.
     """
     problems: Dict[str, str] = {}
 
@@ -102,7 +147,7 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc") -> Snapshot:
         problems["custom metric " + name] = f"left out of the reports: {reason}"
     nothing = Snapshot(custom=host.values, cpu=host.cpu, problems=problems)
 
-    proc = attempt(NETWORK, "nothing of the network can be read", lambda: locate(wanted.proc, own))
+    proc = attempt(NETWORK, "nothing of the network can be read", lambda: locate(wanted.proc, own, host_seen))
     if proc is None:
         return nothing
     net = proc.net
@@ -112,23 +157,24 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc") -> Snapshot:
             "function, which is the host's only where they share it"
         )
 
-    owners = attempt("interface names", "sockets are reported without them", lambda: read_owners(proc)) or {}
-
-    def interface_of(address: bytes) -> Optional[str]:
-        return owner(owners, address)
-
-    sample: Reservoir[bytes] = Reservoir(wanted.max_list_size, rng)
-    tcp = attempt("TCP sockets", "left out of the reports", lambda: read_tcp(net, sample, interface_of))
-    udp = attempt("UDP sockets", "left out of the reports", lambda: read_udp(net, interface_of))
+    nameless = "sockets are reported without them"
+    owners: Owners = attempt("IPv4 interface names", nameless, lambda: read_ipv4_owners(proc)) or {}
+    owners.update(attempt("IPv6 interface names", nameless, lambda: read_ipv6_owners(proc)) or {})
+    size = wanted.max_list_size
+    tcp = attempt("TCP sockets", "left out of the reports", lambda: _read_tcp(proc, size, rng, owners))
+    udp = attempt("UDP sockets", "left out of the reports", lambda: _read_udp(proc, size, rng, owners))
+    owners.clear()  # memory for the counters
     exclude = tuple(wanted.exclude_interfaces)
     counters = attempt("network_stats", "left out of the reports", lambda: parse_dev(lines(net, "dev"), exclude))
     return nothing._replace(
         scope="{} without {}".format(net, ",".join(exclude)),
-        established=tcp and _connections(tcp.established, interface_of),
-        listening_tcp=tcp and _ports(tcp.listeners, wanted.max_list_size, rng),
-        listening_udp=None if udp is None else _ports(udp, wanted.max_list_size, rng),
+        established=None if tcp is None else tcp[0],
+        listening_tcp=None if tcp is None else tcp[1],
+        listening_udp=None if udp is None else udp[0],
+        sources={name: read[-1] for name, read in (("TCP sockets", tcp), ("UDP sockets", udp)) if read and read[-1]},
         counters=counters,
         edge=_edge(net, counters, exclude) if counters else frozenset(),
+        host_network=proc.host,
     )
 
 
@@ -137,18 +183,47 @@ def _edge(net: str, counters: Mapping[str, Counters], exclude: Tuple[str, ...]) 
     return at_the_edge(counters, read_lower(net, counters, lambda name: name in counters or is_excluded(name)))
 
 
-def _connections(established: Established, interface_of: Callable[[bytes], Optional[str]]) -> Connections:
-    return Connections(
-        established.total,
-        [
-            Connection(row.remote, row.remote_port, row.local_port, interface_of(row.local))
-            for row in established.sample
-        ],
+def _read_tcp(proc: Proc, size: int, rng: random.Random, owners: Owners) -> Tuple[Connections, Ports, str]:
+    """Read established connections and listening ports; return them and their source. Raises TableError."""
+
+    def interface_of(address: bytes) -> Optional[str]:
+        return owner(owners, address)
+
+    (established, listeners), source = _from_kernel_or_tables(
+        proc,
+        lambda: sock_diag.read_tcp(Reservoir(size, rng), interface_of),
+        lambda: read_tcp(proc.net, Reservoir(size, rng), interface_of),
     )
+    connections = [
+        Connection(row.remote, row.remote_port, row.local_port, interface_of(row.local)) for row in established.sample
+    ]
+    return Connections(established.total, connections), _ports(listeners, size, rng), source
+
+
+def _read_udp(proc: Proc, size: int, rng: random.Random, owners: Owners) -> Tuple[Ports, str]:
+    """Read listening ports; return them and their source. Raises TableError."""
+
+    def interface_of(address: bytes) -> Optional[str]:
+        return owner(owners, address)
+
+    listeners, source = _from_kernel_or_tables(
+        proc, lambda: sock_diag.read_udp(interface_of), lambda: read_udp(proc.net, interface_of)
+    )
+    return _ports(listeners, size, rng), source
+
+
+def _from_kernel_or_tables(proc: Proc, kernel: Callable[[], T], tables: Callable[[], T]) -> Tuple[T, str]:
+    """Return what was read and, in a shared network, its source: the kernel, or the tables if that fails."""
+    if not proc.shared:
+        return tables(), ""
+    try:
+        return kernel(), "sock_diag"
+    except sock_diag.Unavailable as error:
+        return tables(), f"the tables ({error})"
 
 
 def _ports(listeners: Listeners, size: int, rng: random.Random) -> Ports:
-    """Each (interface, port) once; drawn by number, so that no list of thousands is made for the fifty that stay."""
+    """Draw the ports by their number in the sequence, so that no list of all of them is made."""
     total = sum(map(len, listeners.values()))
     chosen = set(rng.sample(range(total), size)) if total > size else range(total)
     pairs = ((port, interface) for interface, ports in listeners.items() for port in ports)

@@ -14,7 +14,7 @@ from typing import Any, Dict, NamedTuple, Optional
 
 from .errors import ConnectorError, TableError
 from .kernel.dev import Counters
-from .kernel.host import CpuTimes
+from .kernel.host import TICKS_PER_SECOND, CpuTimes
 from .kernel.proc import read
 from .traffic import Traffic
 
@@ -152,7 +152,7 @@ def _memory(state: Dict[str, Any]) -> Memory:
     return Memory(
         report_id=_natural(state["report_id"]),
         sent=None if state["sent"] is None else _number(state["sent"]),
-        cpu=None if state["cpu"] is None else CpuTimes(*map(_number, state["cpu"])),
+        cpu=None if state["cpu"] is None else CpuTimes(*map(_ticks, state["cpu"])),
         traffic=Traffic(
             scope=str(state["scope"]),
             counters=None
@@ -173,6 +173,11 @@ def _natural(value: Any) -> int:
     if _whole(value) < 0:
         raise ValueError(f"{value!r:.40} is below zero")
     return int(value)
+
+
+def _ticks(value: Any) -> int:
+    """Processor time; version 1.0 of the connector saved seconds, as floats."""
+    return _natural(round(_number(value) * TICKS_PER_SECOND) if type(value) is float else value)
 
 
 def _number(value: Any) -> float:

@@ -1,58 +1,56 @@
-"""Which interface owns an address: from the kernel itself in our own network, else from the host's tables."""
+"""Which interface has an address: `net/if_inet6`, `net/fib_trie` and `net/route`, or rtnetlink(7).
+
+IPv6 addresses and their interfaces are in `if_inet6`. IPv4 has no such table. If this process shares the host's network
+namespace, it asks rtnetlink, as getifaddrs(3) does. Otherwise only what `fib_trie` and `route` prove is used:
+`fib_trie` lists the host's addresses without their interfaces, and `route` has networks with their interfaces, whether
+the interface has an address there or the network is only routed to it (a VPN, PPP).
+"""
 
 from __future__ import annotations
 
 import errno
-import os
 import re
 import socket
 import struct
 import sys
-from bisect import bisect_left, bisect_right
-from typing import Dict, Iterable, Iterator, Optional, Set, Tuple
+from bisect import bisect_left
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..errors import TableError
 from .dev import decode_name
-from .proc import Proc, lines
+from .proc import Proc, is_there, lines
 
-# Packed address -> interface; None where several interfaces have it (a link-local address may).
+# Packed address -> interface; None if several interfaces have it, as with link-local addresses.
 Owners = Dict[bytes, Optional[str]]
 
-# A host of more addresses than this has its sockets reported without names: they must fit a function of 16 MB.
-MOST_ADDRESSES = 2048
+# Per IP version. With more, sockets are reported without interface names: a function has 16 MB of memory by default.
+MAX_ADDRESSES = 2048
+MAX_BROADCAST_ADDRESSES = 3 * MAX_ADDRESSES  # kernels before 5.14 add a network's first address as well
 
 _LOOPBACK = bytes(15) + b"\1"  # ::1
+_ALL_ONES = 0xFFFFFFFF
 
 
-def read_owners(proc: Proc) -> Owners:
-    """Return the owners of the host's addresses. Raises TableError.
-
-    IPv6 is in `if_inet6`. IPv4 has no such table: in the same network the kernel is asked, as getifaddrs(3) does;
-    otherwise `fib_trie` has the addresses and `route` the networks that the interfaces are in.
-    """
-    owners: Owners = {}
-
-    def add(pairs: Iterable[Tuple[bytes, str]]) -> None:
-        for address, interface in pairs:
-            owners[address] = interface if owners.get(address, interface) == interface else None
-            if len(owners) > MOST_ADDRESSES:
-                raise _too_many()
-
+def read_ipv4_owners(proc: Proc) -> Owners:
+    """Return the interfaces of the host's IPv4 addresses, as far as they are known. Raises TableError."""
     if proc.shared:
         try:
-            add(ask_kernel())
+            return _collect(ask_kernel())
         except OSError as error:
             raise TableError(f"the kernel does not list its addresses: {error.strerror or error}") from error
-    else:
-        addresses = parse_fib_trie(lines(proc.net, "fib_trie"))
-        add(by_route(addresses, parse_route(lines(proc.net, "route"))))
-    if os.path.lexists(os.path.join(proc.net, "if_inet6")):  # a host without IPv6 has none
-        add(parse_if_inet6(lines(proc.net, "if_inet6")))
-    return owners
+    fib_trie = parse_fib_trie(lines(proc.net, "fib_trie"))
+    return prove_owners(fib_trie, parse_route(lines(proc.net, "route")))
 
 
-def owner(owners: Owners, address: bytes) -> Optional[str]:
-    """Return the interface that owns a packed address, or None; all of 127.0.0.0/8 and ::1 is the loopback's."""
+def read_ipv6_owners(proc: Proc) -> Owners:
+    """Return the interfaces of the host's IPv6 addresses; empty for a host without IPv6. Raises TableError."""
+    if not is_there(proc.net, "if_inet6"):
+        return {}
+    return _collect(parse_if_inet6(lines(proc.net, "if_inet6")))
+
+
+def owner(owners: Mapping[bytes, Optional[str]], address: bytes) -> Optional[str]:
+    """Return the interface of a packed address, or None. 127.0.0.0/8 and ::1 are always the loopback's."""
     if len(address) == 4 and address[0] == 127:
         return owners.get(address) or owners.get(b"\x7f\0\0\1") or "lo"
     if address == _LOOPBACK:
@@ -60,94 +58,201 @@ def owner(owners: Owners, address: bytes) -> Optional[str]:
     return owners.get(address)
 
 
+def _collect(pairs: Iterable[Tuple[bytes, str]]) -> Owners:
+    owners: Owners = {}
+    for address, interface in pairs:
+        owners[address] = interface if owners.get(address, interface) == interface else None
+        if len(owners) > MAX_ADDRESSES:
+            raise _too_many()
+    return owners
+
+
 def parse_if_inet6(table: Iterable[bytes]) -> Iterator[Tuple[bytes, str]]:
-    """Parse rows such as `fe80000000000000024293fffe8f1c10 02 40 20 80     eth0`."""
+    """Parse rows such as `fe80000000000000024293fffe8f1c10 02 40 20 80     eth0` (kernel: if6_seq_show)."""
     for line in table:
         fields = line.split()
         if len(fields) != 6 or not re.fullmatch(rb"[0-9a-f]{32}", fields[0]):
-            raise TableError("if_inet6: a row of unknown shape: {!r}".format(line.rstrip(b"\n")[:160]))
+            raise _malformed("if_inet6", line)
         yield bytes.fromhex(fields[0].decode("ascii")), decode_name(fields[5])
 
 
-Route = Tuple[int, int, str]  # network, mask, interface
+class Route(NamedTuple):
+    """A row of `route`.
+
+    network, mask: IPv4 addresses as integers.
+    gateway: the next hop's address, 0 if the network is reached directly.
+    interface: its name.
+    """
+
+    network: int
+    mask: int
+    gateway: int
+    interface: str
 
 
 def parse_route(table: Iterable[bytes]) -> Iterator[Route]:
-    """Parse `route` (kernel: fib_route_seq_show): networks an interface is in, which is no route with a gateway."""
+    """Parse `route` (kernel: fib_route_seq_show): the main routing table, without routes that are down or reject."""
     rows = iter(table)
     next(rows, b"")
     for line in rows:
         fields = line.split()
         if len(fields) < 8 or not all(re.fullmatch(rb"[0-9A-F]{1,8}", fields[place]) for place in (1, 2, 3, 7)):
-            raise TableError("route: a row of unknown shape: {!r}".format(line.rstrip(b"\n")[:160]))
-        up, gateway, reject = 0x1, 0x2, 0x200
-        if int(fields[3], 16) & (up | gateway | reject) == up and fields[0] != b"*":  # a blackhole has no interface
-            yield _word(fields[1]), _word(fields[7]), decode_name(fields[0])
+            raise _malformed("route", line)
+        flags, up, via_gateway, reject = int(fields[3], 16), 0x1, 0x2, 0x200
+        if flags & (up | reject) == up and fields[0] != b"*":  # "*": a blackhole, which has no interface
+            # An IPv6 gateway is printed as 0.
+            gateway = (_word(fields[2]) or _ALL_ONES) if flags & via_gateway else 0
+            yield Route(_word(fields[1]), _word(fields[7]), gateway, decode_name(fields[0]))
 
 
-def parse_fib_trie(table: Iterable[bytes]) -> Set[int]:
-    """Return the local addresses of `fib_trie`: a leaf is `|-- 192.0.2.5`, below it `/32 host LOCAL`."""
-    found: Set[int] = set()
-    leaf = b""
+class FibTrie(NamedTuple):
+    """What `fib_trie` says of the host's addresses, which are integers here.
+
+    local: each address of the host -> how many interfaces have it.
+    broadcast: each network's broadcast address -> how many interfaces are in such a network.
+    """
+
+    local: Dict[int, int]
+    broadcast: Dict[int, int]
+
+
+def parse_fib_trie(table: Iterable[bytes]) -> FibTrie:
+    """Parse `fib_trie` (kernel: fib_trie_seq_show).
+
+    Below a leaf, `|-- 192.0.2.5`, there is a line for each route to it: `/32 host LOCAL` for each interface that has
+    the address, `/32 link BROADCAST` for each that is in a network of which it is the broadcast address. The tables
+    `Main:` and `Local:` are printed with the same content until routing rules are added. Other tables, such as
+    `Id 10:`, are those of VRFs, whose networks `route` does not list; their addresses count.
+    """
+    local: Dict[int, int] = {}
+    in_vrfs: Dict[int, int] = {}
+    broadcast: Dict[int, int] = {}
+    loopback: Set[int] = set()
+    leaf = leaf_local = leaf_broadcast = 0
+    vrf = False
     for line in table:
         fields = line.split()
         if fields[:1] == [b"|--"]:
-            leaf = fields[1] if len(fields) == 2 else b""
-        elif fields == [b"/32", b"host", b"LOCAL"] and leaf:
-            try:
-                address = socket.inet_pton(socket.AF_INET, leaf.decode("ascii"))
-            except (OSError, ValueError):
-                raise TableError("fib_trie: a leaf of unknown shape: {!r}".format(line.rstrip(b"\n")[:160])) from None
-            found.add(int.from_bytes(address, "big"))
-            if len(found) > MOST_ADDRESSES:
+            leaf, leaf_local, leaf_broadcast = _leaf(line, fields), 0, 0
+        elif fields == [b"/32", b"host", b"LOCAL"]:
+            leaf_local += 1
+            if vrf:
+                in_vrfs[leaf] = in_vrfs.get(leaf, 0) + 1
+            else:
+                local[leaf] = max(local.get(leaf, 0), leaf_local)
+            if len(local) + len(in_vrfs) > MAX_ADDRESSES:
                 raise _too_many()
-    return found
+        elif fields == [b"/32", b"link", b"BROADCAST"] and not vrf:
+            leaf_broadcast += 1
+            broadcast[leaf] = max(broadcast.get(leaf, 0), leaf_broadcast)
+            if len(broadcast) > MAX_BROADCAST_ADDRESSES:
+                raise _too_many()
+        elif len(fields) == 3 and fields[1:] == [b"host", b"LOCAL"] and re.fullmatch(rb"/[0-9]{1,2}", fields[0]):
+            loopback.add(leaf | _ALL_ONES >> int(fields[0][1:]))
+            if len(loopback) > MAX_BROADCAST_ADDRESSES:
+                raise _too_many()
+        elif fields and line[:1] != b" ":
+            vrf = fields[0] not in (b"Main:", b"Local:")
+    for address, count in in_vrfs.items():
+        local[address] = local.get(address, 0) + count
+    # A network of the loopback's has a broadcast address, too, but no row in `route`.
+    return FibTrie(local, {last: count for last, count in broadcast.items() if last not in loopback})
 
 
-def by_route(addresses: Iterable[int], routes: Iterable[Route]) -> Iterator[Tuple[bytes, str]]:
-    """Yield each address with the interface of the narrowest route that holds it; the default route says nothing.
+def prove_owners(fib_trie: FibTrie, routes: Iterable[Route]) -> Owners:
+    """Return the interfaces of those addresses whose interface the tables prove.
 
-    Where two interfaces are in the same network, the table does not tell whose the address is, and both are named: the
-    caller sees that it is unknown.
+    An interface with an address in a network of 4 or more addresses adds the network's broadcast address to
+    `fib_trie`; a mere route to the network does not (kernel: fib_add_ifaddr). So an address belongs to an interface if
+
+    - `route` has a network with that interface, without a gateway, and nothing else there ends at the same address;
+    - exactly one interface added the network's broadcast address;
+    - no gateway in the network is reached by another interface, unless by a smaller network of its own;
+    - it is the only address in the network, except those that are proven to be another interface's. Of two addresses,
+      one may be an address of its own (/32) of any interface.
+
+    What stays unproven, of the usual: secondary addresses, interfaces in the same network, links to one peer.
+
+    What can't be told apart: an address whose network is, as a whole, routed to another interface in place of its own
+    (`noprefixroute`) while no gateway is in it; and an interface that has a peer in a network of 4 or more addresses,
+    in which one other interface has an address of its own.
     """
-    known = sorted(addresses)
-    narrowest: Dict[int, Tuple[int, Set[str]]] = {}
-    for network, mask, name in routes:
-        for number in known[bisect_left(known, network) : bisect_right(known, network | mask ^ 0xFFFFFFFF)]:
-            best, names = narrowest.get(number, (1, set()))
-            if mask >= best:
-                narrowest[number] = (mask, names | {name} if mask == best else {name})
-    for number, (_, names) in narrowest.items():
-        for name in names:
-            yield number.to_bytes(4, "big"), name
+    names: Dict[str, str] = {}  # each name once in memory
+    networks: Dict[int, Optional[Tuple[int, str]]] = {}  # last address -> number of addresses - 1, interface
+    gateways: Set[Tuple[int, str]] = set()
+    for route in routes:
+        interface = names.setdefault(route.interface, route.interface)
+        size = route.mask ^ _ALL_ONES
+        last = route.network | size
+        if route.gateway:
+            gateways.add((route.gateway, interface))
+            if len(gateways) > MAX_ADDRESSES:
+                raise TableError(f"route: over {MAX_ADDRESSES} gateways")
+        elif fib_trie.broadcast.get(last) == 1 and size >= 3 and last >> 24 not in (127, 255):
+            network = (size, interface)
+            networks[last] = network if networks.get(last, network) == network else None
+
+    owners: Dict[int, Optional[str]] = dict.fromkeys(fib_trie.local)
+    addresses, hops = sorted(owners), sorted(gateways)
+    explained: Set[Tuple[int, str]] = set()  # gateways that are in a network of their interface
+    for last in sorted(networks, key=lambda last: networks[last] or (0, "")):  # the smallest first
+        proven = networks[last]
+        if proven is None:
+            continue
+        size, interface = proven
+        first = last - size
+        inside = hops[bisect_left(hops, (first, "")) : bisect_left(hops, (last + 1, ""))]
+        explained.update(hop for hop in inside if hop[1] == interface)
+        if not explained.issuperset(inside):
+            continue
+        known = addresses[bisect_left(addresses, first) : bisect_left(addresses, last + 1)]
+        left = [address for address in known if owners[address] in (None, interface)]
+        if len(left) == 1 and fib_trie.local[left[0]] == 1:
+            owners[left[0]] = interface
+        elif not left:  # this interface is in the network too, so a smaller network proved too much
+            owners.update(dict.fromkeys(known))
+    return {address.to_bytes(4, "big"): name for address, name in owners.items() if name}
+
+
+def _leaf(line: bytes, fields: List[bytes]) -> int:
+    try:
+        return int.from_bytes(socket.inet_pton(socket.AF_INET, fields[1].decode("ascii")), "big")
+    except (OSError, ValueError, IndexError):
+        raise _malformed("fib_trie", line) from None
+
+
+def _malformed(table: str, line: bytes) -> TableError:
+    row = line.rstrip(b"\n")[:160]
+    return TableError(f"{table}: a row of unknown shape: {row!r}")
 
 
 def _too_many() -> TableError:
-    return TableError(f"the host has over {MOST_ADDRESSES} addresses")
+    return TableError(f"the host has over {MAX_ADDRESSES} addresses")
 
 
 # rtnetlink(7), netlink(7) and linux/rtnetlink.h
 _GETADDR, _NEWADDR, _ERROR, _DONE = 22, 20, 2, 3
 _DUMP = 0x301  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_RECEIVE_BYTES = 65536  # the kernel sends 32 KiB at a time at most
 
 
 def ask_kernel() -> Iterator[Tuple[bytes, str]]:
-    """Yield the IPv4 addresses of this process' network and their interfaces. Raises OSError.
+    """Yield the IPv4 addresses of this process' network namespace with their interfaces. Raises OSError.
 
-    It asks through rtnetlink(7), as getifaddrs(3) does.
+    An address of several interfaces comes once for each.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
         kernel.settimeout(5.0)
         kernel.send(struct.pack("=IHHIIBBBBI", 24, _GETADDR, _DUMP, 1, 0, socket.AF_INET, 0, 0, 0, 0))
         while True:
-            answer = kernel.recv(65536)
+            answer = kernel.recv(_RECEIVE_BYTES)
             while len(answer) >= 16:
                 length, kind = struct.unpack_from("=IH", answer)
+                if kind == _ERROR or length < 16 or (kind == _DONE and any(answer[16:20])):
+                    raise OSError(errno.EPROTO, "rtnetlink refuses")
                 if kind == _DONE:
                     return
-                if kind == _ERROR or length < 16:
-                    raise OSError(errno.EPROTO, "rtnetlink refuses")
                 if kind == _NEWADDR:
                     yield from _new_address(answer[16:length])
                 answer = answer[_aligned(length) :]
@@ -166,7 +271,7 @@ def _new_address(message: bytes) -> Iterator[Tuple[bytes, str]]:
         try:
             yield address, socket.if_indextoname(index)
         except OSError:
-            pass  # the interface went while we asked
+            pass  # the interface was removed meanwhile
 
 
 def _aligned(length: int) -> int:

@@ -1,7 +1,7 @@
 """`stat`, `meminfo`, `loadavg`, `uptime` and the processes' directories: custom metrics of the host (proc(5)).
 
-They are psutil's numbers without psutil. Its import, compiled from the zip's sources, takes 5 MB of the 16 MB that a
-core gives a function by default, with which a function on Python 3.11 is killed; and no wheel of it is made for armv7l.
+The same numbers as psutil's, without importing it: compiled from the zip's sources, it takes 5 MB of the 16 MB that a
+core gives a function by default, which kills a function on Python 3.11. It also has no wheel for armv7l.
 """
 
 from __future__ import annotations
@@ -14,18 +14,29 @@ from typing import Callable, Dict, NamedTuple, Optional, Sequence
 from ..errors import TableError
 from .proc import read, unreadable
 
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
 
 class CpuTimes(NamedTuple):
-    """Seconds since the boot, summed over all processors: at work, and in all."""
+    """Processor times since the boot, summed over all processors, in ticks (1/TICKS_PER_SECOND).
 
-    busy: float
-    total: float
+    busy: ticks at work.
+    total: all ticks.
+
+    They are integers, as the change between two readings may be too small for a float: a field of `stat` may have an
+    offset near 2**64.
+    """
+
+    busy: int
+    total: int
 
 
 class Host(NamedTuple):
-    """What was read, by metric name; `cpu` apart, as it says nothing before it is compared with an earlier reading.
+    """The custom metrics of the host.
 
-    missing: by metric name, why it could not be read.
+    values: metric name -> value.
+    cpu: processor times; two readings give `cpu_usage`. None if not asked for or missing.
+    missing: metric name -> why it could not be read.
     """
 
     values: Dict[str, float]
@@ -34,10 +45,7 @@ class Host(NamedTuple):
 
 
 def read_host(root: str, names: Sequence[str]) -> Host:
-    """Read the metrics `names`, of METRICS and `cpu_usage`, from the proc mounted at `root`.
-
-    A fault costs the metric that it meets.
-    """
+    """Read some metrics, of METRICS and `cpu_usage`, from the proc mounted at `root`; each fails by itself."""
     values: Dict[str, float] = {}
     missing: Dict[str, str] = {}
     cpu = None
@@ -53,30 +61,46 @@ def read_host(root: str, names: Sequence[str]) -> Host:
 
 
 def _cpu_times(root: str) -> CpuTimes:
-    """The first row of `stat`: user nice system idle iowait irq softirq steal, in ticks.
+    """Read the first row of `stat`: user nice system idle iowait irq softirq steal, in ticks.
 
-    What follows, guests' time, is counted in user and nice already. Waiting for a disk is idleness.
+    The times of guests, which follow, are contained in user and nice. iowait is idle time.
     """
     row = read(root, "stat").split(b"\n", 1)[0]
     match = re.match(rb"cpu +([0-9]{1,20}(?: [0-9]{1,20}){7})(?: |$)", row)
     if match is None:
         raise TableError(f"stat: a row of unknown shape: {row[:160]!r}")
     ticks = [int(field) for field in match.group(1).split()]
-    second = os.sysconf("SC_CLK_TCK")
-    return CpuTimes((sum(ticks) - ticks[3] - ticks[4]) / second, sum(ticks) / second)
+    if not any(ticks):  # as in gVisor
+        raise TableError("stat: all processor times are 0: this kernel does not count them")
+    return CpuTimes(sum(ticks) - ticks[3] - ticks[4], sum(ticks))
 
 
 def _memory_usage(root: str) -> float:
-    """Percent of the memory that is not available to programs, as free(1) counts it, to a tenth."""
-    rows = dict(re.findall(rb"^(MemTotal|MemAvailable): +([0-9]{1,20}) kB$", read(root, "meminfo"), re.MULTILINE))
-    total, available = int(rows.get(b"MemTotal", 0)), int(rows.get(b"MemAvailable", -1))
+    """Return the percentage of memory that is not available to programs, to a tenth."""
+    rows = re.findall(rb"^(\w+): +([0-9]{1,20}) kB$", read(root, "meminfo"), re.MULTILINE)
+    sizes = {name.decode("ascii"): int(size) for name, size in rows}
+    total, available = sizes.get("MemTotal", 0), sizes.get("MemAvailable")
+    if available is None:
+        available = _estimate_available(sizes)
     if not 0 <= available <= total or not total:
-        raise TableError(f"meminfo: no MemTotal and MemAvailable that go together: {rows!r}")
+        raise TableError(f"meminfo: MemTotal is {total} kB, of which {available} kB are available")
     return round(100.0 * (total - available) / total, 1)
 
 
+def _estimate_available(sizes: Dict[str, int]) -> int:
+    """Estimate the available memory for kernels without MemAvailable, before 3.14, as free(1) did: free and cached.
+
+    Cached contains shared memory, which can't be freed.
+    """
+    try:
+        cached = sizes["Buffers"] + sizes["Cached"] + sizes.get("SReclaimable", 0) - sizes.get("Shmem", 0)
+        return sizes["MemFree"] + max(0, cached)
+    except KeyError as error:
+        raise TableError(f"meminfo: neither MemAvailable nor {error.args[0]}") from error
+
+
 def _process_count(root: str) -> float:
-    """The numbered directories. Where process 1 is not among them, hidepid leaves only this user's own to be seen."""
+    """Count the numbered directories. If process 1 is not among them, hidepid hides other users' processes."""
     try:
         names = os.listdir(root)
     except OSError as error:
@@ -100,7 +124,7 @@ def _first_number(root: str, name: str) -> float:
         number = float(text.split()[0])
     except (IndexError, ValueError):
         number = math.nan
-    if not 0 <= number < 2**53:  # nan is neither
+    if not 0 <= number < 2**53:  # nor nan
         raise TableError(f"{name}: no number at its start: {text[:160]!r}")
     return number
 

@@ -1,24 +1,52 @@
-"""A set of port numbers whose size is bounded: whoever may open sockets can't fill the function's memory with them."""
+"""Listening ports in bounded memory: any local user may open sockets, and must not fill the function's memory."""
 
 from __future__ import annotations
 
-from typing import AbstractSet, Dict, Iterator
+from typing import Collection, Iterator
+
+from ..errors import TableError
+
+MAX_PORTS = 1 << 16  # in a PortSet
 
 
-class PortSet(AbstractSet[int]):
-    """Port numbers as bits, 256 to an integer: all 65,536 take some 30 KB, where a set of integers takes 6 MB."""
+class PortSet(Collection[int]):
+    """Port numbers, each once for each key.
 
-    def __init__(self) -> None:
-        self._bits: Dict[int, int] = {}  # port >> 8 -> one bit for each port
+    Kept as sorted records of key and port: 65,536 ports without a key take 128 KB, where a set of integers takes 6 MB.
 
-    def add(self, port: int) -> None:
-        self._bits[port >> 8] = self._bits.get(port >> 8, 0) | 1 << (port & 255)
+    key_bytes: the length of all keys.
+    """
+
+    __slots__ = ("_record_bytes", "_records")
+
+    def __init__(self, key_bytes: int = 0) -> None:
+        self._record_bytes = key_bytes + 2
+        self._records = bytearray()
+
+    def add(self, port: int, key: bytes = b"") -> None:
+        """Add a port. Raises TableError for more than MAX_PORTS."""
+        records, size = self._records, self._record_bytes
+        record = key + port.to_bytes(2, "big")
+        low, high = 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            if records[middle * size : middle * size + size] < record:
+                low = middle + 1
+            else:
+                high = middle
+        place = low * size
+        if records[place : place + size] == record:
+            return
+        if len(self) == MAX_PORTS:
+            raise TableError(f"over {MAX_PORTS} listeners on addresses of unknown interfaces")
+        records[place:place] = record
 
     def __contains__(self, port: object) -> bool:
-        return isinstance(port, int) and bool(self._bits.get(port >> 8, 0) >> (port & 255) & 1)
+        return any(port == other for other in self)
 
     def __iter__(self) -> Iterator[int]:
-        return (high << 8 | low for high, bits in self._bits.items() for low in range(256) if bits >> low & 1)
+        records, size = self._records, self._record_bytes
+        return (records[end - 2] << 8 | records[end - 1] for end in range(size, len(records) + 1, size))
 
     def __len__(self) -> int:
-        return sum(bin(bits).count("1") for bits in self._bits.values())
+        return len(self._records) // self._record_bytes

@@ -1,4 +1,4 @@
-"""A uniform sample of a stream whose length is not known beforehand."""
+"""A uniform random sample of a stream whose length is not known beforehand."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ T = TypeVar("T")
 
 
 class Reservoir(Generic[T]):
-    """At most `size` items of all that were seen, each subset as likely as any other.
+    """A sample of the items seen so far, in which each subset of its size is equally likely.
 
-    Algorithm L (Li, "Reservoir-Sampling Algorithms of Time Complexity O(n(1 + log(N/n)))", ACM TOMS 20, 1994): instead
-    of a draw for each item it draws how many to skip until the next one that enters, so a flood costs no more draws
-    than its logarithm.
+    Algorithm L (Li, "Reservoir-Sampling Algorithms of Time Complexity O(n(1 + log(N/n)))", ACM TOMS 20, 1994). It draws
+    the number of items to skip until the next one that enters, so the number of draws grows with the logarithm of the
+    stream's length.
+
+    items: the sample, `size` items at most.
+    seen: the number of items seen.
     """
 
     def __init__(self, size: int, rng: random.Random) -> None:
@@ -26,7 +29,7 @@ class Reservoir(Generic[T]):
         self._weight = 1.0
 
     def extend(self, count: int, items: Callable[[], Sequence[T]]) -> None:
-        """Let the next `count` items of the stream pass by; `items` makes them, and is called only if one is drawn."""
+        """See the next `count` items of the stream; `items` returns them and is called only if one enters."""
         start = self.seen
         self.seen += count
         if self._next >= self.seen:
@@ -43,6 +46,6 @@ class Reservoir(Generic[T]):
     def _skip(self) -> int:
         if len(self.items) < self._size:
             return 0
-        # 1 - random() is never 0, which has no logarithm; nor has 1 - weight where the weight is 1, one draw in 2**53.
+        # log(0) never occurs: random() is below 1, and the weight, once in 2**53 draws exactly 1, is kept below it.
         self._weight *= (1.0 - self._rng.random()) ** (1.0 / self._size)
         return int(math.log(1.0 - self._rng.random()) / math.log1p(-min(self._weight, 1 - 2**-53)))

@@ -1,5 +1,17 @@
-"""The one error of the package."""
+"""The errors of the package. Each is for the person at the terminal."""
 
 
-class InputError(Exception):
-    """A profile or a recording that can't be used; the text names the file, the line and the fault, one per line."""
+class DetectionError(Exception):
+    """The root. The text is one line for each fault."""
+
+    exit_code = 1
+
+
+class InputError(DetectionError):
+    """A profile or a recording can't be used; the text names the file, the line and the fault."""
+
+    exit_code = 2
+
+
+class BrokerError(DetectionError):
+    """The MQTT broker can't be reached, or refuses."""

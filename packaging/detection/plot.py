@@ -1,4 +1,4 @@
-"""The outcome of a replay as a picture: each metric over time, its threshold and the spans in alarm."""
+"""Draws the outcome of a replay: each metric over time, its threshold and the spans in alarm."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullLocator
 
 from .errors import InputError
-from .evaluate import Outcome
+from .replay import Outcome
 from .summary import number, printable, rule
 
 NORMAL, VIOLATION, LIMIT, ALARM = "#1f77b4", "#c62828", "#555555", "#f8c9c4"
-MOST_ROWS = 12
+MAX_ROWS = 12
 ENGINEERING = EngFormatter(sep=" ")
-# Text as text keeps an SVG small, and the salt keeps it the same from one run to the next. A dollar is a dollar.
+# Text stays text, which keeps an SVG small; the salt makes it the same in every run. Don't parse $ as math.
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "detect", "font.size": 9, "text.parse_math": False}
 
 
 def draw(title: str, outcomes: Sequence[Outcome], path: Path) -> None:
-    """Write the picture; the ending of the path, .svg or .png, says in which format.
+    """Write the picture, as SVG or PNG by the ending of the path.
 
-    Behaviors that were not replayed are not in it. Raises InputError where the file can't be written.
+    Behaviors that were not replayed are left out. Raises InputError where the file can't be written.
     """
     shown = [outcome for outcome in outcomes if not outcome.skipped]
     times = [datapoint.time for outcome in shown for datapoint in outcome.datapoints]
@@ -64,7 +64,7 @@ def _behavior(axes: Axes, outcome: Outcome, end: float) -> None:
         _sets(axes, outcome)
     else:
         _numbers(axes, outcome)
-    # One entry of each kind: every alarm carries the same label.
+    # Every alarm has the same label; the legend shows it once.
     handles, labels = axes.get_legend_handles_labels()
     entries = dict(zip(labels, handles))
     axes.legend(entries.values(), entries.keys(), loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
@@ -87,7 +87,7 @@ def _numbers(axes: Axes, outcome: Outcome) -> None:
 
     usual = statistics.median(values)
     if min(values) >= 0 and limit >= 0 and max(*values, limit) > 30 * max(usual, 1):
-        # A limit or a burst far above the rest would press the rest flat.
+        # On a linear axis a limit or a burst far above the rest would hide the rest.
         decade = math.floor(math.log10(max(usual, 1)))
         axes.set_yscale("symlog", linthresh=10**decade)
         highest = math.ceil(math.log10(max(*values, limit)))
@@ -104,10 +104,10 @@ def _numbers(axes: Axes, outcome: Outcome) -> None:
 
 
 def _sets(axes: Axes, outcome: Outcome) -> None:
-    """Draw a row for each element, those in violation first."""
+    """Draw a row for each element, elements in violation first."""
     outside = {element for datapoint in outcome.datapoints for element in datapoint.outside}
     seen = {element for datapoint in outcome.datapoints for element in datapoint.value}
-    rows = (sorted(outside, key=_order) + sorted(seen - outside, key=_order))[:MOST_ROWS]
+    rows = (sorted(outside, key=_order) + sorted(seen - outside, key=_order))[:MAX_ROWS]
     for elements, color, label in ((seen - outside, NORMAL, "measured"), (outside, VIOLATION, "in violation")):
         points = [
             (_date(datapoint.time), len(rows) - 1 - rows.index(element))
@@ -119,15 +119,15 @@ def _sets(axes: Axes, outcome: Outcome) -> None:
             axes.plot(*zip(*points), marker=".", ls="", color=color, ms=4, label=label)
     axes.set_yticks(range(len(rows)), [printable(element) for element in reversed(rows)])
     axes.set_ylim(-0.7, max(len(rows), 1) - 0.3)
-    # Empty lists draw nothing, yet are datapoints: they give the axis its dates.
+    # Datapoints with an empty list draw nothing, but the axis must have their dates.
     axes.plot([_date(d.time) for d in outcome.datapoints], [-10] * len(outcome.datapoints), ls="")
     if len(seen) > len(rows):
         axes.set_ylabel(f"{len(rows)} of {len(seen)}")
 
 
-def _order(element: Any) -> tuple[str, Any]:
-    """Numbers and texts by value; addresses by version, then value."""
-    return (str(getattr(element, "version", "")), element)
+def _order(element: Any) -> tuple[int, Any]:
+    """Return a sort key: numbers and texts by value; packed addresses by length, then value."""
+    return (len(element) if isinstance(element, bytes) else 0, element)
 
 
 def _date(time: int) -> float:

@@ -1,6 +1,6 @@
-"""Recorded reports: one JSON document a line, in long or short names, as what each says about each metric.
+"""Reads recorded reports: one JSON document a line, in long or short names.
 
-Source of the names and shapes: developer guide, "Device metrics document specification".
+Source of the shapes: developer guide, "Device metrics document specification".
 """
 
 from __future__ import annotations
@@ -8,80 +8,54 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
-from .metrics import METRICS
+from connector import names
+from connector.detect import metrics
+from connector.detect.measurement import Measurement, Reading
+from connector.detect.profile import MAX_COUNT
 
-LONG_NAMES = {
-    "hed": "header",
-    "rid": "report_id",
-    "v": "version",
-    "met": "metrics",
-    "cmet": "custom_metrics",
-    "tc": "tcp_connections",
-    "ec": "established_connections",
-    "cs": "connections",
-    "rad": "remote_addr",
-    "lp": "local_port",
-    "li": "local_interface",
-    "tp": "listening_tcp_ports",
-    "up": "listening_udp_ports",
-    "pts": "ports",
-    "pt": "port",
-    "if": "interface",
-    "t": "total",
-    "ns": "network_stats",
-    "bi": "bytes_in",
-    "bo": "bytes_out",
-    "pi": "packets_in",
-    "po": "packets_out",
-}
+from .errors import InputError
+
+LONG_NAMES = {field.short: field.long for field in names.FIELDS}
 
 TRAFFIC = {
-    "bytes_in": "aws:all-bytes-in",
-    "bytes_out": "aws:all-bytes-out",
-    "packets_in": "aws:all-packets-in",
-    "packets_out": "aws:all-packets-out",
+    names.BYTES_IN.long: metrics.BYTES_IN,
+    names.BYTES_OUT.long: metrics.BYTES_OUT,
+    names.PACKETS_IN.long: metrics.PACKETS_IN,
+    names.PACKETS_OUT.long: metrics.PACKETS_OUT,
 }
 
-MOST_COUNT = 2**63 - 1
-"""The service's counts are of 64 bits with a sign."""
+# Type of a custom metric in a report -> the member of `criteria.value` it is compared with.
+CUSTOM_KINDS = {
+    names.NUMBER: "number",
+    names.NUMBER_LIST: "numbers",
+    names.STRING_LIST: "strings",
+    names.IP_LIST: "cidrs",
+}
 
-MOST_NUMBER = 1e300
-"""So that a number can be multiplied and drawn; no metric is near it."""
+MAX_NUMBER = 1e300  # can still be multiplied and drawn; no metric is near it
+
+MAX_TIME_SECONDS = 253402300799  # the end of the year 9999; agents that count milliseconds are beyond it
 
 CUSTOM_NAME = re.compile(r"(?!aws:)[a-zA-Z0-9:_-]{1,128}")
-
-LATEST = 253402300799
-"""The end of the year 9999 in epoch seconds; agents that count milliseconds are beyond it."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a report says about one metric."""
-
-    kind: str
-    """The member of `criteria.value` that it can be compared with: count, number, ports, cidrs, numbers, strings."""
-    value: Any
-    """A number, or a tuple of ports, addresses, numbers or strings."""
-    unlisted: int = 0
-    """How many there were beyond those listed: the list is then a sample."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """One report of a recording."""
+    """One report of a recording.
+
+    where: file and line
+    time: its report_id, epoch seconds
+    readings: by metric; a metric that is not in the report is missing, one with an empty list is not
+    """
 
     where: str
-    """File and line."""
     time: int
-    """Its report_id: epoch seconds."""
-    readings: Mapping[str, Reading]
-    """By metric. What the report does not speak of is not in it; an empty list is."""
+    readings: Measurement
 
 
 def read(path: Path) -> list[Report]:
@@ -96,7 +70,7 @@ def read(path: Path) -> list[Report]:
         if not line.strip():
             continue
         try:
-            report = _parse(line, where)
+            report = parse(line, where)
         except ValueError as error:
             raise InputError(f"{where}: {error}") from error
         if reports and report.time <= reports[-1].time:
@@ -110,7 +84,8 @@ def read(path: Path) -> list[Report]:
     return reports
 
 
-def _parse(line: bytes, where: str) -> Report:
+def parse(line: bytes, where: str) -> Report:
+    """Return the report of one JSON document. Raises ValueError with the fault."""
     try:
         document = json.loads(line.decode("utf-8-sig"), parse_constant=_no_constant)
     except UnicodeDecodeError as error:
@@ -121,12 +96,17 @@ def _parse(line: bytes, where: str) -> Report:
         raise ValueError("not a report: nested too deep") from error
     if not isinstance(document, dict):
         raise ValueError("not a report: a JSON object is expected")
+    return from_document(document, where)
+
+
+def from_document(document: dict[str, Any], where: str) -> Report:
+    """Return the report of a decoded document. Raises ValueError with the fault."""
     document = {LONG_NAMES.get(name, name): block for name, block in document.items()}
     if "header" not in document or not {"metrics", "custom_metrics"} & document.keys():
         raise ValueError("not a report: it has a header, and metrics, custom_metrics or both")
     header = _object(_long(document["header"]), "header")
     time = _integer(header.get("report_id"), "header.report_id", 1)
-    if time > LATEST:
+    if time > MAX_TIME_SECONDS:
         raise ValueError(f"header.report_id: {time} is no time in epoch seconds")
     readings = dict(_metrics(_object(_long(document.get("metrics", {})), "metrics")))
     readings.update(_custom_metrics(_object(document.get("custom_metrics", {}), "custom_metrics")))
@@ -146,17 +126,17 @@ def _long(block: Any) -> Any:
     return block
 
 
-def _metrics(metrics: dict[str, Any]) -> Iterator[tuple[str, Reading]]:
-    for name, change in _object(metrics.get("network_stats", {}), "network_stats").items():
+def _metrics(blocks: dict[str, Any]) -> Iterator[tuple[str, Reading]]:
+    for name, change in _object(blocks.get("network_stats", {}), "network_stats").items():
         if name in TRAFFIC:
             yield TRAFFIC[name], Reading("count", _integer(change, f"network_stats.{name}", 0))
     for protocol in ("tcp", "udp"):
         place = f"listening_{protocol}_ports"
-        block = _object(metrics.get(place, {}), place)
+        block = _object(blocks.get(place, {}), place)
         yield from _listed(
             block, place, "ports", f"aws:num-listening-{protocol}-ports", f"aws:listening-{protocol}-ports"
         )
-    block = _object(metrics.get("tcp_connections", {}), "tcp_connections")
+    block = _object(blocks.get("tcp_connections", {}), "tcp_connections")
     block = _object(block.get("established_connections", {}), "established_connections")
     yield from _listed(
         block,
@@ -178,7 +158,7 @@ def _listed(
     if member in block:
         place = f"{place}.{member}"
         entries = [_object(entry, place) for entry in _list(block[member], place)]
-        kind = METRICS[list_metric].kind
+        kind = metrics.METRICS[list_metric].kind
         if kind == "ports":
             values: tuple[Any, ...] = tuple(_integer(entry.get("port"), f"{place}.port", 1) for entry in entries)
         else:
@@ -186,39 +166,42 @@ def _listed(
         yield list_metric, Reading(kind, values, max(0, total - len(values)) if total is not None else 0)
 
 
-def _custom_metrics(metrics: dict[str, Any]) -> Iterator[tuple[str, Reading]]:
-    for name, block in metrics.items():
+def _custom_metrics(blocks: dict[str, Any]) -> Iterator[tuple[str, Reading]]:
+    for name, block in blocks.items():
         place = f"custom_metrics.{name}"
         if not CUSTOM_NAME.fullmatch(name):
             raise ValueError(f"custom_metrics: {json.dumps(name)[:50]} is no name of a custom metric")
         if not (isinstance(block, list) and len(block) == 1 and isinstance(block[0], dict) and len(block[0]) == 1):
             raise ValueError(f'{place}: a list of one typed value is expected: [{{"number": 12.5}}]')
         ((kind, value),) = block[0].items()
-        if kind == "number":
-            yield name, Reading("number", _number(value, place))
-        elif kind == "number_list":
-            yield name, Reading("numbers", tuple(_number(entry, place) for entry in _list(value, place)))
-        elif kind == "string_list":
-            yield name, Reading("strings", tuple(_text(entry, place) for entry in _list(value, place)))
-        elif kind == "ip_list":
-            values = tuple(ipaddress.ip_address(_text(entry, place)) for entry in _list(value, place))
-            yield name, Reading("cidrs", values)
+        read_element = {names.NUMBER_LIST: _number, names.STRING_LIST: _text, names.IP_LIST: _address}.get(kind)
+        if kind == names.NUMBER:
+            yield name, Reading(CUSTOM_KINDS[kind], _number(value, place))
+        elif read_element:
+            values = tuple(read_element(entry, place) for entry in _list(value, place))
+            yield name, Reading(CUSTOM_KINDS[kind], values)
         else:
-            raise ValueError(
-                f"{place}: {json.dumps(kind)[:50]} is not one of number, number_list, string_list, ip_list"
-            )
+            raise ValueError(f"{place}: {json.dumps(kind)[:50]} is not one of {', '.join(CUSTOM_KINDS)}")
 
 
-def _remote_address(text: Any, place: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return the address of "192.0.2.1:443" or "[2001:db8::1]:443"."""
+def _remote_address(text: Any, place: str) -> bytes:
+    """Return the packed address of "192.0.2.1:443" or "[2001:db8::1]:443"."""
     address, _, port = _text(text, f"{place}.remote_addr").rpartition(":")
     bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
     try:
         if not port.isdigit() or (":" in bare and bare == address):
             raise ValueError
-        return ipaddress.ip_address(bare)
+        return _address(bare, place)
     except ValueError:
         raise ValueError(f'{place}.remote_addr: {text!r} is neither "ipv4:port" nor "[ipv6]:port"') from None
+
+
+def _address(text: Any, place: str) -> bytes:
+    """Return a packed address, without the scope that link-local addresses of some agents have (fe80::1%eth0)."""
+    try:
+        return ipaddress.ip_address(_text(text, place).partition("%")[0]).packed
+    except ValueError:
+        raise ValueError(f"{place}: {json.dumps(text)[:50]} is not an IP address") from None
 
 
 def _object(value: Any, place: str) -> dict[str, Any]:
@@ -240,7 +223,7 @@ def _text(value: Any, place: str) -> str:
 
 
 def _number(value: Any, place: str) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -MOST_NUMBER <= value <= MOST_NUMBER:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -MAX_NUMBER <= value <= MAX_NUMBER:
         raise ValueError(f"{place}: a number is expected, not {json.dumps(value)[:50]}")
     return value
 
@@ -248,6 +231,6 @@ def _number(value: Any, place: str) -> int | float:
 def _integer(value: Any, place: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{place}: an integer from {least} is expected, not {json.dumps(value)[:50]}")
-    if value > MOST_COUNT:
+    if value > MAX_COUNT:
         raise ValueError(f"{place}: {json.dumps(value)[:50]} is more than the service takes")
     return value

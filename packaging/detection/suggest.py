@@ -1,4 +1,4 @@
-"""A profile from what a device normally does: limits above the highest it had, and the ports it listens on."""
+"""Suggests a profile from what a device normally does: limits above its highest values, and the ports it listens on."""
 
 from __future__ import annotations
 
@@ -9,45 +9,47 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Context
 from typing import Any
 
+from connector.detect.event import element_text
+from connector.detect.metrics import DURATIONS, METRICS, TCP_PORTS_TOTAL, UDP_PORTS_TOTAL, is_timed
+from connector.detect.profile import Behavior
+
 from .errors import InputError
-from .evaluate import interval, measurements
-from .metrics import DURATIONS, METRICS
-from .profile import Behavior
+from .replay import interval, measurements
 from .reports import Report
 from .summary import elements, moment, span, uneven
 
-DAY = 24 * 3600
-EPHEMERAL = 32768
-"""The first port that Linux gives to sockets that ask for none (net.ipv4.ip_local_port_range)."""
+DAY_SECONDS = 24 * 3600
+MIN_EPHEMERAL_PORT = 32768  # what Linux gives to sockets that ask for no port begins here (ip_local_port_range)
 
+# Custom metrics of the connector: percentages, which end at 100, and the one that only grows until a restart.
 PERCENTAGES = ("cpu_usage", "memory_usage")
-"""Custom metrics of the connector that end at 100."""
-
 UPTIME = "uptime_seconds"
-"""The connector's custom metric that only grows, until a restart."""
 
-NORMALLY_NONE = ("aws:num-listening-tcp-ports", "aws:num-listening-udp-ports")
-"""What a device may well have none of for good, so that the first one is worth an alarm."""
+# Many devices never have any, so the first one is worth an alarm.
+NORMALLY_NONE = (TCP_PORTS_TOTAL, UDP_PORTS_TOTAL)
 
 
 @dataclass
 class Suggestion:
-    """A profile and what is to be said about it."""
+    """A suggested profile.
+
+    profile: the input of create-security-profile
+    notes: what was not learned and why, and what a person should check
+    """
 
     profile: dict[str, Any]
-    """The input of create-security-profile."""
     notes: list[str] = field(default_factory=list)
 
 
 def suggest(name: str, recordings: Sequence[Sequence[Report]], headroom: float) -> Suggestion:
-    """Return a profile that the recordings are normal for.
+    """Return a profile for which the recordings are normal.
 
-    headroom: a limit is this many times the highest value recorded; a percentage's at most half way from it to 100.
+    headroom: a limit is this many times the highest value recorded; of a percentage, at most half way from it to 100.
     """
     metrics = sorted({metric for reports in recordings for report in reports for metric in report.readings})
     suggestion = Suggestion({"securityProfileName": name})
     longest, every = max((reports[-1].time - reports[0].time, interval(reports) or 0) for reports in recordings)
-    if longest + min(every, 3600) < DAY:  # a day's last report comes an interval before its end
+    if longest + min(every, 3600) < DAY_SECONDS:  # the last report of a day comes one interval before its end
         suggestion.notes.append(
             f"{span(longest)} recorded: what the device does only at other hours will alarm; record a day or a week"
         )
@@ -92,25 +94,25 @@ def _behavior(
         return None
     seen = Counter(element for reading in readings for element in dict.fromkeys(reading.value))
     if not seen:
-        return None  # The limit of its number, 0, says the same.
+        return None  # the limit of its number is 0, which is the same rule
     if kind != "ports":
-        shown = elements([f"{element} ({times})" for element, times in seen.most_common()])
+        shown = elements([f"{element_text(element)} ({times})" for element, times in seen.most_common()])
         what = "the networks you know" if kind == "cidrs" else "what is normal"
         notes.append(f"{metric}: no set is learned, name {what} yourself; recorded (reports): {shown}")
         return None
-    passing = sorted(port for port, times in seen.items() if port >= EPHEMERAL and times < len(readings))
+    passing = sorted(port for port, times in seen.items() if port >= MIN_EPHEMERAL_PORT and times < len(readings))
     if passing:
         notes.append(
-            f"{metric}: ports from {EPHEMERAL} that come and go are no service ({elements(passing)}), so no set can say"
-            " what is normal; its number has a limit"
+            f"{metric}: ports from {MIN_EPHEMERAL_PORT} that come and go are no service ({elements(passing)}),"
+            " so no set can say what is normal; its number has a limit"
         )
         return None
-    # They stay in the set: a service on a port of its own looks the same, and would alarm at once if left out.
-    lent = sorted(port for port in seen if port >= EPHEMERAL)
+    # A service on such a port of its own looks the same and would alarm at once, so they stay in the set.
+    lent = sorted(port for port in seen if port >= MIN_EPHEMERAL_PORT)
     if lent:
         notes.append(
-            f"{metric}: {elements(lent)} may be lent by the kernel, which gives out ports from {EPHEMERAL}: then"
-            " another one after a restart alarms; give the service a fixed port, or take this behavior out"
+            f"{metric}: {elements(lent)} may be lent by the kernel, which gives out ports from {MIN_EPHEMERAL_PORT}:"
+            " then another one after a restart alarms; give the service a fixed port, or take this behavior out"
         )
     return _in(metric, {"comparisonOperator": "in-port-set", "value": {"ports": sorted(seen)}})
 
@@ -119,9 +121,9 @@ def _limit(
     metric: str, kind: str, recordings: Sequence[Sequence[Report]], headroom: float, notes: list[str]
 ) -> dict[str, Any] | None:
     duration = None
-    if metric in METRICS and METRICS[metric].timed:
+    if is_timed(metric):
         every = max(interval(reports) or 0 for reports in recordings)
-        # A report that comes a second late is still one of this duration.
+        # The nearest: reports come a second early or late.
         duration = min(DURATIONS, key=lambda seconds: abs(seconds - every))
     probe = Behavior(metric, metric, kind, duration=duration)
     series = [measurements(probe, reports) for reports in recordings]
@@ -139,7 +141,7 @@ def _limit(
     limit = highest + abs(highest) * (headroom - 1)
     if metric in PERCENTAGES:
         limit = min(limit, (highest + 100) / 2)
-    # Two digits are all that is meant; up, so that what was recorded stays normal.
+    # Rounded to two digits, as more would pretend precision; up, so that what was recorded stays normal.
     limit = round_up(limit)
     if metric in PERCENTAGES and limit >= 100:
         notes.append(
@@ -151,7 +153,7 @@ def _limit(
     criteria: dict[str, Any] = {"comparisonOperator": "less-than-equals", "value": {kind: limit}}
     if duration:
         criteria["durationSeconds"] = duration
-        # A report that ends a gap carries what passed in it.
+        # The report after a gap carries the traffic of the whole gap.
         times = [{time for time, value in one if value == highest} for one in series]
         gaps = [
             after.time - before.time
@@ -173,5 +175,5 @@ def _in(metric: str, criteria: dict[str, Any]) -> dict[str, Any]:
 
 
 def round_up(value: float) -> float:
-    """Return the next number of two digits that is not below: 1,234 gives 1,300."""
+    """Return a number rounded up to two digits: 1,234 gives 1,300."""
     return float(Context(prec=2, rounding=ROUND_CEILING).create_decimal(repr(value)))

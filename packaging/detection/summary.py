@@ -1,4 +1,4 @@
-"""The outcome of a replay as text for a terminal."""
+"""Formats the outcome of a replay for a terminal."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from .evaluate import Alarm, Datapoint, Outcome, interval
-from .profile import Behavior
+from connector.detect.event import element_text
+from connector.detect.profile import Behavior
+
+from .replay import Alarm, Datapoint, Outcome, interval
 from .reports import Report
 
-LEAST_INTERVAL = 300
-"""Seconds between reports; more often the service throttles them."""
-
-MOST_ALARMS = 10
-MOST_ELEMENTS = 8
-WIDTH = 118
+MIN_INTERVAL_SECONDS = 300  # between reports; more frequent ones are throttled by the service
+MAX_ALARMS = 10
+MAX_ELEMENTS = 8
+WIDTH = 118  # characters of a line
 PERCENTILES = (
     "Percentiles are of the measurements recorded here; the service takes them from all devices that the profile is"
     " attached to."
@@ -29,7 +29,7 @@ OFTEN = (
 
 
 def summarize(name: str, reports: Sequence[Report], outcomes: Sequence[Outcome]) -> str:
-    """Return the summary of a profile's replay, without a newline at its end."""
+    """Return the summary of a profile's replay, some lines without a newline at the end."""
     first, last = reports[0].time, reports[-1].time
     many = "1 report" if len(reports) == 1 else f"{len(reports)} reports"
     lines = [f"{name} against {many} of one device, {moment(first)} to {moment(last)} (UTC)"]
@@ -37,7 +37,7 @@ def summarize(name: str, reports: Sequence[Report], outcomes: Sequence[Outcome])
     unevenly = uneven(reports)
     if unevenly:
         lines.append(unevenly.capitalize())
-    elif every is not None and every < 0.9 * LEAST_INTERVAL:
+    elif every is not None and every < 0.9 * MIN_INTERVAL_SECONDS:
         lines += textwrap.wrap(OFTEN.format(every), WIDTH)
     for outcome in outcomes:
         lines += ["", outcome.behavior.name]
@@ -52,12 +52,12 @@ def summarize(name: str, reports: Sequence[Report], outcomes: Sequence[Outcome])
 
 
 def uneven(reports: Sequence[Report]) -> str | None:
-    """Return what to ask where reports come in turn from two devices: nothing in a report says whose it is."""
+    """Return a remark where reports seem to be of two devices in turn: a report doesn't say whose it is."""
     apart = sorted(after.time - before.time for before, after in zip(reports, reports[1:]))
     if len(apart) < 4:
         return None
     short, long = apart[len(apart) // 4], apart[len(apart) * 3 // 4]
-    if long <= 2 * short + 2:  # a lost report now and then, and whole seconds
+    if long <= 2 * short + 2:  # a report may be lost now and then, and times are whole seconds
         return None
     return f"reports come unevenly, {short} s to {long} s apart; is this one device's recording?"
 
@@ -80,15 +80,15 @@ def number(value: Any) -> str:
 
 
 def elements(values: Sequence[Any]) -> str:
-    """Return the first few of a list."""
-    shown = ", ".join(printable(value) for value in values[:MOST_ELEMENTS])
-    more = f" and {len(values) - MOST_ELEMENTS} more" if len(values) > MOST_ELEMENTS else ""
+    """Return the first eight of a list, and how many more there are."""
+    shown = ", ".join(printable(value) for value in values[:MAX_ELEMENTS])
+    more = f" and {len(values) - MAX_ELEMENTS} more" if len(values) > MAX_ELEMENTS else ""
     return (shown or "nothing") + more
 
 
 def printable(value: Any) -> str:
-    """Return a value as text that no terminal obeys and every file takes: reports say what their device likes."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(value))
+    """Return a value as text without control characters, which a device could use to steer the terminal."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(element_text(value)))
 
 
 def moment(time: int) -> str:
@@ -118,13 +118,15 @@ def _outcome(outcome: Outcome, last: int) -> Iterator[str]:
         + ("; alerts are suppressed" if behavior.suppressed else "")
     )
     at = {datapoint.time: datapoint for datapoint in outcome.datapoints}
-    for alarm in outcome.alarms[:MOST_ALARMS]:
+    for alarm in outcome.alarms[:MAX_ALARMS]:
         yield _alarm(alarm, at[alarm.start], last)
-    if len(outcome.alarms) > MOST_ALARMS:
-        yield f"and {len(outcome.alarms) - MOST_ALARMS} more alarms"
+    if len(outcome.alarms) > MAX_ALARMS:
+        yield f"and {len(outcome.alarms) - MAX_ALARMS} more alarms"
     if violations and isinstance(violations[0].value, tuple):
         often = Counter(element for datapoint in violations for element in datapoint.outside).most_common()
-        yield "in violation (datapoints): " + elements([f"{element} ({times})" for element, times in often])
+        yield "in violation (datapoints): " + elements(
+            [f"{element_text(element)} ({times})" for element, times in often]
+        )
     for note in outcome.notes:
         yield f"note: {note}"
 
@@ -133,7 +135,7 @@ def _alarm(alarm: Alarm, datapoint: Datapoint, last: int) -> str:
     if alarm.end is None:
         end = f"not cleared at the end, {span(last - alarm.start)} later"
     elif alarm.invalidated:
-        end = f"given up {moment(alarm.end)}, after two days without a datapoint"
+        end = f"invalidated {moment(alarm.end)}, after two days without a datapoint"
     else:
         end = f"cleared {moment(alarm.end)}, after {span(alarm.end - alarm.start)}"
     what = elements(datapoint.outside) if isinstance(datapoint.value, tuple) else number(datapoint.value)

@@ -23,8 +23,8 @@ def full_report(size: int, interface: str, short_names: bool, custom: bool = Tru
         listening_tcp=listening,
         listening_udp=listening,
         custom=dict.fromkeys(METRICS, -1e-300 / 3) if custom else {},
-        cpu=CpuTimes(2.0, 4.0) if custom else None,
+        cpu=CpuTimes(2, 4) if custom else None,
     )
-    report = build(snapshot, GREATEST, Counters(*[GREATEST] * 4), CpuTimes(1.0, 1.0), short_names)
+    report = build(snapshot, GREATEST, Counters(*[GREATEST] * 4), CpuTimes(1, 1), short_names)
     assert report is not None
     return report

@@ -1,4 +1,4 @@
-"""Recorded hosts: the whole report of each, in both name styles and both encodings. See fixtures/README.md."""
+"""Recorded hosts and small cases, with their reports. See fixtures/README.md."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any, Dict
 
 import cbor2
 import pytest
@@ -16,6 +17,7 @@ from support.fixtures import FIXTURES, HOSTS, expected_files, report, snapshots
 from connector.config import DEFAULT_EXCLUDE
 from connector.encode import encode
 from connector.kernel.dev import Counters
+from connector.report import build
 from connector.snapshot import Connections, Ports
 from connector.traffic import Traffic
 
@@ -24,19 +26,19 @@ pytestmark = [
 ]
 
 
-def test_every_host_is_looked_at() -> None:
-    assert sorted(path.name for path in FIXTURES.iterdir() if path.is_dir()) == sorted(HOSTS)
+def test_every_recorded_host_is_tested() -> None:
+    assert {path.name for path in FIXTURES.iterdir() if path.is_dir()} == {*HOSTS, "cases"}
 
 
 @pytest.mark.parametrize("name", list(HOSTS))
-def test_the_report_of_a_host_is_the_one_that_stands_beside_it(name: str) -> None:
+def test_report_of_a_host_is_the_expected_one(name: str) -> None:
     made = expected_files(name)
     assert {file: (FIXTURES / name / file).read_text() for file in made} == made
 
 
 @pytest.mark.parametrize("name", list(HOSTS))
-def test_the_expected_reports_keep_the_specification_and_say_the_same(name: str) -> None:
-    """Read from the files, not from the code: short and long, JSON and CBOR are one report."""
+def test_expected_reports_are_valid_and_the_same_in_all_styles(name: str) -> None:
+    """The files themselves: short and long names, JSON and CBOR."""
     long, short = (json.loads((FIXTURES / name / f"expected-{style}.json").read_text()) for style in ("long", "short"))
     assert check_report(short) == check_report(long) == long
     for style, expected in (("long", long), ("short", short)):
@@ -47,11 +49,11 @@ def test_the_expected_reports_keep_the_specification_and_say_the_same(name: str)
 
 
 @pytest.mark.parametrize("name", list(HOSTS))
-def test_everything_in_a_tree_can_be_read(name: str) -> None:
+def test_snapshot_of_a_host_has_no_problems(name: str) -> None:
     assert snapshots(name)[-1].problems == {}
 
 
-def test_an_idle_host_reports_empty_lists_and_a_first_report_no_traffic() -> None:
+def test_first_report_of_an_idle_host_has_empty_lists_and_no_traffic() -> None:
     assert report("idle", short_names=False)["metrics"] == {
         "tcp_connections": {"established_connections": {"connections": [], "total": 0}},
         "listening_tcp_ports": {"ports": [], "total": 0},
@@ -61,8 +63,8 @@ def test_an_idle_host_reports_empty_lists_and_a_first_report_no_traffic() -> Non
     assert (snapshot.established, snapshot.listening_tcp) == (Connections(0, []), Ports(0, []))
 
 
-def test_the_gateways_traffic_is_that_of_its_lowest_interfaces() -> None:
-    """Uplink, LAN ports and the bond's members; what bridges, veth pairs, the tap and VLANs carried is in that."""
+def test_traffic_of_the_gateway_is_that_of_its_lowest_interfaces() -> None:
+    """Uplink, LAN ports and the bond's members carry also the traffic of bridges, veth pairs, the tap and VLANs."""
     before, now = snapshots("gateway")
     assert now.edge == {"eth0", "lan1", "lan2", "eth1", "eth2"}
     assert before.counters is not None
@@ -76,11 +78,48 @@ def test_the_gateways_traffic_is_that_of_its_lowest_interfaces() -> None:
     assert Traffic().observe(before).observe(now).carry(now) == expected
 
 
-def test_the_gateways_traffic_is_the_same_for_an_ordinary_user(tmp_path: Path) -> None:
-    """Who may not read `vlan/config` sees the VLANs by their files, and that `mgmt` is one."""
+def test_traffic_of_the_gateway_is_the_same_for_an_ordinary_user(tmp_path: Path) -> None:
+    """Without permission to read `vlan/config`, the VLANs are known from their files."""
     root = tmp_path / "proc"
     shutil.copytree(str(FIXTURES / "gateway" / "proc"), str(root))
     (root / "1" / "net" / "vlan" / "config").unlink()
     assert proc.look(root).edge == {"eth0", "lan1", "lan2", "eth1", "eth2"}
     every = DEFAULT_EXCLUDE.replace("bond*", "eth?")
     assert proc.look(root, exclude=every.split(",")).edge == {"lan1", "lan2", "bond0", "eth0.100"}
+
+
+def case(name: str, *custom: str) -> Dict[str, Any]:
+    """Return the report of a tree in fixtures/cases/."""
+    made = build(proc.look(FIXTURES / "cases" / name / "tree", custom=custom), 1)
+    assert made is not None
+    check_report(made)
+    return made
+
+
+def test_addresses_below_a_vpns_split_default_routes_have_no_name_and_are_not_merged() -> None:
+    """wg0 has 0.0.0.0/1 and 128.0.0.0/1; the addresses are ppp0's and its own, which no table proves."""
+    metrics = case("names-split-default-vpn")["metrics"]
+    assert metrics == {
+        "tcp_connections": {
+            "established_connections": {
+                "connections": [{"remote_addr": "203.0.113.9:8883", "local_port": 40000}],
+                "total": 1,
+            }
+        },
+        "listening_tcp_ports": {"ports": [{"port": 2222}, {"port": 2222}], "total": 2},
+        "listening_udp_ports": {"ports": [{"port": 5683}, {"port": 5683}], "total": 2},
+    }
+
+
+def test_host_without_fib_trie_has_names_of_ipv6() -> None:
+    """As gVisor, or a kernel with CONFIG_IP_FIB_HASH."""
+    assert case("names-without-fib-trie")["metrics"]["listening_tcp_ports"] == {
+        "ports": [{"port": 80}, {"port": 8080, "interface": "eth0"}],
+        "total": 2,
+    }
+
+
+def test_memory_usage_is_estimated_before_linux_3_14() -> None:
+    """Of 59,152 kB, 20,496 kB are free and 20,868 kB cached."""
+    metrics = case("meminfo-before-3.14", "memory_usage")["custom_metrics"]
+    assert metrics == {"memory_usage": [{"number": 30.1}]}

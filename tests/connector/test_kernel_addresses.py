@@ -1,29 +1,29 @@
-"""Which interface owns an address: asked of the kernel in the same network, else read in the host's tables."""
+"""Addresses and their interfaces from tables: what each table contains, its bounds, and what a malformed row costs."""
 
 from __future__ import annotations
 
 import io
 import ipaddress
-import os
 import socket
-import struct
 import tracemalloc
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import pytest
 from support import proc
 
 from connector.errors import TableError
 from connector.kernel.addresses import (
-    MOST_ADDRESSES,
+    MAX_ADDRESSES,
+    FibTrie,
     Route,
-    ask_kernel,
     owner,
     parse_fib_trie,
     parse_if_inet6,
     parse_route,
-    read_owners,
+    prove_owners,
+    read_ipv4_owners,
+    read_ipv6_owners,
 )
 from connector.kernel.proc import Proc
 
@@ -77,122 +77,56 @@ def packed(address: str) -> bytes:
 
 
 def elsewhere(root: Path) -> Proc:
-    """The tree as the proc of a network that is not the reader's."""
+    """The tree as the proc of another network namespace."""
     return Proc(str(root), str(root / "1" / "net"), host=True, shared=False)
 
 
 def test_recorded_tables(tmp_path: Path) -> None:
-    """Of 198.51.100.7 they do not tell the interface: the network that holds it is a route to nowhere."""
-    owners = read_owners(elsewhere(proc.tree(tmp_path, route=ROUTE, fib_trie=FIB_TRIE, if_inet6=IF_INET6)))
-    assert owners == {
-        packed("192.0.2.10"): "eth0",
+    """198.51.100.7/32 has no name: the only network around it is a route to nowhere."""
+    host = elsewhere(proc.tree(tmp_path, route=ROUTE, fib_trie=FIB_TRIE, if_inet6=IF_INET6))
+    assert read_ipv4_owners(host) == {packed("192.0.2.10"): "eth0"}
+    assert read_ipv6_owners(host) == {
         packed("2001:db8::10"): "eth0",
         packed("fe80::e003:1eff:fedc:e459"): "p0",
         packed("::1"): "lo",
     }
 
 
-# What the case is about -> the host's addresses, its routes, who owns them.
-FIB: Dict[str, Tuple[List[str], bytes, Dict[str, str]]] = {
-    "the narrowest network": (
-        ["10.0.0.1", "10.1.0.1", "10.1.2.1"],
-        proc.route(("eth0", "10.0.0.0", 8), ("eth1", "10.1.0.0", 16), ("wlan0", "10.1.2.0", 24)),
-        {"10.0.0.1": "eth0", "10.1.0.1": "eth1", "10.1.2.1": "wlan0"},
-    ),
-    "no network": (["203.0.113.1"], proc.route(("eth0", "192.0.2.0", 24)), {}),
-    "not by the default route": (["203.0.113.1"], proc.route(("ppp0", "0.0.0.0", 0)), {}),
-    "not by a route with a gateway": (["203.0.113.1"], proc.route(("eth0", "203.0.113.0", 24), flags=3), {}),
-    "not by a route that is down": (["203.0.113.1"], proc.route(("eth0", "203.0.113.0", 24), flags=0), {}),
-    "not by a route that rejects": (["203.0.113.1"], proc.route(("eth0", "203.0.113.0", 24), flags=0x201), {}),
-    "not by a route to nowhere": (["203.0.113.1"], proc.route(("*", "203.0.113.0", 24)), {}),
-    "a host's route": (
-        ["192.0.2.7"],
-        proc.route(("eth0", "192.0.2.0", 24), ("tun0", "192.0.2.7", 32)),
-        {"192.0.2.7": "tun0"},
-    ),
-    "a neighbouring network": (
-        ["192.0.3.1"],
-        proc.route(("eth0", "192.0.2.0", 24), ("eth1", "192.0.2.0", 23)),
-        {"192.0.3.1": "eth1"},
-    ),
-}
-
-
-@pytest.mark.parametrize(("addresses", "routes", "owned"), list(FIB.values()), ids=list(FIB))
-def test_an_ipv4_address_is_of_the_interface_in_its_network(
-    tmp_path: Path, addresses: List[str], routes: bytes, owned: Dict[str, str]
-) -> None:
-    proc.tree(tmp_path, fib_trie=proc.fib_trie(*addresses), route=routes, if_inet6=None)
-    assert read_owners(elsewhere(tmp_path)) == {packed(address): name for address, name in owned.items()}
-
-
-def test_an_address_that_several_may_own_is_nobodys(tmp_path: Path) -> None:
-    """Two interfaces in one network, or one link-local address on two: the report leaves the name out."""
-    owners = read_owners(
-        elsewhere(
-            proc.tree(
-                tmp_path,
-                fib_trie=proc.fib_trie("192.0.2.5", "192.0.2.5"),
-                route=proc.route(("eth0", "192.0.2.0", 24), ("wlan0", "192.0.2.0", 24)),
-                if_inet6=proc.if_inet6(
-                    ("fe80::1", "br0"), ("fe80::1", "br1"), ("fe80::1", "br0"), ("fe80::2", "br1"), ("fe80::2", "br1")
-                ),
-            )
-        )
-    )
-    assert owners == {packed("192.0.2.5"): None, packed("fe80::1"): None, packed("fe80::2"): "br1"}
-    assert owner(owners, packed("fe80::1")) is None
-
-
 @pytest.mark.parametrize(
     ("owners", "address", "name"),
     [
-        ({packed("127.0.0.1"): "lo"}, "127.0.0.1", "lo"),
-        ({packed("127.0.0.1"): "lo"}, "127.0.0.53", "lo"),
-        ({packed("127.0.0.1"): "loop"}, "127.255.255.254", "loop"),
+        ({"127.0.0.1": "lo"}, "127.0.0.1", "lo"),
+        ({"127.0.0.1": "lo"}, "127.0.0.53", "lo"),
+        ({"127.0.0.1": "loop"}, "127.255.255.254", "loop"),
         ({}, "127.1.2.3", "lo"),
-        ({packed("::1"): "lo"}, "::1", "lo"),
+        ({"::1": "lo"}, "::1", "lo"),
         ({}, "::1", "lo"),
-        ({packed("192.0.2.1"): "eth0"}, "192.0.2.1", "eth0"),
-        ({packed("192.0.2.1"): "eth0"}, "192.0.2.2", None),
-        ({packed("::7f00:1"): "eth0"}, "::7f00:1", "eth0"),
+        ({"192.0.2.1": "eth0"}, "192.0.2.1", "eth0"),
+        ({"192.0.2.1": "eth0"}, "192.0.2.2", None),
+        ({"::7f00:1": "eth0"}, "::7f00:1", "eth0"),
         ({}, "128.0.0.1", None),
         ({}, "7f00::1", None),
-        ({packed("::1"): "loop"}, "::1", "loop"),
+        ({"::1": "loop"}, "::1", "loop"),
     ],
 )
-def test_all_of_127_and_the_one_of_ipv6_are_the_loopbacks(
-    owners: Dict[bytes, Optional[str]], address: str, name: Optional[str]
+def test_loopback_owns_127_and_ipv6_1_even_if_no_table_lists_them(
+    owners: Dict[str, str], address: str, name: Optional[str]
 ) -> None:
-    """Whether or not a table names them: every address of 127.0.0.0/8 is the device's own."""
-    assert owner(owners, packed(address)) == name
+    assert owner({packed(text): interface for text, interface in owners.items()}, packed(address)) == name
 
 
-def test_a_host_without_ipv6_has_no_table_of_it(tmp_path: Path) -> None:
-    assert read_owners(elsewhere(proc.tree(tmp_path, if_inet6=None))) == {packed("192.0.2.5"): "eth0"}
+def test_link_local_address_of_two_interfaces_has_no_owner(tmp_path: Path) -> None:
+    rows = [("fe80::1", "br0"), ("fe80::1", "br1"), ("fe80::1", "br0"), ("fe80::2", "br1"), ("fe80::2", "br1")]
+    owners = read_ipv6_owners(elsewhere(proc.tree(tmp_path, if_inet6=proc.if_inet6(*rows))))
+    assert owners == {packed("fe80::1"): None, packed("fe80::2"): "br1"}
+    assert owner(owners, packed("fe80::1")) is None
 
 
-def test_in_the_same_network_the_kernel_is_asked(tmp_path: Path) -> None:
-    """What it answers is what getifaddrs(3) tells psutil; the mounted tables of IPv4 are not needed."""
-    psutil = pytest.importorskip("psutil", reason="no psutil for this machine")
-    own = Proc("/proc", "/proc/self/net", host=False, shared=True)
-    expected: Dict[bytes, Optional[str]] = {}
-    for name, addresses in psutil.net_if_addrs().items():
-        for entry in addresses:
-            if entry.family in (socket.AF_INET, socket.AF_INET6):
-                address = packed(entry.address.partition("%")[0])
-                expected[address] = name if expected.get(address, name) == name else None
-    if not os.path.exists("/proc/self/net/if_inet6"):
-        expected = {address: name for address, name in expected.items() if len(address) == 4}
-    assert read_owners(own) == expected
-    assert dict(ask_kernel()) == {address: name for address, name in expected.items() if len(address) == 4}
-
-    proc.tree(tmp_path, fib_trie=None, route=None, if_inet6=proc.if_inet6(("2001:db8::1", "eth9")))
-    shared = elsewhere(tmp_path)._replace(shared=True)
-    assert read_owners(shared) == {**dict(ask_kernel()), packed("2001:db8::1"): "eth9"}
+def test_host_without_ipv6_has_no_ipv6_owners(tmp_path: Path) -> None:
+    assert read_ipv6_owners(elsewhere(proc.tree(tmp_path, if_inet6=None))) == {}
 
 
-def test_names_of_any_bytes() -> None:
+def test_interface_name_may_have_any_bytes() -> None:
     raw = b'20010db8000000000000000000000010 03 40 00 82  \xff"|\xc3\xa9\n'
     assert of_if_inet6(raw) == [(packed("2001:db8::10"), '\udcff"|\u00e9')]
 
@@ -205,16 +139,58 @@ def of_route(table: bytes) -> List[Route]:
     return list(parse_route(io.BytesIO(table)))
 
 
-def of_fib_trie(table: bytes) -> Set[int]:
+def of_fib_trie(table: bytes) -> FibTrie:
     return parse_fib_trie(io.BytesIO(table))
 
 
-# What is broken -> the parser, its table, the error.
-BROKEN: Dict[str, Tuple[Callable[[bytes], Any], bytes, str]] = {
+def number(address: str) -> int:
+    return int(ipaddress.IPv4Address(address))
+
+
+def test_routes_that_are_down_or_reject_are_left_out() -> None:
+    table = proc.route(("eth0", "192.0.2.0/24"), ("eth0", "0.0.0.0/0", "192.0.2.1"))
+    assert of_route(table) == [
+        Route(number("192.0.2.0"), number("255.255.255.0"), 0, "eth0"),
+        Route(0, 0, number("192.0.2.1"), "eth0"),
+    ]
+    assert of_route(proc.route(("eth0", "192.0.2.0/24"), flags=0)) == []
+    assert of_route(proc.route(("eth0", "192.0.2.0/24"), flags=0x201)) == []
+    assert of_route(proc.route(("*", "192.0.2.0/24"))) == []
+
+
+def test_ipv6_gateway_of_an_ipv4_route_is_a_gateway() -> None:
+    """The kernel sets the flag and prints 0.0.0.0; the network is not reached directly."""
+    (found,) = of_route(proc.route(("eth0", "192.0.2.0/24"), flags=3))
+    assert found.gateway != 0
+
+
+def test_addresses_and_broadcast_addresses_are_counted_per_interface() -> None:
+    """A host without routing rules has the leaves in both tables; those are not two interfaces."""
+    twice = proc.fib_trie("127.0.0.1/8", "192.0.2.5/24", "192.0.2.6/24", "198.51.100.7", "198.51.100.7")
+    expected = FibTrie(
+        {number("127.0.0.1"): 1, number("192.0.2.5"): 1, number("192.0.2.6"): 1, number("198.51.100.7"): 2},
+        {number("192.0.2.255"): 2},
+    )
+    assert of_fib_trie(twice) == expected
+    leaves = twice.partition(b"Main:\n")[2].replace(b"Local:\n", b"")
+    assert of_fib_trie(b"Main:\n" + leaves + b"Local:\n" + leaves) == expected
+
+
+@pytest.mark.parametrize("vrf_first", [True, False])
+def test_address_in_a_vrf_is_counted_and_its_network_is_not(vrf_first: bool) -> None:
+    """`Id 10:` may come before or after the main tables."""
+    main = proc.fib_trie("192.0.2.5/24")
+    vrf = b"Id 10:\n" + proc.fib_trie("192.0.2.5/24", "203.0.113.5/24").partition(b"Local:\n")[2]
+    table = vrf + main if vrf_first else main + vrf
+    assert of_fib_trie(table) == FibTrie({number("192.0.2.5"): 2, number("203.0.113.5"): 1}, {number("192.0.2.255"): 1})
+
+
+# What is malformed -> the parser, its table, the error.
+MALFORMED: Dict[str, Tuple[Callable[[bytes], Any], bytes, str]] = {
     "if_inet6: a column less": (of_if_inet6, IF_INET6 + b"20010db8 00\n", "if_inet6: .* b'20010db8 00"),
     "if_inet6: short address": (of_if_inet6, IF_INET6[1:], "if_inet6: .* b'0010db8000"),
     "if_inet6: no number": (of_if_inet6, IF_INET6.replace(b"20010", b"2001g"), "if_inet6: .* b'2001gdb8"),
-    "if_inet6: no name": (of_if_inet6, IF_INET6.replace(b"p0", b"p:0"), "no interface has: b'p:0'"),
+    "if_inet6: no name": (of_if_inet6, IF_INET6.replace(b"p0", b"a/b"), "no interface has: b'a/b'"),
     "route: no name": (of_route, ROUTE.replace(b"eth0", b"a/b"), "no interface has: b'a/b'"),
     "route: a column less": (of_route, ROUTE + b"eth0\t0\t0\t1\t0\t0\t0\n", "route: .* b'eth0"),
     "route: no number": (of_route, ROUTE.replace(b"0002", b"000x"), "route: .* b'eth0"),
@@ -222,52 +198,72 @@ BROKEN: Dict[str, Tuple[Callable[[bytes], Any], bytes, str]] = {
     "fib_trie: no address": (
         of_fib_trie,
         FIB_TRIE.replace(b"|-- 192.0.2.10", b"|-- 192.0.2.1000"),
-        "fib_trie: a leaf of unknown shape",
+        "fib_trie: a row of unknown shape: .*192.0.2.1000",
     ),
-    "fib_trie: odd bytes": (
+    "fib_trie: other bytes": (
         of_fib_trie,
         FIB_TRIE.replace(b"|-- 192.0.2.10", b"|-- \xff\x00"),
-        "fib_trie: a leaf of unknown shape",
+        "fib_trie: a row of unknown shape",
+    ),
+    "fib_trie: leaf without an address": (
+        of_fib_trie,
+        FIB_TRIE.replace(b"|-- 192.0.2.10", b"|--"),
+        "fib_trie: a row of unknown shape",
     ),
 }
 
 
-@pytest.mark.parametrize(("parse", "table", "reason"), list(BROKEN.values()), ids=list(BROKEN))
-def test_a_row_of_another_shape_is_named(parse: Callable[[bytes], Any], table: bytes, reason: str) -> None:
+@pytest.mark.parametrize(("parse", "table", "reason"), list(MALFORMED.values()), ids=list(MALFORMED))
+def test_malformed_row_is_named_in_the_error(parse: Callable[[bytes], Any], table: bytes, reason: str) -> None:
     with pytest.raises(TableError, match=reason):
         parse(table)
 
 
-def test_as_many_addresses_as_are_kept_and_one_more(tmp_path: Path) -> None:
-    """Of both IP versions; whatever is not kept costs nothing: the routes, of which a router has thousands."""
-    v4 = [str(ipaddress.IPv4Address((10 << 24) + number)) for number in range(MOST_ADDRESSES - 1)]
-    routes = [("eth1", str(ipaddress.IPv4Address((172 << 24) + (number << 8))), 24) for number in range(10_000)]
+def many_networks(count: int) -> List[Tuple[str, str, str]]:
+    """Return so many interfaces, each with its address and network."""
+    networks = [ipaddress.IPv4Network(((10 << 24) + (place << 2), 30)) for place in range(count)]
+    return [(f"eth{place}", f"{network[1]}/30", str(network)) for place, network in enumerate(networks)]
+
+
+def test_addresses_up_to_the_limit_are_known_and_one_more_is_an_error(tmp_path: Path) -> None:
+    known = many_networks(MAX_ADDRESSES)
     tables = {
-        "fib_trie": proc.fib_trie(*v4),
-        "route": proc.route(("eth0", "10.0.0.0", 8), *routes),
-        "if_inet6": proc.if_inet6(("fe80::1", "eth0")),
+        "fib_trie": proc.fib_trie(*[address for _, address, _ in known]),
+        "route": proc.route(*[(name, network) for name, _, network in known]),
+        "if_inet6": proc.if_inet6(*[(f"2001:db8::{place:x}", "eth0") for place in range(MAX_ADDRESSES)]),
     }
-    proc.tree(tmp_path, **tables)
-    assert read_owners(elsewhere(tmp_path)) == {packed(address): "eth0" for address in [*v4, "fe80::1"]}
-    for name, table in (
-        ("if_inet6", proc.if_inet6(("fe80::1", "eth0"), ("fe80::2", "eth0"))),
-        ("fib_trie", proc.fib_trie(*v4, "10.255.0.1", "10.255.0.2")),
-    ):
-        proc.tree(tmp_path, **{**tables, name: table})
-        with pytest.raises(TableError, match=f"^the host has over {MOST_ADDRESSES} addresses$"):
-            read_owners(elsewhere(tmp_path))
+    host = elsewhere(proc.tree(tmp_path, **tables))
+    assert read_ipv4_owners(host) == {packed(address[:-3]): name for name, address, _ in known}
+    assert len(read_ipv6_owners(host)) == MAX_ADDRESSES
+    more = {
+        "fib_trie": proc.fib_trie(*[address for _, address, _ in known], "192.0.2.1"),
+        "if_inet6": tables["if_inet6"] + proc.if_inet6(("fe80::1", "eth0")),
+    }
+    host = elsewhere(proc.tree(tmp_path, **{**tables, **more}))
+    for read in (read_ipv4_owners, read_ipv6_owners):
+        with pytest.raises(TableError, match=f"^the host has over {MAX_ADDRESSES} addresses$"):
+            read(host)
+
+
+def test_more_gateways_than_the_limit_are_an_error() -> None:
+    gateways = [str(ipaddress.IPv4Address((10 << 24) + place)) for place in range(MAX_ADDRESSES + 1)]
+    rows = [Route(number("198.51.100.0"), number("255.255.255.0"), number(gateway), "eth0") for gateway in gateways]
+    assert prove_owners(FibTrie({}, {}), rows[1:]) == {}
+    with pytest.raises(TableError, match=f"^route: over {MAX_ADDRESSES} gateways$"):
+        prove_owners(FibTrie({}, {}), rows)
 
 
 def test_memory_does_not_grow_with_the_number_of_routes(tmp_path: Path) -> None:
-    routes = [("eth1", str(ipaddress.IPv4Address((172 << 24) + (number << 8))), 24) for number in range(10_000)]
+    networks = [f"172.{place >> 8}.{place & 255}.0/24" for place in range(10_000)]
     leaves = b"".join(
-        b"        |-- %b\n           /24 link UNICAST\n" % network.encode("ascii") for _, network, _ in routes
+        b"        |-- %b\n           /24 link UNICAST\n" % network[:-3].encode("ascii") for network in networks
     )
-    fib_trie = proc.fib_trie("10.0.0.1") + leaves
-    proc.tree(tmp_path, fib_trie=fib_trie, route=proc.route(("eth0", "10.0.0.0", 8), *routes), if_inet6=None)
+    routes = [("eth1", network) for network in networks]
+    fib_trie = proc.fib_trie("10.0.0.1/8") + leaves
+    proc.tree(tmp_path, fib_trie=fib_trie, route=proc.route(("eth0", "10.0.0.0/8"), *routes), if_inet6=None)
     tracemalloc.start()
     try:
-        owners = read_owners(elsewhere(tmp_path))
+        owners = read_ipv4_owners(elsewhere(tmp_path))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -276,70 +272,15 @@ def test_memory_does_not_grow_with_the_number_of_routes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["fib_trie", "route"])
-def test_a_table_that_can_not_be_read_is_named(tmp_path: Path, name: str) -> None:
-    proc.tree(tmp_path, **{name: None})
+def test_unreadable_table_is_named_and_costs_only_the_names_of_ipv4(tmp_path: Path, name: str) -> None:
+    host = elsewhere(proc.tree(tmp_path, **{name: None}))
     with pytest.raises(TableError, match=name + " can't be read: No such file or directory"):
-        read_owners(elsewhere(tmp_path))
+        read_ipv4_owners(host)
+    assert read_ipv6_owners(host) == {packed("::1"): "lo", packed("2001:db8::5"): "eth0"}
 
 
-def test_a_table_of_ipv6_that_can_not_be_understood_is_named(tmp_path: Path) -> None:
-    """That it is not there is no fault; that it has another shape is one, and not to be passed over in silence."""
-    proc.tree(tmp_path, if_inet6=b"garbage\n")
+def test_malformed_table_of_ipv6_costs_only_the_names_of_ipv6(tmp_path: Path) -> None:
+    host = elsewhere(proc.tree(tmp_path, if_inet6=b"garbage\n"))
     with pytest.raises(TableError, match="if_inet6: a row of unknown shape: b'garbage'"):
-        read_owners(elsewhere(tmp_path))
-
-
-class Kernel:
-    """A netlink socket that answers what a test has prepared."""
-
-    def __init__(self, *answers: bytes) -> None:
-        self.answers = list(answers)
-
-    def __enter__(self) -> Kernel:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-    def settimeout(self, seconds: float) -> None:
-        pass
-
-    def send(self, request: bytes) -> None:
-        pass
-
-    def recv(self, size: int) -> bytes:
-        return self.answers.pop(0)
-
-
-NEW_ADDRESS, ERROR, DONE = 20, 2, 3  # linux/rtnetlink.h, linux/netlink.h
-
-
-def message(kind: int, content: bytes, length: Optional[int] = None) -> bytes:
-    return struct.pack("=IHHII", length or 16 + len(content), kind, 0, 1, 0) + content
-
-
-def attribute(kind: int, content: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(content), kind) + content + bytes(-len(content) % 4)
-
-
-def test_an_attribute_of_the_kernels_answer_is_taken_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in an interface's label is no attribute of its own; a label of 5 bytes is padded to 8."""
-    label = attribute(2, packed("198.51.100.1"))
-    content = struct.pack("=BBBBI", socket.AF_INET, 24, 0, 0, 1) + attribute(3, label)
-    content += attribute(3, b"lo:1\0") + attribute(1, packed("192.0.2.6")) + attribute(2, packed("192.0.2.5"))
-    answers = [message(NEW_ADDRESS, content), message(DONE, bytes(4))]
-    monkeypatch.setattr(socket, "socket", lambda *_: Kernel(*answers))
-    (found,) = ask_kernel()
-    assert found == (packed("192.0.2.5"), socket.if_indextoname(1))
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [message(ERROR, bytes(20)), message(NEW_ADDRESS, b"", length=8)],
-    ids=["refused", "no whole header"],
-)
-def test_a_kernel_that_refuses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
-    monkeypatch.setattr(socket, "socket", lambda *_: Kernel(answer))
-    shared = elsewhere(proc.tree(tmp_path))._replace(shared=True)
-    with pytest.raises(TableError, match="the kernel does not list its addresses: rtnetlink refuses"):
-        read_owners(shared)
+        read_ipv6_owners(host)
+    assert read_ipv4_owners(host) == {packed("192.0.2.5"): "eth0"}

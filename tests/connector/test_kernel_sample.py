@@ -1,4 +1,4 @@
-"""The reservoir: every item of a stream has the same chance, whenever it came."""
+"""The reservoir: every item of a stream is equally likely to be in the sample."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from connector.kernel.sample import Reservoir
 
 
 def drawn(stream: Sequence[int], size: int, rng: random.Random, blocks: Sequence[int] = ()) -> List[int]:
-    """The sample of a stream that comes in blocks of these lengths, and the rest at once."""
+    """Return the sample of a stream that comes in blocks of these lengths and one with the rest."""
     reservoir: Reservoir[int] = Reservoir(size, rng)
     start = 0
     for length in [*blocks, len(stream) - sum(blocks)]:
@@ -38,8 +38,8 @@ def drawn(stream: Sequence[int], size: int, rng: random.Random, blocks: Sequence
         (50, 400, [50, 350]),
     ],
 )
-def test_every_item_is_as_likely_whenever_it_came(size: int, length: int, blocks: List[int]) -> None:
-    """Over many samples the first, the last and every item between are drawn equally often, in whatever blocks."""
+def test_every_item_is_equally_likely(size: int, length: int, blocks: List[int]) -> None:
+    """Over many samples, all items are drawn equally often, whatever the blocks."""
     rng = random.Random(20261121)
     counts: Counter[int] = collections.Counter(dict.fromkeys(range(length), 0))
     for _ in range(max(1000, 30 * length // size)):
@@ -49,8 +49,8 @@ def test_every_item_is_as_likely_whenever_it_came(size: int, length: int, blocks
     assert size >= length or chi_square(counts.values()) < limit(counts.values())
 
 
-def test_every_subset_is_as_likely_as_any_other() -> None:
-    """Not only each item alone: no two items are drawn together more often than others."""
+def test_every_subset_is_equally_likely() -> None:
+    """No items are drawn together more often than others."""
     rng = random.Random(7)
     subsets: Counter[Tuple[int, ...]] = collections.Counter()
     for _ in range(8000):
@@ -59,8 +59,8 @@ def test_every_subset_is_as_likely_as_any_other() -> None:
     assert chi_square(subsets.values()) < limit(subsets.values())
 
 
-def test_the_items_that_are_not_drawn_are_not_made() -> None:
-    """Of a flood's blocks only those with a drawn item are decoded: few draws, however long the stream."""
+def test_blocks_without_a_drawn_item_are_not_decoded() -> None:
+    """The number of draws grows with the logarithm of the stream's length."""
     made = []
 
     def block(number: int) -> range:
@@ -74,8 +74,8 @@ def test_the_items_that_are_not_drawn_are_not_made() -> None:
     assert len(made) < 250  # 10 * ln(1,000,000 / 10) = 115 items are expected to enter
 
 
-def test_a_generator_that_draws_its_extremes_does_no_harm() -> None:
-    """0.0 and the greatest number below 1 are draws like others: no division by zero, no logarithm of it."""
+def test_extreme_random_numbers_raise_no_error() -> None:
+    """0.0 and the greatest number below 1 cause no division by zero and no logarithm of it."""
     for draw in (0.0, 1 - 2**-53, 2**-53):
         rng = random.Random()
         rng.random = lambda draw=draw: draw  # type: ignore[method-assign, misc]

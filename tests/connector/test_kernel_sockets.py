@@ -1,41 +1,55 @@
-"""The tables of sockets: which rows count, what an address means, and which table is no table."""
+"""The tables of sockets: which rows count, how addresses are decoded, and which tables are not used."""
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
 import threading
 import tracemalloc
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 import pytest
 from support import proc
 
 from connector.errors import TableError
 from connector.kernel.sample import Reservoir
-from connector.kernel.sockets import BLOCK, Established, Listeners, Socket, Tcp, read_tcp, read_udp
+from connector.kernel.sockets import READ_BYTES, Established, Listeners, Socket, read_tcp, read_udp
 
 OWNERS = {
     socket.inet_aton("127.0.0.1"): "lo",
     socket.inet_aton("192.0.2.10"): "eth0",
     socket.inet_pton(socket.AF_INET6, "2001:db8::10"): "eth0",
 }
-# A row of each state but LISTEN and ESTABLISHED, which no report may show.
+# The states that no report may show.
 OTHERS = sorted(set(proc.STATES) - {"LISTEN", "ESTABLISHED"})
 
 
+class Tcp(NamedTuple):
+    established: Established
+    listeners: Dict[Optional[str], Set[int]]
+
+
 def tcp_of(root: Path, size: int = 10_000) -> Tcp:
-    return read_tcp(str(root / "1" / "net"), Reservoir(size, random.Random(1)), OWNERS.get)
+    tcp = read_tcp(str(root / "1" / "net"), Reservoir(size, random.Random(1)), OWNERS.get)
+    return Tcp(tcp.established, as_sets(tcp.listeners))
 
 
-def udp_of(root: Path) -> Listeners:
-    return read_udp(str(root / "1" / "net"), OWNERS.get)
+def udp_of(root: Path) -> Dict[Optional[str], Set[int]]:
+    return as_sets(read_udp(str(root / "1" / "net"), OWNERS.get))
+
+
+def as_sets(listeners: Listeners) -> Dict[Optional[str], Set[int]]:
+    """Return listeners with sets of ports, and check that each named one has a port once."""
+    sets = {name: set(ports) for name, ports in listeners.items()}
+    assert all(len(sets[name]) == len(ports) for name, ports in listeners.items() if name)
+    return sets
 
 
 def text(sample: List[Socket]) -> List[Tuple[str, int, str, int]]:
-    """Sockets as a person reads them."""
+    """Return sockets with their addresses as text."""
 
     def spelled(packed: bytes) -> str:
         return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
@@ -44,7 +58,7 @@ def text(sample: List[Socket]) -> List[Tuple[str, int, str, int]]:
 
 
 def test_rows_as_a_kernel_printed_them(tmp_path: Path) -> None:
-    """Recorded rows (Linux 6.18, x86_64) mean the addresses that were bound and connected when they were recorded."""
+    """Recorded rows (Linux 6.18, x86_64) are decoded to the addresses that were in use then."""
     recorded = {
         "tcp": b"""\
    0: 00000000:08AE 00000000:0000 0A 00000000:00000001 00:00000000 00000000     0        0 807027 3 00000000f00f0ebb 100 0 0 10 0
@@ -76,8 +90,8 @@ def test_rows_as_a_kernel_printed_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("state", OTHERS)
 @pytest.mark.parametrize("version", ["tcp", "tcp6"])
-def test_only_established_is_established_and_only_listen_listens(tmp_path: Path, version: str, state: str) -> None:
-    """A row of any other TCP state, between rows that count, is no connection and no listener."""
+def test_only_the_states_established_and_listen_count(tmp_path: Path, version: str, state: str) -> None:
+    """Rows of another state are between rows that count."""
     local, remote, nobody = (
         ("192.0.2.10:80", "198.51.100.7:4444", proc.V4_NOBODY)
         if version == "tcp"
@@ -90,8 +104,8 @@ def test_only_established_is_established_and_only_listen_listens(tmp_path: Path,
     assert (tcp.established.total, len(tcp.established.sample), tcp.listeners) == (1, 1, {"eth0": {80}})
 
 
-def test_each_interface_and_port_is_one_listener(tmp_path: Path) -> None:
-    """Sockets that share a port (SO_REUSEPORT) are one entry; another address of the same interface adds none."""
+def test_each_interface_and_port_is_one_entry(tmp_path: Path) -> None:
+    """Sockets that share a port (SO_REUSEPORT) are one entry, and so are several addresses of an interface."""
     proc.tree(
         tmp_path,
         tcp=proc.tcp(*[("0.0.0.0:8080", proc.V4_NOBODY, "LISTEN")] * 4, ("192.0.2.10:8080", proc.V4_NOBODY, "LISTEN")),
@@ -110,8 +124,24 @@ def test_each_interface_and_port_is_one_listener(tmp_path: Path) -> None:
     )
 
 
-def test_a_udp_socket_with_a_peer_or_without_a_port_does_not_listen(tmp_path: Path) -> None:
-    """A connected UDP socket is a client's flow; one that is bound to no port can't be sent to."""
+def test_each_address_without_a_name_and_port_is_one_entry(tmp_path: Path) -> None:
+    """Two addresses may be of two interfaces, so they are never merged."""
+    unknown = ["203.0.113.1:80", "203.0.113.2:80", "203.0.113.1:80", "203.0.113.1:443"]
+    mapped = ["[::ffff:203.0.113.2]:80", "[::203.0.113.2]:80", "[2001:db8::404]:80"]
+    proc.tree(
+        tmp_path,
+        tcp=proc.tcp(*[(local, proc.V4_NOBODY, "LISTEN") for local in unknown]),
+        tcp6=proc.tcp6(*[(local, proc.V6_NOBODY, "LISTEN") for local in mapped]),
+        udp=proc.udp(*[(local, proc.V4_NOBODY, "CLOSE") for local in unknown]),
+    )
+    net = str(tmp_path / "1" / "net")
+    tcp, udp = read_tcp(net, Reservoir(1, random.Random(1)), OWNERS.get), read_udp(net, OWNERS.get)
+    assert {name: sorted(ports) for name, ports in tcp.listeners.items()} == {None: [80, 80, 80, 80, 443]}
+    assert {name: sorted(ports) for name, ports in udp.items()} == {None: [80, 80, 443]}
+
+
+def test_udp_socket_with_a_peer_or_without_a_port_is_no_listener(tmp_path: Path) -> None:
+    """A connected UDP socket is a client's; nothing can be sent to one without a port."""
     proc.tree(
         tmp_path,
         udp=proc.udp(
@@ -126,8 +156,8 @@ def test_a_udp_socket_with_a_peer_or_without_a_port_does_not_listen(tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["tcp", "tcp6", "udp", "udp6"])
 @pytest.mark.parametrize("first", [5, 9_985, 99_985], ids=["1 digit more", "5 digits", "6 digits"])
-def test_the_digits_of_the_row_number_may_grow(tmp_path: Path, name: str, first: int) -> None:
-    """Rows 9,999 and 10,000 stand in one block with their columns one apart, and both count."""
+def test_row_numbers_may_have_more_digits_within_a_block(tmp_path: Path, name: str, first: int) -> None:
+    """The columns of row 10,000 begin one character later than those of row 9,999."""
     states = ["LISTEN", "ESTABLISHED", "TIME_WAIT"] if name.startswith("tcp") else ["CLOSE", "ESTABLISHED"]
     address = "[2001:db8::10]" if name.endswith("6") else "192.0.2.10"
     rows = [
@@ -144,8 +174,8 @@ def test_the_digits_of_the_row_number_may_grow(tmp_path: Path, name: str, first:
 
 
 @pytest.mark.parametrize("name", ["tcp", "tcp6"])
-def test_a_table_of_many_blocks_is_counted_exactly(tmp_path: Path, name: str) -> None:
-    """Rows that a read cuts in two are put together: totals are exact and no listener is lost."""
+def test_table_of_many_blocks_is_counted_exactly(tmp_path: Path, name: str) -> None:
+    """Rows that a read cuts in two are joined."""
     local, remote, nobody = (
         ("192.0.2.10:{}", "198.51.100.7:{}", proc.V4_NOBODY)
         if name == "tcp"
@@ -158,7 +188,7 @@ def test_a_table_of_many_blocks_is_counted_exactly(tmp_path: Path, name: str) ->
         for number in range(1, 4001)
     ]
     content = proc.table(name, rows, first=8_000)
-    assert len(content) > 5 * BLOCK
+    assert len(content) > 5 * READ_BYTES
     tcp = tcp_of(proc.tree(tmp_path, **{name: content}))
     assert (tcp.established.total, sorted(row.local_port for row in tcp.established.sample), tcp.listeners) == (
         2000,
@@ -167,8 +197,8 @@ def test_a_table_of_many_blocks_is_counted_exactly(tmp_path: Path, name: str) ->
     )
 
 
-def test_a_row_longer_than_the_padding_counts(tmp_path: Path) -> None:
-    """The kernel pads rows to 149 characters; a row with large numbers is longer, and a row like any other."""
+def test_row_longer_than_the_padding_counts(tmp_path: Path) -> None:
+    """The kernel pads rows to 149 characters; a row with large numbers is longer."""
     long_row = proc.row("tcp", 1, "192.0.2.10:22", "192.0.2.1:5000", "ESTABLISHED").rstrip() + b" 4294967295" * 5
     short_row = proc.row("tcp", 0, "192.0.2.10:22", "192.0.2.1:5001", "ESTABLISHED")
     proc.tree(tmp_path, tcp=proc.tcp() + short_row + long_row + b"\n" + short_row)
@@ -176,14 +206,14 @@ def test_a_row_longer_than_the_padding_counts(tmp_path: Path) -> None:
     assert (tcp.established.total, [row.remote_port for row in tcp.established.sample]) == (3, [5001, 5000, 5001])
 
 
-def test_a_list_is_no_longer_than_asked_for_and_the_total_is_exact(tmp_path: Path) -> None:
+def test_sample_has_the_size_asked_for_and_the_total_is_exact(tmp_path: Path) -> None:
     rows = [("192.0.2.10:22", f"192.0.2.1:{1 + number}", "ESTABLISHED") for number in range(300)]
     tcp = tcp_of(proc.tree(tmp_path, tcp=proc.tcp(*rows)), size=7)
     assert (tcp.established.total, len(set(tcp.established.sample)), len(tcp.established.sample)) == (300, 7, 7)
 
 
 def test_memory_does_not_grow_with_the_number_of_connections(tmp_path: Path) -> None:
-    """Of 20,000 rows, 3 MB, no more than a few blocks are held at a time."""
+    """Of 20,000 rows, 3 MB, only a few blocks are in memory at a time."""
     rows = [("192.0.2.10:22", f"192.0.2.1:{1 + number}", "ESTABLISHED") for number in range(20_000)]
     proc.tree(tmp_path, tcp=proc.tcp(*rows))
     tracemalloc.start()
@@ -193,25 +223,23 @@ def test_memory_does_not_grow_with_the_number_of_connections(tmp_path: Path) -> 
     finally:
         tracemalloc.stop()
     assert total == 20_000
-    assert peak < 12 * BLOCK
+    assert peak < 12 * READ_BYTES
 
 
 def test_memory_does_not_grow_with_the_number_of_listeners(tmp_path: Path) -> None:
-    """Whoever may open sockets may open a port each, of every protocol."""
+    """Any local user may open all ports."""
     ports = range(1, 2**16, 3)
     everywhere = [(f"0.0.0.0:{port}", proc.V4_NOBODY, "CLOSE") for port in ports]
     proc.tree(tmp_path, udp=proc.udp(*everywhere))
     tracemalloc.start()
     try:
-        listeners = udp_of(tmp_path)
+        listeners = read_udp(str(tmp_path / "1" / "net"), OWNERS.get)
         held, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert listeners == {"0.0.0.0": set(ports)}
-    assert len(listeners["0.0.0.0"]) == len(ports)
-    assert 2**16 not in listeners["0.0.0.0"]
-    assert held < BLOCK
-    assert peak < 12 * BLOCK
+    assert as_sets(listeners) == {"0.0.0.0": set(ports)}
+    assert held < READ_BYTES
+    assert peak < 12 * READ_BYTES
 
 
 LISTENING = ("192.0.2.10:22", proc.V4_NOBODY, "LISTEN")
@@ -220,7 +248,7 @@ ROW6 = proc.row("tcp6", 1, "[2001:db8::10]:22", "[2001:db8::1]:5000", "ESTABLISH
 MANY = b"".join(proc.row("tcp", number, "0.0.0.0:1", "0.0.0.0:2", "TIME_WAIT") for number in range(1000))
 
 
-# What is wrong -> table, its content, what the error says.
+# What is wrong -> table, its content, the error.
 BROKEN: Dict[str, Tuple[str, Optional[bytes], str]] = {
     "absent": ("tcp", None, "tcp can't be read: No such file or directory"),
     "empty": ("tcp", b"", "tcp: cut short"),
@@ -265,17 +293,16 @@ BROKEN: Dict[str, Tuple[str, Optional[bytes], str]] = {
 
 
 @pytest.mark.parametrize(("name", "content", "reason"), list(BROKEN.values()), ids=list(BROKEN))
-def test_a_table_that_can_not_be_read_to_its_end_is_no_table(
+def test_table_that_can_not_be_read_to_its_end_is_an_error(
     tmp_path: Path, name: str, content: Optional[bytes], reason: str
 ) -> None:
-    """The error names the table and the row as it stands there; what was read before it is not used."""
+    """The error names the table and quotes the row."""
     proc.tree(tmp_path, **{"tcp": proc.tcp(LISTENING), name: content})
     with pytest.raises(TableError, match=reason):
         udp_of(tmp_path) if name.startswith("udp") else tcp_of(tmp_path)
 
 
-def test_a_host_without_ipv6_has_none_of_its_tables(tmp_path: Path) -> None:
-    """Where neither tcp6, if_inet6 nor sockstat6 is there, the kernel has no IPv6 and `tcp` is all there is."""
+def test_host_without_any_table_of_ipv6_has_no_ipv6(tmp_path: Path) -> None:
     rows = proc.tcp(("192.0.2.10:22", "192.0.2.1:5000", "ESTABLISHED"))
     proc.tree(tmp_path, tcp=rows, tcp6=None, udp6=None, if_inet6=None)
     tcp = tcp_of(tmp_path)
@@ -283,30 +310,41 @@ def test_a_host_without_ipv6_has_none_of_its_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("witness", ["if_inet6", "sockstat6"])
-def test_any_table_of_ipv6_shows_that_tcp6_is_missing(tmp_path: Path, witness: str) -> None:
-    """Half of IPv6 is no host without it: the IPv6 sockets could not be read."""
+def test_missing_tcp6_is_an_error_if_there_is_another_table_of_ipv6(tmp_path: Path, witness: str) -> None:
     proc.tree(tmp_path, **{"tcp6": None, "udp6": None, "if_inet6": None, witness: b""})
     for read, name in ((tcp_of, "tcp6"), (udp_of, "udp6")):
         with pytest.raises(TableError, match=name + " can't be read: No such file or directory"):
             read(tmp_path)
 
 
-def test_tcp6_is_read_where_it_is_there(tmp_path: Path) -> None:
-    """Also where no other table of IPv6 is."""
+def test_error_while_looking_for_ipv6_is_not_a_host_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise one failed call would report all IPv6 listeners as closed."""
+    proc.tree(tmp_path, tcp6=proc.tcp6(("[::]:22", proc.V6_NOBODY, "LISTEN")))
+
+    def fail(path: str) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(os, "lstat", fail)
+    for read in (tcp_of, udp_of):
+        with pytest.raises(TableError, match="p6 can't be read: Cannot allocate memory"):
+            read(tmp_path)
+
+
+def test_tcp6_is_read_even_if_it_is_the_only_table_of_ipv6(tmp_path: Path) -> None:
     proc.tree(tmp_path, tcp6=proc.tcp6(("[::]:22", proc.V6_NOBODY, "LISTEN")), if_inet6=None)
     assert tcp_of(tmp_path).listeners == {"::": {22}}
 
 
-def test_an_error_in_the_middle_of_a_table_costs_the_table(tmp_path: Path) -> None:
-    """A read that fails (here: of a directory) is named with the kernel's reason."""
+def test_failed_read_of_an_open_table_is_an_error(tmp_path: Path) -> None:
+    """Opening a directory succeeds, reading it fails."""
     proc.tree(tmp_path, tcp=None)
     (tmp_path / "1" / "net" / "tcp").mkdir()
     with pytest.raises(TableError, match="tcp can't be read: Is a directory"):
         tcp_of(tmp_path)
 
 
-def test_rows_come_in_pages_of_whole_rows(tmp_path: Path) -> None:
-    """The kernel hands out a page at a time, whatever is asked for; a pipe that is written page by page does too."""
+def test_short_reads_are_joined(tmp_path: Path) -> None:
+    """The kernel returns a page at a time, whatever is asked for, as a pipe does that is written page by page."""
     proc.tree(tmp_path, tcp=None)
     name = tmp_path / "1" / "net" / "tcp"
     os.mkfifo(str(name))

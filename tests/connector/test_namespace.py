@@ -1,4 +1,4 @@
-"""The connector in a container, with namespaces of its own: whose sockets and counters it reports, and what it says."""
+"""The connector in a container with namespaces of its own: whose sockets and counters it reports, and what it logs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ IPV6 = os.path.exists("/proc/net/if_inet6")
 
 @pytest.fixture(scope="module")
 def seen() -> Iterator[Any]:
-    """A host, and what the connector in several containers on it reports of the host's mounted proc."""
+    """A host, and what the connector reports of its mounted proc from several containers on it."""
     with public_directory() as directory:
         yield support_namespace.play("host", str(directory))
 
 
 def reports_of(container: Dict[str, Any]) -> List[Dict[str, Any]]:
-    """The metrics of both its reports, without what passed between them."""
+    """The metrics of both its reports, without the traffic."""
     metrics = []
     for report in container["reports"]:
         check_report(report)
@@ -32,9 +32,9 @@ def reports_of(container: Dict[str, Any]) -> List[Dict[str, Any]]:
 
 
 def host(eth0: Optional[str], *others: int) -> Dict[str, Any]:
-    """The host's sockets, and others on its loopback.
+    """The metrics of the host's sockets, with other ports on its loopback.
 
-    192.0.2.10 is eth0's, which no table tells, as eth1 is in the same network.
+    eth0: the name of 192.0.2.10, which is not proven by the tables, as eth1 is in the same network.
     """
     ipv6 = [{"port": 8080, "interface": "::"}] if IPV6 else []
     named = {"interface": eth0} if eth0 else {}
@@ -63,7 +63,7 @@ def host(eth0: Optional[str], *others: int) -> Dict[str, Any]:
 
 
 def sorted_connections(metrics: Dict[str, Any]) -> Dict[str, Any]:
-    """The kernel's tables are in no order."""
+    """The kernel's tables are not ordered."""
     metrics["tcp_connections"]["established_connections"]["connections"].sort(key=lambda entry: entry["local_port"])
     return metrics
 
@@ -76,7 +76,7 @@ OWN: Dict[str, Any] = {
 
 
 def between(before: Any, counters: Any, after: Any) -> bool:
-    """Whether counters are of one interface after the other between two readings of the host itself."""
+    """Return whether each interface's counters are between two readings on the host itself."""
     return before.keys() == counters.keys() == after.keys() and all(
         low <= number <= high for name in before for low, number, high in zip(before[name], counters[name], after[name])
     )
@@ -90,8 +90,8 @@ def with_container(name: str, seen: Any) -> Dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["own network", "own network, ordinary user"])
-def test_in_a_network_of_its_own_the_hosts_is_reported(seen: Any, name: str) -> None:
-    """The host's sockets and counters from its mounted /proc: none of the container's, and nothing to complain of."""
+def test_container_with_its_own_network_reports_the_hosts(seen: Any, name: str) -> None:
+    """Sockets and counters come from the host's mounted /proc, none from the container; nothing is logged."""
     container = with_container(name, seen)
     assert [sorted_connections(metrics) for metrics in reports_of(container)] == [host(None)] * 2
     assert container["said"] == []
@@ -99,15 +99,15 @@ def test_in_a_network_of_its_own_the_hosts_is_reported(seen: Any, name: str) -> 
     assert set(container["counters"]) == {"lo", "eth0", "eth1", "eth2", "veth0", "veth1", "veth2"}
 
 
-def test_in_the_hosts_network_names_come_from_the_kernel(seen: Any) -> None:
-    """Equal inode numbers tell that it is the same; then the kernel knows whose an address is."""
+def test_container_in_the_hosts_network_gets_names_from_rtnetlink(seen: Any) -> None:
+    """Equal inode numbers show that the network is the same."""
     container = with_container("shared network", seen)
     assert [sorted_connections(metrics) for metrics in reports_of(container)] == [host("eth0", 7777)] * 2
     assert container["said"] == []
 
 
-def test_where_proc_hides_the_host_its_own_network_is_reported_and_said_once(seen: Any) -> None:
-    """hidepid and a network of its own: `<proc>/net` is all there is, and nobody should take it for the host's."""
+def test_container_reports_its_own_network_if_proc_hides_the_hosts_and_logs_it_once(seen: Any) -> None:
+    """With hidepid only `<proc>/net` is readable; the log says that it is not the host's network."""
     container = with_container("hidden, own network", seen)
     assert reports_of(container) == [OWN] * 2
     (sentence,) = container["said"]
@@ -116,8 +116,8 @@ def test_where_proc_hides_the_host_its_own_network_is_reported_and_said_once(see
     assert set(container["counters"]) == {"lo"}
 
 
-def test_where_proc_hides_the_host_and_the_network_is_shared_it_is_the_hosts(seen: Any) -> None:
-    """The common case on a core: no network namespace. `<proc>/net` is then the host's, names and all."""
+def test_container_in_the_hosts_network_reports_it_even_if_proc_hides_the_host(seen: Any) -> None:
+    """The common case on a core: no network namespace of its own, so `<proc>/net` is the host's."""
     container = with_container("hidden, shared network", seen)
     assert [sorted_connections(metrics) for metrics in reports_of(container)] == [host("eth0", 7777)] * 2
     assert len(container["said"]) == 1

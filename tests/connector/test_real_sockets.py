@@ -1,4 +1,4 @@
-"""Real sockets in a real kernel: what is reported is what `ss` and `ip` show of the same machine."""
+"""Real sockets of a real kernel: the report contains what `ss` and `ip` show of the same machine."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from connector.kernel.sockets import read_tcp, read_udp
 needs_ss = pytest.mark.skipif(shutil.which("ss") is None, reason="no ss (iproute2) to compare with")
 needs_namespace = pytest.mark.skipif(support_namespace.refusal() is not None, reason=str(support_namespace.refusal()))
 
-# Remote address, local port, interface; port, interface.
-Established = Counter[Tuple[str, int, Optional[str]]]
-Listening = Set[Tuple[int, Optional[str]]]
+Established = Counter[Tuple[str, int, Optional[str]]]  # remote address, local port, interface
+Listening = Counter[Tuple[int, Optional[str]]]  # port, interface; without a name, one for each address
 
 
 class Seen(NamedTuple):
@@ -33,23 +32,30 @@ class Seen(NamedTuple):
     udp: Listening
 
 
-def of_ss(tcp: List[str], udp: List[str], owners: Dict[str, Optional[str]]) -> Seen:
-    """What the rules make of ss's lines, such as `ESTAB 0 0 [::ffff:192.0.2.10]:22 [::ffff:192.0.2.1]:5000`."""
-    seen = Seen(collections.Counter(), set(), set())
+def of_ss(tcp: List[str], udp: List[str], owners: Dict[str, Optional[str]], devices: bool) -> Seen:
+    """Return what should be reported for lines of ss, as `ESTAB 0 0 [::ffff:192.0.2.10]:22 [::ffff:192.0.2.1]:5000`.
+
+    devices: whether the device that a socket is bound to is known, as in `0.0.0.0%eth0:80`; the tables don't have it.
+    """
+    established: Established = collections.Counter()
+    listening: Dict[str, Set[Tuple[int, Optional[str], str]]] = {"tcp": set(), "udp": set()}
     for line in tcp:
         state, _, _, local, peer = line.split()[:5]
         if state == "ESTAB":
             address, port = _split(local)
             remote, remote_port = _split(peer)
             written = "{}:{}".format(f"[{remote}]" if ":" in remote else remote, remote_port)
-            seen.established[written, port, _interface(address, owners)] += 1
+            established[written, port, _interface(address, owners)] += 1
         elif state == "LISTEN":
-            seen.tcp.add(_bound(local, owners))
+            listening["tcp"].add(_bound(local, owners, devices))
     for line in udp:
         state, _, _, local, _ = line.split()[:5]
         if state == "UNCONN":
-            seen.udp.add(_bound(local, owners))
-    return seen
+            listening["udp"].add(_bound(local, owners, devices))
+    tcp_ports, udp_ports = (
+        collections.Counter((port, name) for port, name, _ in listening[kind]) for kind in ("tcp", "udp")
+    )
+    return Seen(established, tcp_ports, udp_ports)
 
 
 def _split(endpoint: str) -> Tuple[str, int]:
@@ -62,10 +68,16 @@ def _interface(address: str, owners: Dict[str, Optional[str]]) -> Optional[str]:
     return "lo" if address.startswith("127.") else owners.get(address)
 
 
-def _bound(endpoint: str, owners: Dict[str, Optional[str]]) -> Tuple[int, Optional[str]]:
+def _bound(endpoint: str, owners: Dict[str, Optional[str]], devices: bool) -> Tuple[int, Optional[str], str]:
+    """Return port, interface, and what makes it an entry of its own: the address if there is no name."""
     address, port = _split(endpoint)
     address = "::" if address == "*" else address  # a socket of both IP versions
-    return port, address if address in ("0.0.0.0", "::") else _interface(address, owners)
+    is_wildcard = address in ("0.0.0.0", "::")
+    name = address if is_wildcard else _interface(address, owners)
+    device = re.search(r"%([^]:]+)", endpoint)
+    if device and devices and (is_wildcard or name is None):
+        name = device.group(1)
+    return port, name, "" if name else address
 
 
 def of_report(report: Dict[str, Any]) -> Seen:
@@ -76,18 +88,20 @@ def of_report(report: Dict[str, Any]) -> Seen:
             (entry["remote_addr"], entry["local_port"], entry.get("local_interface"))
             for entry in established["connections"]
         ),
-        {(entry["port"], entry.get("interface")) for entry in metrics["listening_tcp_ports"]["ports"]},
-        {(entry["port"], entry.get("interface")) for entry in metrics["listening_udp_ports"]["ports"]},
+        *(
+            collections.Counter((entry["port"], entry.get("interface")) for entry in metrics[name]["ports"])
+            for name in ("listening_tcp_ports", "listening_udp_ports")
+        ),
     )
-    # All of these fit the longest list, so the totals are the lists' lengths; an entry twice would show here.
+    # All lists are shorter than the longest, so the totals are their lengths.
     assert established["total"] == sum(seen.established.values())
-    assert metrics["listening_tcp_ports"]["total"] == len(metrics["listening_tcp_ports"]["ports"]) == len(seen.tcp)
-    assert metrics["listening_udp_ports"]["total"] == len(metrics["listening_udp_ports"]["ports"]) == len(seen.udp)
+    assert metrics["listening_tcp_ports"]["total"] == sum(seen.tcp.values())
+    assert metrics["listening_udp_ports"]["total"] == sum(seen.udp.values())
     return seen
 
 
 def of_ip(lines: List[str]) -> Dict[str, Optional[str]]:
-    """Interfaces by address, from lines such as `2: eth0    inet 192.0.2.10/24 ...`; None where several have it."""
+    """Return interfaces by address, from lines such as `2: eth0    inet 192.0.2.10/24 ...`; None for several."""
     owners: Dict[str, Optional[str]] = {}
     for line in lines:
         _, name, _, address = line.split()[:4]
@@ -105,12 +119,12 @@ def machine() -> Any:
 @needs_ss
 @needs_namespace
 def test_every_kind_of_socket_is_reported_as_ss_shows_it(machine: Any) -> None:
-    """TCP and UDP, both IP versions, wildcard, mapped, shared ports, connected UDP, and every state there can be."""
+    """TCP and UDP, both IP versions, wildcard, mapped, shared ports, connected UDP, and every state."""
     states = {line.split()[0] for line in machine["tcp"]}
     assert states >= {"ESTAB", "LISTEN", "SYN-SENT", "SYN-RECV", "TIME-WAIT", "CLOSE-WAIT", "FIN-WAIT-2"}
     assert {line.split()[0] for line in machine["udp"]} == {"ESTAB", "UNCONN"}
     report, problems = (machine["with names from the kernel"][name] for name in ("report", "problems"))
-    expected = of_ss(machine["tcp"], machine["udp"], of_ip(machine["addresses"]))
+    expected = of_ss(machine["tcp"], machine["udp"], of_ip(machine["addresses"]), devices=True)
     assert (of_report(report), problems) == (expected, {})
     assert sum(expected.established.values()) > 300
     check_report(report)
@@ -118,21 +132,17 @@ def test_every_kind_of_socket_is_reported_as_ss_shows_it(machine: Any) -> None:
 
 @needs_ss
 @needs_namespace
-def test_names_from_the_tables_are_those_of_the_kernel_or_none(machine: Any) -> None:
-    """Every name is the same, but for what no table tells.
-
-    That is whose 192.0.2.10 is, as eth0 and eth1 are in its network, and an address that is in no network, of a link to
-    one other host.
-    """
+def test_names_from_the_tables_are_those_of_the_kernel_or_missing(machine: Any) -> None:
+    """Not proven: 192.0.2.10 and .11, as eth0 and eth1 are in the same network; 203.0.113.5, whose link has a peer."""
     owners = of_ip(machine["addresses"])
     assert [owners.pop(address) for address in ("192.0.2.10", "192.0.2.11", "203.0.113.5")] == ["eth0", "eth1", "eth2"]
     report, problems = (machine["with names from the tables"][name] for name in ("report", "problems"))
-    assert (of_report(report), problems) == (of_ss(machine["tcp"], machine["udp"], owners), {})
+    assert (of_report(report), problems) == (of_ss(machine["tcp"], machine["udp"], owners, devices=False), {})
 
 
 @needs_namespace
 def test_the_tests_own_tables_are_like_the_kernels(machine: Any) -> None:
-    """support/proc.py writes rows for other tests: its headers, and the place of every column, are this kernel's."""
+    """The headers and columns that support/proc.py writes for other tests are this kernel's."""
     state = {"tcp": 34, "tcp6": 82, "udp": 35, "udp6": 83}
     for name, lines in machine["tables"].items():
         nobody = proc.V6_NOBODY if name.endswith("6") else proc.V4_NOBODY
@@ -152,7 +162,7 @@ def spelled(packed: bytes) -> str:
 
 @contextlib.contextmanager
 def some_sockets() -> Iterator[Dict[str, Set[Endpoint]]]:
-    """Listeners, connections and UDP sockets on this machine's loopback; yields where they are, for TCP and UDP."""
+    """Open listeners, connections and UDP sockets on this machine's loopback; yield their endpoints."""
     bound: Dict[str, Set[Endpoint]] = {"tcp": set(), "udp": set()}
     with contextlib.ExitStack() as stack:
 
@@ -182,11 +192,11 @@ def some_sockets() -> Iterator[Dict[str, Set[Endpoint]]]:
 
 
 @needs_ss
-def test_on_this_machine_as_it_is() -> None:
-    """Among all that others open and close meanwhile, the test's own sockets are found as ss shows them.
+def test_own_sockets_on_this_machine_are_read_as_ss_shows_them() -> None:
+    """While others open and close sockets.
 
-    The kernel hands its table out a page at a time; where thousands of sockets open and close in between, a few rows
-    stand there twice or not at all, whoever reads it: so what is compared are sets, and there is a second attempt.
+    The kernel returns its table a page at a time. If thousands of sockets open and close in between, a few rows are
+    doubled or missing for any reader, so sets are compared, and there are several attempts.
     """
     with some_sockets() as bound:
         for _ in range(5):
@@ -201,7 +211,7 @@ Own = Tuple[Set[Tuple[str, int, str, int]], Set[Endpoint], Set[Endpoint]]  # est
 
 
 def of_tables(bound: Dict[str, Set[Endpoint]]) -> Own:
-    """The sockets of `bound` as the connector's room reads them."""
+    """The sockets of `bound` as connector/kernel/sockets.py reads them."""
     sample: Reservoir[bytes] = Reservoir(10**6, random.Random(1))
     tcp, udp = read_tcp("/proc/self/net", sample, spelled), read_udp("/proc/self/net", spelled)
     assert tcp.established.total == len(tcp.established.sample)

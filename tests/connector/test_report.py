@@ -27,7 +27,7 @@ SNAPSHOT = Snapshot(
     listening_tcp=Ports(60, [Port(22, "0.0.0.0"), Port(22, "::")]),
     listening_udp=Ports(9, [Port(68, None)]),
     custom={"process_count": 90},
-    cpu=CpuTimes(20.0, 100.0),
+    cpu=CpuTimes(20, 100),
 )
 STATS = Counters(bytes_in=1, bytes_out=2**40, packets_in=3, packets_out=0)
 LONG: Dict[str, Any] = {
@@ -73,7 +73,7 @@ SHORT: Dict[str, Any] = {
 
 @pytest.mark.parametrize(("short_names", "expected"), [(False, LONG), (True, SHORT)])
 def test_report_of_everything_in_long_and_short_names(short_names: bool, expected: Dict[str, Any]) -> None:
-    report = build(SNAPSHOT, 1635800375, STATS, CpuTimes(10.0, 20.0), short_names)
+    report = build(SNAPSHOT, 1635800375, STATS, CpuTimes(10, 20), short_names)
     assert report == expected
     assert check_report(report) == LONG
 
@@ -110,7 +110,7 @@ def test_empty_list_is_sent_empty() -> None:
 def test_unread_table_is_left_out(lost: Dict[str, Any], block: str) -> None:
     """The block is absent and all other blocks are unchanged."""
     stats = None if block == "network_stats" else STATS
-    report = build(SNAPSHOT._replace(**lost), 1635800375, stats, CpuTimes(10.0, 20.0))
+    report = build(SNAPSHOT._replace(**lost), 1635800375, stats, CpuTimes(10, 20))
     metrics = {name: value for name, value in LONG["metrics"].items() if name != block}
     assert report == {**LONG, "metrics": metrics}
     check_report(report)
@@ -118,7 +118,7 @@ def test_unread_table_is_left_out(lost: Dict[str, Any], block: str) -> None:
 
 def test_snapshot_of_nothing_gives_no_report() -> None:
     assert build(Snapshot(), 7) is None
-    assert build(Snapshot(cpu=CpuTimes(1.0, 2.0)), 7) is None
+    assert build(Snapshot(cpu=CpuTimes(1, 2)), 7) is None
 
 
 def test_report_may_have_custom_metrics_only() -> None:
@@ -177,19 +177,19 @@ def test_interface_name_of_any_bytes_is_written_in_plain_ascii(name: str, writte
     check_report(report)
 
 
+STUCK = 2**64 - 1000  # an idle time that never changes, as some kernels have it
+
 CPU: List[Tuple[Optional[CpuTimes], Optional[CpuTimes], Optional[float]]] = [
-    (None, CpuTimes(5.0, 10.0), None),
-    (CpuTimes(5.0, 10.0), None, None),
-    (CpuTimes(5.0, 10.0), CpuTimes(5.0, 10.0), None),
-    (CpuTimes(50.0, 100.0), CpuTimes(1.0, 2.0), None),
-    (CpuTimes(5.0, 10.0), CpuTimes(6.0, 14.0), 25.0),
-    (CpuTimes(0.0, 0.0), CpuTimes(1.0, 3.0), 33.3),
-    (CpuTimes(5.0, 10.0), CpuTimes(5.0, 20.0), 0.0),
-    (CpuTimes(5.0, 10.0), CpuTimes(4.9, 20.0), 0.0),
-    (CpuTimes(5.0, 10.0), CpuTimes(15.2, 20.0), 100.0),
-    (CpuTimes(5.0, 10.0), CpuTimes(float("nan"), 20.0), None),
-    (CpuTimes(5.0, 10.0), CpuTimes(6.0, float("nan")), None),
-    (CpuTimes(5.0, 10.0), CpuTimes(float("inf"), float("inf")), None),
+    (None, CpuTimes(5, 10), None),
+    (CpuTimes(5, 10), None, None),
+    (CpuTimes(5, 10), CpuTimes(5, 10), None),
+    (CpuTimes(50, 100), CpuTimes(1, 2), None),
+    (CpuTimes(5, 10), CpuTimes(6, 14), 25.0),
+    (CpuTimes(0, 0), CpuTimes(1, 3), 33.3),
+    (CpuTimes(5, 10), CpuTimes(5, 20), 0.0),
+    (CpuTimes(5, 10), CpuTimes(4, 20), 0.0),
+    (CpuTimes(5, 10), CpuTimes(16, 20), 100.0),
+    (CpuTimes(1000, STUCK + 20_000), CpuTimes(1250, STUCK + 25_000), 5.0),
 ]
 
 
@@ -212,14 +212,23 @@ def test_longest_report_is_within_the_limit_of_aws_iot() -> None:
         listening_tcp=ports,
         listening_udp=ports,
         custom={"memory_usage": 1 / 3, "process_count": 2**63, "load_average_1m": 1 / 3, "uptime_seconds": 2**63},
-        cpu=CpuTimes(1.0, 3.0),
+        cpu=CpuTimes(1, 3),
     )
-    report = build(longest, 2**63 - 1, Counters(*[2**64 - 1] * 4), CpuTimes(0.0, 0.0))
+    report = build(longest, 2**63 - 1, Counters(*[2**64 - 1] * 4), CpuTimes(0, 0))
     check_report(report)
     assert report is not None
     sizes = {name: len(encode(report, name)) for name in ("json", "cbor")}
     assert 100_000 < sizes["json"] < 128 * 1024
     assert sizes["cbor"] < sizes["json"]
+
+
+def test_ports_of_unknown_interfaces_are_an_entry_for_each_address() -> None:
+    ports = Ports(3, [Port(80, None), Port(80, None), Port(80, "eth0")])
+    report = build(Snapshot(listening_tcp=ports), 1)
+    assert report is not None
+    entries = [{"port": 80}, {"port": 80}, {"port": 80, "interface": "eth0"}]
+    assert report["metrics"]["listening_tcp_ports"] == {"ports": entries, "total": 3}
+    check_report(report)
 
 
 def test_interface_names_that_are_written_alike_are_one_entry() -> None:

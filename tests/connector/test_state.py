@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from connector import state
 from connector.kernel.dev import MOST_INTERFACES, Counters
-from connector.kernel.host import CpuTimes
+from connector.kernel.host import TICKS_PER_SECOND, CpuTimes
 from connector.state import Boot, Memory, StateError, load, read_boot, same_boot, save
 from connector.traffic import Traffic
 
@@ -22,7 +22,7 @@ BOOT = Boot("b0071d00-0000-4000-8000-000000000001", 1_699_000_000)
 MEMORY = Memory(
     report_id=1_700_000_300,
     sent=4711.25,
-    cpu=CpuTimes(12.5, 100.25),
+    cpu=CpuTimes(1250, 2**64 + 10025),
     traffic=Traffic(
         scope="/host_proc/1/net without lo",
         counters={"eth0": Counters(2**64 - 1, 2, 3, 4), "w\udcff\x1b": Counters(5, 6, 7, 8)},
@@ -53,6 +53,12 @@ def test_what_was_saved_comes_back(directory: Path, memory: Memory) -> None:
     assert load(str(directory), "gateway-7", BOOT) == memory
     save(str(directory), "gateway-7", BOOT, memory._replace(report_id=2_000_000_000))
     assert load(str(directory), "gateway-7", BOOT) == memory._replace(report_id=2_000_000_000)
+
+
+def test_processor_times_of_version_1_0_are_converted_from_seconds(directory: Path) -> None:
+    write(directory, dict(saved(directory), cpu=[12.5, 100.29]))
+    memory = load(str(directory), "gateway-7", BOOT)
+    assert memory.cpu == CpuTimes(round(12.5 * TICKS_PER_SECOND), round(100.29 * TICKS_PER_SECOND))
 
 
 def test_where_nothing_was_saved_nothing_is_remembered(directory: Path) -> None:
@@ -222,6 +228,8 @@ ODD: Dict[str, Any] = {
         ("sent", float("inf")),
         ("sent", True),
         ("cpu", [1.0, float("nan")]),
+        ("cpu", [1, -1]),
+        ("cpu", [True, 1]),
         ("cpu", [1, 2, 3]),
         ("cpu", {"busy": 1}),
         ("interfaces", []),

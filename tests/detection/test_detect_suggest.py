@@ -1,19 +1,21 @@
-"""What `suggest` learns from recordings, and what it refuses to learn from."""
+"""What `suggest` learns from recordings, and what it does not learn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from detection.errors import InputError
-from detection.evaluate import replay
-from detection.profile import check, parse
-from detection.reports import Reading, Report
+from detection.profile import check
+from detection.replay import replay
+from detection.reports import Report
 from detection.suggest import round_up, suggest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from connector.detect.measurement import Reading
+from connector.detect.profile import parse
 
 START = 1767600000
 
@@ -26,7 +28,7 @@ def recording(metric: str, kind: str, values: Sequence[Any], *, interval: int = 
 
 
 def learned(*reports: list[Report], headroom: float = 1.5) -> tuple[list[Any], list[str]]:
-    """The criteria of the behaviors, and the notes but the one on the length of the recording."""
+    """The criteria of the behaviors, and the notes without the one on the length of the recording."""
     suggestion = suggest("P", reports, headroom)
     behaviors = [behavior["criteria"] for behavior in suggestion.profile["behaviors"]]
     return behaviors, [note for note in suggestion.notes if " recorded: what the device does" not in note]
@@ -48,21 +50,23 @@ def at_most(**value: float) -> dict[str, Any]:
         ("aws:all-bytes-out", "count", [10, 20], 7200, {**at_most(count=30), "durationSeconds": 3600}),
         ("load_average_1m", "number", [0.5, 0.45], 300, at_most(number=0.75)),
         ("offset", "number", [-3.5, -4], 300, at_most(number=-1.7)),
-        # A percentage ends at 100: halfway there is as high as a limit that can still alarm goes.
+        # A percentage ends at 100, so a limit is at most half way from the highest value to 100.
         ("cpu_usage", "number", [80, 70], 300, at_most(number=90)),
         ("memory_usage", "number", [20, 10], 300, at_most(number=30)),
     ],
 )
-def test_limits(metric: str, kind: str, values: list[float], interval: int, criteria: dict[str, Any]) -> None:
+def test_limit_is_above_the_highest_value(
+    metric: str, kind: str, values: list[float], interval: int, criteria: dict[str, Any]
+) -> None:
     assert learned(recording(metric, kind, values, interval=interval))[0] == [criteria]
 
 
-def test_port_set_is_what_was_listened_on() -> None:
+def test_port_set_holds_every_recorded_port() -> None:
     reports = recording("aws:listening-tcp-ports", "ports", [(443, 22), (), (443, 8883)])
     assert learned(reports) == ([{"comparisonOperator": "in-port-set", "value": {"ports": [22, 443, 8883]}}], [])
 
 
-def test_several_recordings_are_taken_together() -> None:
+def test_limit_covers_several_recordings() -> None:
     reports = recording("aws:num-listening-tcp-ports", "count", [2])
     assert learned(reports, recording("aws:num-listening-tcp-ports", "count", [8]))[0] == [at_most(count=12)]
 
@@ -81,9 +85,7 @@ def test_several_recordings_are_taken_together() -> None:
             " say what is normal; its number has a limit",
         ),
         (
-            recording(
-                "aws:destination-ip-addresses", "cidrs", [(ip_address("192.0.2.7"),), (ip_address("192.0.2.7"),)]
-            ),
+            recording("aws:destination-ip-addresses", "cidrs", [(bytes([192, 0, 2, 7]),), (bytes([192, 0, 2, 7]),)]),
             "aws:destination-ip-addresses: no set is learned, name the networks you know yourself; recorded (reports):"
             " 192.0.2.7 (2)",
         ),
@@ -117,12 +119,12 @@ def test_several_recordings_are_taken_together() -> None:
         ),
     ],
 )
-def test_not_learned_and_why(reports: list[Report], note: str) -> None:
+def test_metric_not_learned_has_a_note(reports: list[Report], note: str) -> None:
     assert learned(reports) == ([], [note])
 
 
-def test_a_port_above_32768_that_is_always_there_may_be_a_service() -> None:
-    """Or one that the kernel has lent until the next restart: the person knows."""
+def test_constant_port_above_32768_is_learned_with_a_note() -> None:
+    """It is a service, or a port that the kernel lent until the next restart; only a person knows."""
     reports = recording("aws:listening-tcp-ports", "ports", [(50051,), (50051, 22)])
     assert learned(reports) == (
         [{"comparisonOperator": "in-port-set", "value": {"ports": [22, 50051]}}],
@@ -133,8 +135,8 @@ def test_a_port_above_32768_that_is_always_there_may_be_a_service() -> None:
     )
 
 
-def test_traffic_of_a_gap_that_sets_the_limit_is_said() -> None:
-    """One report that carries what passed in ten hours without reports."""
+def test_limit_from_a_gap_is_noted() -> None:
+    """One report carries the traffic of ten hours without reports."""
     reports = recording("aws:all-bytes-out", "count", [10] * 5)
     late = Report("r:6", reports[-1].time + 36000, {"aws:all-bytes-out": Reading("count", 1200)})
     assert learned([*reports, late]) == (
@@ -151,12 +153,12 @@ def test_traffic_of_a_gap_that_sets_the_limit_is_said() -> None:
     )
 
 
-def test_what_grows_while_it_is_recorded_has_a_limit_like_others() -> None:
+def test_growing_metric_has_a_limit() -> None:
     assert learned(recording("process_count", "number", [80, 90, 100]))[0] == [at_most(number=150)]
 
 
 @pytest.mark.parametrize("kinds", [("number", "strings"), ("strings", "number")])
-def test_a_metric_that_changes_its_type_is_refused(kinds: tuple[str, str]) -> None:
+def test_metric_that_changes_its_type_is_refused(kinds: tuple[str, str]) -> None:
     value = {"number": 1, "strings": ("a",)}
     reports = [Report(f"r:{n}", START + 300 * n, {"m": Reading(kind, value[kind])}) for n, kind in enumerate(kinds)]
     with pytest.raises(InputError) as error:
@@ -164,21 +166,21 @@ def test_a_metric_that_changes_its_type_is_refused(kinds: tuple[str, str]) -> No
     assert str(error.value) == f"r:1: m is of the type {kinds[1]}, and of the type {kinds[0]} before"
 
 
-def test_other_lists_are_shown() -> None:
+def test_list_of_texts_is_shown_in_a_note() -> None:
     assert learned(recording("users", "strings", [("root",), ("root", "me")])) == (
         [],
         ["users: no set is learned, name what is normal yourself; recorded (reports): root (2), me (1)"],
     )
 
 
-def test_custom_metrics_must_exist_first() -> None:
+def test_custom_metrics_to_create_are_noted() -> None:
     assert learned(recording("process_count", "number", [9, 8]))[1] == [
         "create the custom metrics first: process_count"
     ]
 
 
-def test_reports_of_two_devices_are_noticed() -> None:
-    """Nothing in a report says whose it is; two devices' come in turn, unevenly."""
+def test_reports_of_two_devices_are_noted() -> None:
+    """A report does not say whose it is; those of two devices come in turn, unevenly."""
     one = recording("aws:num-listening-tcp-ports", "count", [1] * 10)
     other = [Report(report.where, report.time + 7, report.readings) for report in one]
     mixed = sorted(one + other, key=lambda report: report.time)
@@ -189,7 +191,7 @@ def test_reports_of_two_devices_are_noticed() -> None:
     assert learned(lost)[1] == []
 
 
-def test_less_than_a_day_is_said() -> None:
+def test_recording_of_less_than_a_day_is_noted() -> None:
     def notes(hours: int) -> list[str]:
         return suggest(
             "P", [recording("aws:num-listening-tcp-ports", "count", [1, 1], interval=hours * 3600)], 1.5
@@ -197,13 +199,13 @@ def test_less_than_a_day_is_said() -> None:
 
     assert notes(24) == []
     day = suggest("P", [recording("aws:num-listening-tcp-ports", "count", [1] * 288)], 1.5)
-    assert day.notes == [], "README's day"
+    assert day.notes == [], "a day as README records it"
     assert notes(5) == [
         "5 h 0 min recorded: what the device does only at other hours will alarm; record a day or a week"
     ]
 
 
-def test_description_says_from_what() -> None:
+def test_description_names_the_recording() -> None:
     reports = recording("aws:num-listening-tcp-ports", "count", [1, 1])
     assert suggest("P", [reports], 2).profile["securityProfileDescription"] == (
         "Normal as recorded in 2 reports from 2026-01-05 08:00:00 to 2026-01-05 08:05:00 UTC. Limits are up to 2 times"
@@ -216,27 +218,28 @@ def test_description_says_from_what() -> None:
     ("value", "expected"),
     [(0, 0), (1, 1), (99, 99), (100.5, 110), (1234, 1300), (1300, 1300), (0.0123, 0.013), (-1234, -1200)],
 )
-def test_round_up(value: float, expected: float) -> None:
+def test_round_up_keeps_two_digits(value: float, expected: float) -> None:
     assert round_up(value) == expected
 
 
 metrics = st.fixed_dictionaries(
     {},
     optional={
-        "aws:all-bytes-out": st.builds(Reading, st.just("count"), st.integers(0, 10**12)),
-        "aws:num-listening-tcp-ports": st.builds(Reading, st.just("count"), st.integers(0, 500)),
+        "aws:all-bytes-out": st.builds(Reading, st.just("count"), st.integers(0, 10**12), st.just(0)),
+        "aws:num-listening-tcp-ports": st.builds(Reading, st.just("count"), st.integers(0, 500), st.just(0)),
         "aws:listening-tcp-ports": st.builds(
-            Reading, st.just("ports"), st.lists(st.integers(1, 65535), max_size=4).map(tuple)
+            Reading, st.just("ports"), st.lists(st.integers(1, 65535), max_size=4).map(tuple), st.just(0)
         ),
-        "cpu_usage": st.builds(Reading, st.just("number"), st.floats(0, 100)),
-        "offset": st.builds(Reading, st.just("number"), st.floats(-1e9, 1e9)),
+        "cpu_usage": st.builds(Reading, st.just("number"), st.floats(0, 100), st.just(0)),
+        "offset": st.builds(Reading, st.just("number"), st.floats(-1e9, 1e9), st.just(0)),
     },
 )
 
 
 @given(st.lists(st.tuples(st.integers(1, 4000), metrics), min_size=1, max_size=20), st.floats(1, 10))
-def test_what_was_recorded_is_valid_and_normal(steps: list[tuple[int, dict[str, Reading]]], headroom: float) -> None:
-    """A suggested profile is one the service takes, and does not alarm on what it was learned from."""
+def test_suggested_profile_is_valid_and_does_not_alarm_on_its_recording(
+    steps: list[tuple[int, dict[str, Reading]]], headroom: float
+) -> None:
     reports, time = [], START
     for seconds, readings in steps:
         time += seconds

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from cfnlint.api import lint_file
 from cfnlint.decode.cfn_yaml import load as load_template
-from detection.metrics import CUSTOM, METRICS
 from detection.profile import check
 
 from connector.config import CUSTOM_METRICS
+from connector.detect.metrics import CUSTOM, METRICS
 
 FOLDER = Path(__file__).parents[2] / "packaging" / "security_profiles"
 TEMPLATE = FOLDER / "security-profiles.yaml"
@@ -56,7 +56,7 @@ def by_name(paths: list[Path]) -> dict[str, Any]:
     return {path.stem: read(path) for path in paths}
 
 
-def test_there_is_a_profile_for_each_threat() -> None:
+def test_each_threat_has_a_profile() -> None:
     assert [path.stem for path in PROFILES] == [
         "CommandAndControl",
         "CryptocurrencyMining",
@@ -71,25 +71,25 @@ def test_there_is_a_profile_for_each_threat() -> None:
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
-def test_profile_is_one_the_service_takes(path: Path) -> None:
+def test_shipped_profile_is_valid(path: Path) -> None:
     profile = read(path)
     assert list(check(profile)) == []
     assert profile["securityProfileName"] == path.stem
 
 
 @pytest.mark.parametrize("path", METRIC_FILES, ids=lambda path: path.stem)
-def test_custom_metric_is_one_the_service_takes(path: Path) -> None:
+def test_shipped_custom_metric_is_valid(path: Path) -> None:
     metric = read(path)
     # The AWS CLI fills the token in.
     assert list(check({**metric, "clientRequestToken": "a"}, "CreateCustomMetric")) == []
     assert metric["metricName"] == path.stem
 
 
-def test_walk_through_profile_stands_as_published() -> None:
+def test_walk_through_profile_is_as_published() -> None:
     assert read(FOLDER / "DataExfiltrationCheck.json") == WALK_THROUGH
 
 
-def test_corrected_profile_differs_from_the_walk_through_in_its_operator() -> None:
+def test_corrected_profile_differs_from_the_walk_through_only_in_its_operator() -> None:
     corrected = read(FOLDER / "DataExfiltration.json")["behaviors"][0]
     expected = copy.deepcopy(WALK_THROUGH["behaviors"][0])
     expected["criteria"]["comparisonOperator"] = "less-than-equals"
@@ -99,7 +99,7 @@ def test_corrected_profile_differs_from_the_walk_through_in_its_operator() -> No
 @pytest.mark.parametrize(
     "path", [path for path in PROFILES if path.stem != "DataExfiltrationCheck"], ids=lambda p: p.stem
 )
-def test_description_says_what_it_catches_and_what_to_tune(path: Path) -> None:
+def test_description_names_what_is_caught_and_what_to_tune(path: Path) -> None:
     description = read(path)["securityProfileDescription"]
     assert "atches " in description
     assert "Tune: " in description
@@ -124,7 +124,7 @@ def test_description_names_every_custom_metric_that_must_be_created_first(path: 
     assert custom <= set(re.findall(r"\w+", profile["securityProfileDescription"]))
 
 
-def test_every_number_of_a_device_has_an_ml_behavior() -> None:
+def test_every_device_side_number_has_an_ml_behavior() -> None:
     """The seven of the guide, and the connector's custom metrics but the uptime, which only grows."""
     learned = {
         b["metric"]
@@ -135,7 +135,7 @@ def test_every_number_of_a_device_has_an_ml_behavior() -> None:
     assert learned == numbers | set(CUSTOM_METRICS) - {"uptime_seconds"}
 
 
-def test_rules_and_ml_do_not_mix() -> None:
+def test_profile_has_rules_or_ml_not_both() -> None:
     """A profile has one threshold type (guide, "Behaviors")."""
     for path in PROFILES:
         learned = {"mlDetectionConfig" in behavior["criteria"] for behavior in read(path)["behaviors"]}
@@ -221,7 +221,7 @@ B = "behaviors[0] B: "
 @pytest.mark.parametrize(
     ("profile", "fault"),
     [
-        # The model: what ParamValidator says, and the enums, patterns and maxima that it does not look at.
+        # botocore's model: the errors of ParamValidator, and the enums, patterns and maxima that it does not check.
         ({}, 'Missing required parameter in input: "securityProfileName"'),
         ([], "a JSON object is expected"),
         (
@@ -345,11 +345,11 @@ B = "behaviors[0] B: "
         ),
         (
             one("aws:listening-tcp-ports", comparisonOperator="in-port-set", value={"ports": list(range(1, 1002))}),
-            "behaviors: 1001 value elements, 1000 is the most the service takes in a profile",
+            "1001 value elements; a profile has at most 1000",
         ),
     ],
 )
-def test_refused(profile: Any, fault: str) -> None:
+def test_faulty_profile_is_refused(profile: Any, fault: str) -> None:
     assert fault in list(check(profile))
 
 
@@ -377,5 +377,5 @@ def test_refused(profile: Any, fault: str) -> None:
         one("aws:num-disconnects", mlDetectionConfig={"confidenceLevel": "MEDIUM"}),
     ],
 )
-def test_taken(profile: Any) -> None:
+def test_valid_profile_is_accepted(profile: Any) -> None:
     assert list(check(profile)) == []

@@ -26,7 +26,13 @@ from connector import config, state  # noqa: E402
 from connector.encode import encode  # noqa: E402
 from connector.errors import ConfigError, TableError  # noqa: E402
 from connector.health import Health, plain  # noqa: E402
-from connector.kernel.addresses import by_route, parse_fib_trie, parse_if_inet6, parse_route  # noqa: E402
+from connector.kernel.addresses import (  # noqa: E402
+    FibTrie,
+    parse_fib_trie,
+    parse_if_inet6,
+    parse_route,
+    prove_owners,
+)
 from connector.kernel.dev import matching, parse_dev  # noqa: E402
 from connector.kernel.host import METRICS, read_host  # noqa: E402
 from connector.kernel.lower import Lower, at_the_edge, parse_bonding, parse_vlan_config  # noqa: E402
@@ -58,19 +64,20 @@ def dev(data: bytes) -> None:
 
 def route(data: bytes) -> None:
     routes = _unless(TableError, lambda: list(parse_route(io.BytesIO(data))), [])
-    for network, mask, name in routes:
-        _name_is_possible(name)
-        assert 0 <= network < 2**32, network
-        assert 0 <= mask < 2**32, mask
-    list(by_route(parse_fib_trie(io.BytesIO(proc.QUIET["fib_trie"])), routes))
+    for found in routes:
+        _name_is_possible(found.interface)
+        assert all(0 <= number < 2**32 for number in (found.network, found.mask, found.gateway)), found
+    fib_trie = parse_fib_trie(io.BytesIO(proc.QUIET["fib_trie"]))
+    owners = prove_owners(fib_trie, routes)
+    assert {int.from_bytes(address, "big") for address in owners} <= set(fib_trie.local), owners
 
 
 def fib_trie(data: bytes) -> None:
-    routes = [*parse_route(io.BytesIO(proc.QUIET["route"])), (0x7F000000, 0xFF000000, "lo"), (0, 0, "eth1")]
-    addresses = _unless(TableError, lambda: parse_fib_trie(io.BytesIO(data)), set())
-    for address, name in by_route(addresses, routes):
+    table = proc.route(("eth0", "192.0.2.0/24"), ("eth1", "0.0.0.0/0"), ("eth2", "0.0.0.0/1"))
+    found = _unless(TableError, lambda: parse_fib_trie(io.BytesIO(data)), FibTrie({}, {}))
+    for address, name in prove_owners(found, parse_route(io.BytesIO(table))).items():
         assert len(address) == 4, address
-        assert name in ("eth0", "lo"), name
+        assert name == "eth0", name
 
 
 def if_inet6(data: bytes) -> None:

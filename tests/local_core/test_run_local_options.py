@@ -27,9 +27,9 @@ raise SystemExit
 CLOSEST = "argument --set: {}: no parameter has this name; the closest is {}"
 
 
-def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(RUN_LOCAL), *map(str, arguments)]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, text=True)
+    return subprocess.run(command, capture_output=True, timeout=60, text=True)
 
 
 def function_sees(folder: Path, name: str, *arguments: str) -> str:
@@ -109,10 +109,10 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_script(checkout: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run_script(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environ: Dict[str, str] = {**os.environ, "PYTHON": sys.executable}
     command = [str(checkout / "packaging" / "run_local.sh"), *arguments]
-    return subprocess.run(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, text=True)
+    return subprocess.run(command, env=environ, capture_output=True, timeout=60, text=True)
 
 
 def test_script_reports_a_wrong_option_before_it_builds(checkout: Path) -> None:

@@ -1,4 +1,4 @@
-"""The proc trees under fixtures/ and the reports that stand beside them."""
+"""The recorded hosts under fixtures/ and the reports expected of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPORT_ID = 1635800375
 
 
 class Host(NamedTuple):
-    """What is asked of a tree: the longest list, and the custom metrics."""
+    """How a host is read: the longest list, and the custom metrics."""
 
     max_list_size: int = 50
     custom: Sequence[str] = ()
@@ -38,7 +38,7 @@ HOSTS: Dict[str, Host] = {
 
 
 def snapshots(name: str) -> List[Snapshot]:
-    """Look at the host as it was before, where that was recorded, and as it was then."""
+    """Return a snapshot of the host as it was before, if that was recorded, and of it at the time."""
     directory = FIXTURES / name
     asked = HOSTS[name]
     seen = []
@@ -53,7 +53,7 @@ def snapshots(name: str) -> List[Snapshot]:
 
 
 def report(name: str, short_names: bool) -> Dict[str, Any]:
-    """Return the report of the host at the second time, after one at the first."""
+    """Return the last report of the host."""
     traffic, cpu = Traffic(), None
     *before, now = snapshots(name)
     for snapshot in before:
@@ -64,7 +64,7 @@ def report(name: str, short_names: bool) -> Dict[str, Any]:
 
 
 def expected_files(name: str) -> Dict[str, str]:
-    """Return the files that stand beside a tree, by name: the report for reading, and its bytes as CBOR."""
+    """Return the expected files by name: each report as JSON for reading, and as the bytes of CBOR in hexadecimal."""
     files = {}
     for style in ("long", "short"):
         made = report(name, style == "short")

@@ -18,7 +18,7 @@ from connector import config
 from connector.agent import assemble
 from connector.kernel.dev import Counters
 from connector.reporter import Reporter
-from connector.snapshot import Snapshot, Wanted, take
+from connector.snapshot import Snapshot, Source, Wanted
 from connector.transports import Transport
 from support.proc import dev, tree
 
@@ -223,15 +223,23 @@ class Loop:
         assert not warnings
         wanted = parsed.wanted._replace(proc=str(self.host.directory))
 
-        def look(wanted: Wanted, rng: random.Random) -> Snapshot:
-            self.looks.append(self.clock.monotonic())
-            self.before_look()
-            self.host.write()
-            return take(wanted, rng, own=str(self.host.directory / "none"))
+        loop = self
+
+        class HostSource(Source):
+            """Reads the made host, whose network is not this process' own."""
+
+            def take(self) -> Snapshot:
+                loop.looks.append(loop.clock.monotonic())
+                loop.before_look()
+                loop.host.write()
+                return super().take()
+
+        def source(wanted: Wanted, rng: random.Random) -> Source:
+            return HostSource(wanted, rng, own=str(self.host.directory / "none"))
 
         rng = random.Random(self.seed)
         return assemble(
-            parsed._replace(wanted=wanted), self.core, self.clock, rng, self.logger, look, self.core.start_call
+            parsed._replace(wanted=wanted), self.core, self.clock, rng, self.logger, source, self.core.start_call
         )
 
     def run(self, seconds: float) -> Loop:

@@ -1,4 +1,4 @@
-"""Proc trees in the kernel's own format, for cases that no recording has; fixtures/ holds the recorded ones.
+"""Writes proc trees in the kernel's format, for cases that were not recorded; fixtures/ has the recorded ones.
 
 The shapes are those of get_tcp4_sock(), get_tcp6_sock(), udp4_format_sock(), dev_seq_printf_stats(),
 if6_seq_show(), fib_route_seq_show() and fib_trie_seq_show() in the kernel's net/.
@@ -6,13 +6,12 @@ if6_seq_show(), fib_route_seq_show() and fib_trie_seq_show() in the kernel's net
 
 from __future__ import annotations
 
-import os
+import ipaddress
 import random
 import socket
-import struct
 import sys
 from pathlib import Path
-from typing import Dict, Iterable, Mapping, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 from connector.config import DEFAULT_EXCLUDE
 from connector.snapshot import Snapshot, Wanted, take
@@ -57,13 +56,13 @@ def _endpoint(text: str) -> str:
 
 
 def _words(packed: bytes) -> str:
-    """As the kernel prints an address: 32-bit words, each in the machine's byte order."""
+    """Return an address as the kernel prints it: 32-bit words, each in the machine's byte order."""
     words = [packed[place : place + 4] for place in range(0, len(packed), 4)]
     return "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
 
 
 def row(table: str, number: int, local: str, remote: str, state: str) -> bytes:
-    """One row of `tcp`, `tcp6`, `udp` or `udp6`; addresses as in "192.0.2.1:22" and "[2001:db8::1]:22"."""
+    """Return a row of `tcp`, `tcp6`, `udp` or `udp6`; addresses as in "192.0.2.1:22" and "[2001:db8::1]:22"."""
     text = "{:>{}}: {} {} {} 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000".format(
         number, 5 if table.startswith("udp") else 4, _endpoint(local), _endpoint(remote), STATES[state]
     )
@@ -75,7 +74,7 @@ def row(table: str, number: int, local: str, remote: str, state: str) -> bytes:
 
 
 def table(name: str, sockets: Iterable[Socket] = (), first: int = 0) -> bytes:
-    """A whole table; `first` is the number of its first row."""
+    """Return a whole table; `first` is the number of its first row."""
     return HEADERS[name] + b"".join(row(name, number, *entry) for number, entry in enumerate(sockets, first))
 
 
@@ -119,25 +118,47 @@ def if_inet6(*pairs: Tuple[str, str]) -> bytes:
 
 
 def fib_trie(*addresses: str) -> bytes:
-    """`net/fib_trie` with these local addresses, each in the network 192.0.2.0/24's company."""
-    lines = ["Main:", "  +-- 0.0.0.0/0 3 0 5", "     |-- 192.0.2.0", "        /24 link UNICAST"]
+    """`net/fib_trie` of interfaces that have these addresses; "192.0.2.5" has no network, "192.0.2.5/24" is in one.
+
+    An address or network that comes twice is of two interfaces. The tables are those of a host with routing rules; on
+    others both have all leaves.
+    """
+    main: Dict[str, List[str]] = {}
+    local: Dict[str, List[str]] = {}
     for address in addresses:
-        lines += ["     |-- " + address, "        /32 host LOCAL"]
+        interface = ipaddress.IPv4Interface(address)
+        network = interface.network
+        local.setdefault(str(interface.ip), []).append("/32 host LOCAL")
+        if network.prefixlen < 31:
+            local.setdefault(str(network.broadcast_address), []).append("/32 link BROADCAST")
+            if interface.is_loopback:
+                local.setdefault(str(network.network_address), []).append(f"/{network.prefixlen} host LOCAL")
+            else:
+                main.setdefault(str(network.network_address), []).append(f"/{network.prefixlen} link UNICAST")
+    lines = []
+    for name, leaves in (("Main", main), ("Local", local)):
+        lines += [name + ":", "  +-- 0.0.0.0/0 3 0 5"]
+        for leaf, routes in leaves.items():
+            lines += [f"     |-- {leaf}", *(f"        {route}" for route in routes)]
     return "".join(line + "\n" for line in lines).encode()
 
 
-def route(*routes: Tuple[str, str, int], flags: int = 1) -> bytes:
-    """`net/route` of (interface, network, prefix length); flags 1 is RTF_UP."""
+def route(*routes: Tuple[str, ...], flags: int = 1) -> bytes:
+    """`net/route` of (interface, network) or (interface, network, gateway), as in ("eth0", "192.0.2.0/24").
+
+    flags: 1 is RTF_UP; RTF_GATEWAY is added for a gateway.
+    """
     lines = ["Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT"]
-    for interface, network, length in routes:
-        mask = struct.pack("!I", (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF)
-        lines.append(
-            f"{interface}\t{_words(socket.inet_aton(network))}\t00000000\t{flags:04X}\t0\t0\t0\t{_words(mask)}\t0\t0\t0"
-        )
+    for interface, written, *gateways in routes:
+        network = ipaddress.IPv4Network(written)
+        gateway = ipaddress.IPv4Address(gateways[0] if gateways else 0)
+        words = [_words(address.packed) for address in (network.network_address, gateway, network.netmask)]
+        row_flags = flags | 2 * len(gateways)
+        lines.append(f"{interface}\t{words[0]}\t{words[1]}\t{row_flags:04X}\t0\t0\t0\t{words[2]}\t0\t0\t0")
     return "".join(line.ljust(127) + "\n" for line in lines).encode()
 
 
-# A healthy host without a socket.
+# A host without a socket.
 QUIET: Dict[str, bytes] = {
     "tcp": tcp(),
     "tcp6": tcp6(),
@@ -145,15 +166,15 @@ QUIET: Dict[str, bytes] = {
     "udp6": udp6(),
     "dev": dev({"lo": (0, 0, 0, 0), "eth0": (0, 0, 0, 0)}),
     "if_inet6": if_inet6(("::1", "lo"), ("2001:db8::5", "eth0")),
-    "fib_trie": fib_trie("127.0.0.1", "192.0.2.5"),
-    "route": route(("eth0", "192.0.2.0", 24)),
+    "fib_trie": fib_trie("127.0.0.1/8", "192.0.2.5/24"),
+    "route": route(("eth0", "192.0.2.0/24")),
 }
 
 
 def tree(root: Path, **tables: Content) -> Path:
-    """Write a proc mount: a quiet host, but for the tables that are given; None for one that is not there.
+    """Write a proc mount: QUIET with some tables replaced, or missing if None.
 
-    A name such as `vlan__config` stands for `vlan/config`.
+    A name such as `vlan__config` means `vlan/config`.
     """
     contents: Dict[str, Content] = {**QUIET, **tables}
     for name, content in contents.items():
@@ -166,8 +187,8 @@ def tree(root: Path, **tables: Content) -> Path:
     return root
 
 
-# A machine of 2 processors and 8 GB: 60.55 s of processor time at work, 228.25 s in all, at 100 ticks a second; the
-# last two columns of `cpu`, a guest's time, are counted in the first two as well.
+# A machine of 2 processors and 8 GB, whose processors worked for 6,055 of 22,825 ticks; the last two columns of `cpu`,
+# the time of guests, are contained in the first two.
 MACHINE = {
     "stat": b"cpu  4705 150 1120 16250 520 30 45 5 100 20\ncpu0 2352 75 560 8125 260 15 22 2 50 10\nbtime 1795220000\n",
     "meminfo": b"""\
@@ -185,11 +206,10 @@ SReclaimable:     150000 kB
     "loadavg": b"1.25 0.50 0.25 2/345 6789\n",
     "uptime": b"35353.98 7070.1\n",
 }
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def machine(root: Path) -> Path:
-    """Write what the custom metrics are read from."""
+    """Write the files that the custom metrics are read from."""
     for name, content in MACHINE.items():
         (root / name).write_bytes(content)
     return root
@@ -202,6 +222,6 @@ def look(
     custom: Sequence[str] = (),
     rng: Optional[random.Random] = None,
 ) -> Snapshot:
-    """Take a snapshot of a tree, from a network that is not the tree's."""
+    """Take a snapshot of a tree, as a function in another network namespace."""
     wanted = Wanted(str(root), max_list_size, exclude, custom)
     return take(wanted, rng or random.Random(1), own=str(root / "no-proc-of-its-own"))

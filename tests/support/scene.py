@@ -27,6 +27,7 @@ from connector.snapshot import Wanted, take  # noqa: E402
 kept: List[socket.socket] = []
 IPV6 = os.path.exists("/proc/net/if_inet6")
 NOBODY = 65534
+IPPROTO_MPTCP = 262
 
 
 def ip(arguments: str) -> None:
@@ -52,6 +53,18 @@ def listen(address: str, port: int, only6: bool = False) -> socket.socket:
 
 def udp(address: str, port: int, only6: bool = False) -> socket.socket:
     return opened(socket.SOCK_DGRAM, address, port, only6)
+
+
+def multipath() -> None:
+    """Open a listener and a connection of Multipath TCP, where the kernel has it: their subflows are TCP sockets."""
+    try:
+        server, client = (socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP) for _ in range(2))
+    except OSError:
+        return
+    server.bind(("192.0.2.10", 2207))
+    server.listen(1)
+    client.connect(("192.0.2.10", 2207))
+    kept.extend((server, client, server.accept()[0]))
 
 
 def call(server: socket.socket, to: str) -> List[socket.socket]:
@@ -115,6 +128,8 @@ def every_kind_of_socket() -> Any:
     udp("0.0.0.0", 5300), udp("0.0.0.0", 5300), udp("192.0.2.10", 5301), udp("127.0.0.1", 5302)
     bound = udp("0.0.0.0", 5303)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth2")
+    listen("0.0.0.0", 2206).setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth1")
+    multipath()
     for address in ("127.0.0.1", "192.0.2.10"):
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         client.connect((address, 5300))

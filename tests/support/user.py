@@ -1,4 +1,4 @@
-"""An ordinary user's rights, for tests that may be run by root."""
+"""Run parts of a test with an ordinary user's rights, also if root runs the test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOBODY = 65534
 
 @contextlib.contextmanager
 def public_directory() -> Iterator[Path]:
-    """A temporary directory that every user may enter, as pytest's are not."""
+    """Make a temporary directory that every user may enter, unlike pytest's."""
     path = Path(tempfile.mkdtemp(prefix="connector-test-"))
     path.chmod(0o755)
     try:
@@ -25,7 +25,7 @@ def public_directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def ordinary_user() -> Iterator[None]:
-    """For the time being, root reads as nobody does; everybody else as themselves."""
+    """Act as the user nobody if root runs the test."""
     if os.geteuid() != 0:
         yield
         return

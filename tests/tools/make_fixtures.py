@@ -3,15 +3,13 @@
     python tests/tools/make_fixtures.py expect             rewrite the expected reports from the trees as they are
     python tests/tools/make_fixtures.py record [HOST ...]  record the trees again (root, iproute2), then as above
 
-Recording sets up network namespaces like each host, opens its sockets, sends some traffic, and copies the tables that
-this machine's kernel shows. What it has no module for is written in the format of the kernel's source.
+Recording sets up network namespaces like each host, opens its sockets, sends some traffic, and copies this kernel's
+tables. Tables of modules that this kernel lacks are written in the format of the kernel's source.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import os
 import shutil
 import socket
 import subprocess
@@ -24,128 +22,27 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "packaging"), str(ROOT / "tests")]
 
 from support.fixtures import FIXTURES, HOSTS, expected_files  # noqa: E402
+from support.recording import (  # noqa: E402
+    CLONE_NEWNET,
+    Network,
+    cable,
+    call,
+    check,
+    ip,
+    kept,
+    libc,
+    listen,
+    opened,
+    send,
+    talk,
+    udp,
+)
 
-CLONE_NEWNET = 0x40000000
 TABLES = ("tcp", "tcp6", "udp", "udp6", "dev", "if_inet6", "fib_trie", "route")
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Network:
-    """A network namespace: what is run and opened inside `with` belongs to it."""
-
-    def __init__(self) -> None:
-        self._came_from = [_namespace()]
-        _check(libc.unshare(CLONE_NEWNET))
-        self._inside = _namespace()
-        # Addresses are there at once, and nothing is sent that is not sent here.
-        for family in ("all", "default"):
-            for name in ("accept_dad", "router_solicitations", "accept_ra"):
-                Path("/proc/sys/net/ipv6/conf", family, name).write_text("0")
-        ip("link set lo up")
-        self.__exit__()
-
-    def __enter__(self) -> Network:
-        self._came_from.append(_namespace())
-        _check(libc.setns(self._inside, CLONE_NEWNET))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        before = self._came_from.pop()
-        _check(libc.setns(before, CLONE_NEWNET))
-        os.close(before)
-
-    def path(self) -> str:
-        return f"/proc/{os.getpid()}/fd/{self._inside}"
-
-
-def _namespace() -> int:
-    return os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-
-
-def _check(result: int) -> None:
-    if result != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def ip(arguments: str) -> None:
-    subprocess.run(["ip", *arguments.split()], check=True)
-
-
-_cables = 0
-
-
-def cable(name: str, outside: Network, *addresses: str, far: Tuple[str, ...] = ()) -> str:
-    """Make an interface of the namespace this is in, with its other end in another one; return that end's name."""
-    global _cables
-    _cables += 1
-    other = f"far{_cables}"
-    ip(
-        f"link add {name} address 02:00:5e:00:53:{_cables:02x} type veth "
-        f"peer name {other} address 02:00:5e:00:54:{_cables:02x}"
-    )
-    ip(f"link set {other} netns {outside.path()}")
-    ip(f"link set {name} up")
-    for address in addresses:
-        ip(f"address add {address} dev {name}")
-    with outside:
-        ip(f"link set {other} up")
-        for address in far:
-            ip(f"address add {address} dev {other}")
-    return other
-
-
-kept: List[socket.socket] = []  # open until the tables are copied
-
-
-def opened(kind: int, address: str, port: int, only6: bool = True) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    made = socket.socket(family, kind)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    if family == socket.AF_INET6:
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(only6))
-    made.bind(socket.getaddrinfo(address, port, family, kind)[0][4])
-    kept.append(made)
-    return made
-
-
-def listen(address: str, port: int, only6: bool = True) -> socket.socket:
-    made = opened(socket.SOCK_STREAM, address, port, only6)
-    made.listen(8)
-    return made
-
-
-def udp(address: str, port: int, only6: bool = True) -> socket.socket:
-    return opened(socket.SOCK_DGRAM, address, port, only6)
-
-
-def call(address: str, port: int, server: socket.socket, to: str, to_port: int) -> Tuple[socket.socket, socket.socket]:
-    """Connect from here to a listener, wherever that is; return both sides."""
-    client = opened(socket.SOCK_STREAM, address, port)
-    client.settimeout(5)
-    client.connect(socket.getaddrinfo(to, to_port, client.family, socket.SOCK_STREAM)[0][4])
-    served = server.accept()[0]
-    kept.append(served)
-    return client, served
-
-
-def talk(sides: Tuple[socket.socket, socket.socket], there: int, back: int) -> None:
-    """Send so many bytes through a connection and back."""
-    for sender, receiver, size in ((sides[0], sides[1], there), (sides[1], sides[0], back)):
-        sender.sendall(b"x" * size)
-        while size:
-            size -= len(receiver.recv(65536))
-
-
-def send(address: str, count: int, size: int) -> None:
-    """Send so many datagrams of so many bytes; it does not matter whether anybody listens."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
-        for _ in range(count):
-            made.sendto(b"x" * size, (address, 9))
 
 
 def copy(host: str, tree: str, tables: Tuple[str, ...]) -> Path:
-    """Copy the tables of the namespace this is in."""
+    """Copy the tables of the current namespace."""
     time.sleep(0.2)  # for the last acknowledgements
     net = FIXTURES / host / tree / "1" / "net"
     net.mkdir(parents=True)
@@ -155,7 +52,7 @@ def copy(host: str, tree: str, tables: Tuple[str, ...]) -> Path:
 
 
 def board() -> None:
-    """A small board: a sensor that reports over MQTT, and someone is logged in."""
+    """A small board: a sensor that reports over MQTT, with an SSH session."""
     host, outside = Network(), Network()
     with host:
         cable(
@@ -191,12 +88,12 @@ def board() -> None:
         half[1].close()  # CLOSE_WAIT
         asking = opened(socket.SOCK_STREAM, "192.0.2.10", 40005)
         asking.setblocking(False)
-        asking.connect_ex(("192.0.2.99", 443))  # nobody's address: SYN_SENT
+        asking.connect_ex(("192.0.2.99", 443))  # no host has it: SYN_SENT
         copy_machine(copy("board", "proc", TABLES), "stat", "meminfo", "loadavg", "uptime")
 
 
 def copy_machine(tree: Path, *names: str) -> None:
-    """Copy what the custom metrics are read from; of `stat` the lines about processors."""
+    """Copy the files of the custom metrics; of `stat` only the lines about processors."""
     for name in names:
         lines = Path("/proc", name).read_text().splitlines(keepends=True)
         (tree / name).write_text("".join(line for line in lines if name != "stat" or line.startswith("cpu")))
@@ -257,7 +154,7 @@ def gateway() -> None:
         copy("gateway", "before", ("dev",))
         talk(uplink, 50_000, 1_000)
         for address in ("192.0.2.77", "192.0.2.130", "192.0.2.194", "192.0.2.226"):
-            send(address, 10, 1000)  # by docker0 and the VLANs: counted again below, so not here
+            send(address, 10, 1000)  # by docker0 and the VLANs, which are not counted
     for client in clients:
         talk(client, 1_000, 100)
     with host:
@@ -267,7 +164,7 @@ def gateway() -> None:
 
 
 def from_lan(port: int, workers: List[socket.socket]) -> Tuple[socket.socket, socket.socket]:
-    """A client of the broker; the kernel picks the worker."""
+    """Connect a client to the broker; the kernel chooses the worker."""
     client = opened(socket.SOCK_STREAM, "198.51.100.77", port)
     client.settimeout(5)
     client.connect(("198.51.100.1", 1883))
@@ -288,7 +185,7 @@ def far_of(address: str) -> str:
 
 
 def write_vlans_and_bond(net: Path) -> None:
-    """As net/8021q/vlanproc.c and drivers/net/bonding/bond_procfs.c print them."""
+    """Write the tables as net/8021q/vlanproc.c and drivers/net/bonding/bond_procfs.c print them."""
     vlans = (("eth0.100", 100, "eth0"), ("eth0.100.200", 200, "eth0.100"), ("mgmt", 30, "bond0"))
     (net / "vlan").mkdir()
     (net / "vlan" / "config").write_text(
@@ -326,7 +223,7 @@ def write_vlans_and_bond(net: Path) -> None:
 
 
 def ipv6_only() -> None:
-    """A host that has IPv4 on its loopback alone, and one link-local address on two interfaces."""
+    """A host with IPv4 only on its loopback, and one link-local address on two interfaces."""
     host, outside = Network(), Network()
     with host:
         cable("eth0", outside, "2001:db8:1::5/64", far=("2001:db8:1::1/64", "fe80::2/64"))
@@ -349,7 +246,7 @@ def ipv6_only() -> None:
 
 
 def no_ipv6() -> None:
-    """A host whose kernel has no IPv6: the tables of IPv6 are not there."""
+    """A host whose kernel has no IPv6, and so none of its tables."""
     host, outside = Network(), Network()
     with host:
         cable("eth0", outside, "192.0.2.30/24", far=("192.0.2.1/24",))
@@ -362,7 +259,7 @@ def no_ipv6() -> None:
 
 
 def idle() -> None:
-    """A host without a single socket."""
+    """A host without sockets."""
     host, outside = Network(), Network()
     with host:
         cable("eth0", outside, "192.0.2.40/24", far=("192.0.2.1/24",))
@@ -370,7 +267,7 @@ def idle() -> None:
 
 
 def reset() -> None:
-    """Counters before and after: eth0 goes on, wwan0 is made anew, usb0 comes, wlan0 goes, veth0 does not count."""
+    """Counters twice: eth0 is kept, wwan0 made again, usb0 added, wlan0 removed, veth0 not counted."""
     host, outside = Network(), Network()
 
     def modem() -> None:
@@ -417,7 +314,7 @@ def main() -> None:
     if unknown:
         parser.error("no such host: " + " ".join(unknown))
     if options.what == "record":
-        _check(libc.unshare(CLONE_NEWNET))  # whatever goes wrong here does not touch this machine's network
+        check(libc.unshare(CLONE_NEWNET))  # so that an error here never changes this machine's network
     for name in chosen:
         if options.what == "record":
             for tree in ("before", "proc"):

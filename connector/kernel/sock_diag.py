@@ -1,0 +1,173 @@
+"""sock_diag(7), which `ss` asks: the sockets of this process' own network, binary rows of the states asked for.
+
+It tells what the tables `net/tcp`, `net/tcp6`, `net/udp` and `net/udp6` tell (sockets.py), at half their cost or less:
+the kernel formats no text, and rows in other states, which a flood leaves behind by the thousand (SYN_RECV, TIME_WAIT),
+never reach this process. As in sockets.py, the states of a block's rows are counted as one slice, and only the rows
+that listen or are drawn for the sample are decoded. One block, 32 KB, is held at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from functools import partial
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
+
+from ..errors import TableError
+from .ports import PortSet
+from .sample import Reservoir
+from .sockets import MAPPED, Established, InterfaceOf, Listeners, Socket, Tcp, add_listeners
+
+# linux/netlink.h, linux/sock_diag.h; the states are those of net/tcp_states.h
+_NETLINK_SOCK_DIAG = 4
+_REQUEST, _DUMP, _MULTI = 0x1, 0x300, 0x2
+_DONE, _SOCK_DIAG_BY_FAMILY = 3, 20
+_ESTABLISHED, _UNCONN, _LISTEN = 1, 7, 10
+
+# struct nlmsghdr: length, type, flags, sequence number, port id.
+_HEADER = struct.Struct("=IHHII")
+# struct inet_diag_req_v2: family, protocol, extensions, states, and an empty socket id.
+_QUERY = struct.Struct("=BBBxI48x")
+# A row, header included; of struct inet_diag_msg: family, state, ports, addresses, device.
+_ROW = struct.Struct("=16xBB2x2s2s16s16sI")
+_STATE = 17  # the offset of the state in a row
+
+MAX_BLOCK_BYTES = 65536  # the kernel fills half of that at most
+MAX_ANSWER_SECONDS = 5.0
+
+
+class Unavailable(TableError):
+    """The kernel does not answer, or not in full: the tables have to be read."""
+
+
+# Query one family and protocol for some states, and get the kernel's answer block by block. Raises OSError.
+Ask = Callable[[int, int, int], Iterator[bytes]]
+
+
+def read_tcp(sample: Reservoir[bytes], interface_of: InterfaceOf, ask: Optional[Ask] = None) -> Tcp:
+    """Return what sockets.read_tcp() returns, from the kernel. Raises Unavailable."""
+    listeners: Dict[Optional[str], PortSet] = {}
+    for family in (socket.AF_INET, socket.AF_INET6):
+        wanted = 1 << _ESTABLISHED | 1 << _LISTEN
+        for states, rows in _answer(ask or ask_kernel, family, socket.IPPROTO_TCP, wanted):
+            established = states.count(_ESTABLISHED)
+            sample.extend(established, partial(_in_state, _ESTABLISHED, states, rows))
+            if established < len(states):
+                add_listeners(map(decode, _in_state(_LISTEN, states, rows)), interface_of, listeners)
+    return Tcp(Established(sample.seen, [decode(row) for row in sample.items]), listeners)
+
+
+def read_udp(interface_of: InterfaceOf, ask: Optional[Ask] = None) -> Listeners:
+    """Return what sockets.read_udp() returns, from the kernel. Raises Unavailable."""
+    listeners: Dict[Optional[str], PortSet] = {}
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for states, rows in _answer(ask or ask_kernel, family, socket.IPPROTO_UDP, 1 << _UNCONN):
+            add_listeners(map(decode, _in_state(_UNCONN, states, rows)), interface_of, listeners)
+    return listeners
+
+
+def decode(row: bytes) -> Socket:
+    """Decode one row of the answer, header included."""
+    family, _, local_port, remote_port, local, remote, device = _ROW.unpack_from(row)
+    return Socket(
+        _address(family, local),
+        int.from_bytes(local_port, "big"),
+        _address(family, remote),
+        int.from_bytes(remote_port, "big"),
+        device,
+    )
+
+
+def _address(family: int, packed: bytes) -> bytes:
+    if family == socket.AF_INET:
+        return packed[:4]
+    return packed[12:] if packed.startswith(MAPPED) else packed
+
+
+Rows = Callable[[], List[bytes]]
+
+
+def _in_state(wanted: int, states: bytes, rows: Rows) -> List[bytes]:
+    return [row for row, state in zip(rows(), states) if state == wanted]
+
+
+def _answer(ask: Ask, family: int, protocol: int, wanted: int) -> Iterator[Tuple[bytes, Rows]]:
+    """Yield block by block the rows' states, a byte each, and what makes the list of the rows.
+
+    wanted: a bit for each state. Raises Unavailable unless the answer came to its end with status 0: a kernel that has
+    no handler for a protocol answers with no rows and status -2, which must not be read as "no sockets".
+    """
+    try:
+        for block in ask(family, protocol, wanted):
+            states, rows, done = parse(block)
+            if states:
+                yield states, rows
+            if done:
+                return
+    except OSError as error:
+        raise Unavailable(f"sock_diag: {error.strerror or error}") from error
+    raise Unavailable("sock_diag: the answer has no end")
+
+
+def ask_kernel(family: int, protocol: int, wanted: int) -> Iterator[bytes]:
+    """Yield the kernel's answer block by block, without an end of its own. Raises OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
+        kernel.settimeout(MAX_ANSWER_SECONDS)
+        query = _QUERY.pack(family, protocol, 0, wanted)
+        kernel.send(_HEADER.pack(_HEADER.size + len(query), _SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, 1, 0) + query)
+        while True:
+            block, _, flags, _ = kernel.recvmsg(MAX_BLOCK_BYTES)
+            if flags & socket.MSG_TRUNC:
+                raise OSError(errno.EMSGSIZE, f"a block of over {MAX_BLOCK_BYTES} bytes")
+            if not block:
+                return
+            yield block
+
+
+def parse(block: bytes) -> Tuple[bytes, Rows, bool]:
+    """Return the rows' states, what makes the list of the rows, and whether the answer is complete. Raises Unavailable.
+
+    Established connections have rows of one length, so a whole block is checked and counted with a few slices.
+    """
+    if len(block) >= _ROW.size:
+        width, kind, flags, _, _ = _HEADER.unpack_from(block)
+        if (
+            width >= _ROW.size
+            and not width % 4
+            and not len(block) % width
+            and (kind, flags)
+            == (
+                _SOCK_DIAG_BY_FAMILY,
+                _MULTI,
+            )
+        ):
+            count = len(block) // width
+            if all(block[place::width].count(block[place]) == count for place in range(8)):
+                return (
+                    block[_STATE::width],
+                    lambda: [block[place : place + width] for place in range(0, len(block), width)],
+                    False,
+                )
+    rows, done = _walk(block)
+    return bytes(row[_STATE] for row in rows), lambda: rows, done
+
+
+def _walk(block: bytes) -> Tuple[List[bytes], bool]:
+    """Return a block's rows, whose lengths differ, and whether the answer ends with it. Raises Unavailable."""
+    rows: List[bytes] = []
+    place = 0
+    while place < len(block):
+        if len(block) - place < _HEADER.size + 4:
+            raise Unavailable("sock_diag: a message that is cut short")
+        length, kind, flags, _, _ = _HEADER.unpack_from(block, place)
+        if kind == _DONE:
+            (status,) = struct.unpack_from("=i", block, place + _HEADER.size)
+            if status:
+                raise Unavailable(f"sock_diag: the kernel ended its answer with status {status}")
+            return rows, True
+        if kind != _SOCK_DIAG_BY_FAMILY or flags != _MULTI or not _ROW.size <= length <= len(block) - place:
+            raise Unavailable(f"sock_diag: an unexpected message: type {kind}, flags {flags}, {length} bytes")
+        rows.append(block[place : place + length])
+        place += (length + 3) & ~3
+    return rows, False

@@ -1,0 +1,124 @@
+"""Same reports and profile, same events: the engine as the connector uses it, `try`, `watch`, a plain reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from detection.replay import interval, replay
+from detection.reports import from_document, read
+from detection.watch import Watch
+from hypothesis import given, settings
+from support.detect_reference import (
+    FORWARD,
+    INTERVAL,
+    PEERS,
+    PROFILE_DOCUMENTS,
+    SHIPPED,
+    expected_events,
+    series_strategy,
+)
+from support.detect_tool import FIXTURES
+
+from connector.detect.engine import Detector
+from connector.detect.profile import parse
+
+NETWORK_STATS = {
+    "aws:all-bytes-in": "bytes_in",
+    "aws:all-bytes-out": "bytes_out",
+    "aws:all-packets-in": "packets_in",
+    "aws:all-packets-out": "packets_out",
+}
+
+
+def report(time: int, measured: dict[str, Any]) -> dict[str, Any]:
+    """The report of a measurement, in the connector's long names."""
+    metrics: dict[str, Any] = {}
+    custom = {}
+    for metric, value in measured.items():
+        if metric in NETWORK_STATS:
+            metrics.setdefault("network_stats", {})[NETWORK_STATS[metric]] = value
+        elif metric == PEERS:
+            connections = [{"remote_addr": f"[{ip}]:443" if ":" in ip else f"{ip}:443"} for ip in value]
+            metrics.setdefault("tcp_connections", {}).setdefault("established_connections", {}).update(
+                connections=connections
+            )
+        elif metric == "aws:num-established-tcp-connections":
+            block = metrics.setdefault("tcp_connections", {}).setdefault("established_connections", {})
+            block["total"] = value
+        elif metric.startswith("aws:num-listening-"):
+            metrics.setdefault(f"listening_{metric[18:21]}_ports", {})["total"] = value
+        elif metric.startswith("aws:listening-"):
+            metrics.setdefault(f"listening_{metric[14:17]}_ports", {})["ports"] = [{"port": port} for port in value]
+        else:
+            custom[metric] = [{"number": value}]
+    return {"header": {"report_id": time, "version": "1.0"}, "metrics": metrics, "custom_metrics": custom}
+
+
+def spans(events: list[dict[str, Any]]) -> dict[str, list[tuple[int, int | None, bool]]]:
+    """(start, end, whether invalidated) of each alarm by behavior."""
+    found: dict[str, list[tuple[int, int | None, bool]]] = {}
+    for event in events:
+        alarms = found.setdefault(event["behavior"]["name"], [])
+        time = event["violationEventTime"] // 1000
+        if event["violationEventType"] == "in-alarm":
+            alarms.append((time, None, False))
+        else:
+            alarms[-1] = (alarms[-1][0], time, event["violationEventType"] == "alarm-invalidated")
+    return found
+
+
+@settings(max_examples=150)
+@given(PROFILE_DOCUMENTS, series_strategy(FORWARD))
+def test_watch_prints_the_events_of_the_reference(document: Any, series: Any) -> None:
+    events: list[dict[str, Any]] = []
+    problems: list[str] = []
+    watch = Watch([parse(document)], "gateway-1", events.append, problems.append)
+    for time, measured in series:
+        watch.take("line 1", json.dumps(report(time, measured)).encode())
+    assert problems == []
+    suppressed = {item["name"] for item in document["behaviors"] if item.get("suppressAlerts")}
+    expected = [
+        event for event in expected_events(document, "gateway-1", series) if event["behavior"]["name"] not in suppressed
+    ]
+    for event in events:
+        del event["violationId"]
+    assert sorted(events, key=json.dumps) == sorted(expected, key=json.dumps)
+    standing = {name for name, alarms in spans(expected).items() if alarms[-1][1] is None}
+    assert watch.in_alarm is bool(standing)
+
+
+@settings(max_examples=150)
+@given(PROFILE_DOCUMENTS, series_strategy(FORWARD))
+def test_try_shows_the_alarms_of_the_engine(document: Any, series: Any) -> None:
+    reports = [from_document(report(time, measured), f"line {time}") for time, measured in series]
+    detector = Detector([parse(document)], "gateway-1", interval(reports) or INTERVAL)
+    events = [event.document() for one in reports for event in detector.judge(one.readings, one.time)]
+    shown = {
+        outcome.behavior.name: [(alarm.start, alarm.end, alarm.invalidated) for alarm in outcome.alarms]
+        for outcome in replay(parse(document), reports)
+        if outcome.alarms
+    }
+    assert shown == spans(events)
+
+
+@pytest.mark.parametrize("recording", ["ordinary", "incident"])
+@pytest.mark.parametrize("document", SHIPPED, ids=lambda document: str(document["securityProfileName"]))
+def test_recording_gives_the_same_events_everywhere(document: Any, recording: str) -> None:
+    path: Path = FIXTURES / f"{recording}.jsonl"
+    reports = read(path)
+    detector = Detector([parse(document)], "gateway-1")
+    events = [event for one in reports for event in detector.judge(one.readings, one.time)]
+    watched: list[dict[str, Any]] = []
+    watch = Watch([parse(document)], "gateway-1", watched.append, pytest.fail)
+    for line in path.read_bytes().splitlines():
+        watch.take("line", line)
+    assert watched == [event.document() for event in events if not event.suppressed]
+    shown = {
+        outcome.behavior.name: [(alarm.start, alarm.end, alarm.invalidated) for alarm in outcome.alarms]
+        for outcome in replay(parse(document), reports)
+        if outcome.alarms
+    }
+    assert shown == spans([event.document() for event in events])

@@ -1,0 +1,148 @@
+"""Errors of detect.py for arguments and files that can't be used, and its exit codes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from detection import reports
+from support.detect_tool import ORDINARY, PROFILES, ROOT, run
+
+from connector import __version__
+
+PROFILE = """\
+{
+  "securityProfileName": "P",
+  "behaviors": [
+    {"name": "Fine", "metric": "aws:num-listening-tcp-ports"},
+    {
+      "name": "Wrong",
+      "metric": "aws:listening-tcp-ports",
+      "criteria": {"comparisonOperator": "less-than", "value": {"count": 5}}
+    }
+  ]
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "errors"),
+    [
+        ("{", "detect.py: p.json:1: not JSON: Expecting property name enclosed in double quotes at column 2\n"),
+        ("[]", "detect.py: p.json:1: a JSON object is expected\n"),
+        (
+            PROFILE,
+            "detect.py: p.json:6: behaviors[1] Wrong: value has count; aws:listening-tcp-ports is compared with ports\n"
+            "detect.py: p.json:6: behaviors[1] Wrong: comparisonOperator is less-than; aws:listening-tcp-ports takes"
+            " in-port-set, not-in-port-set\n",
+        ),
+        (
+            PROFILE.replace('"Fine", ', '"Fine", "suppress": true, '),
+            'detect.py: p.json:4: Unknown parameter in behaviors[0]: "suppress", must be one of: name, metric,'
+            " metricDimension, criteria, suppressAlerts, exportMetric\n",
+        ),
+    ],
+)
+def test_faulty_profile_is_an_error_with_its_line(capsys: pytest.CaptureFixture[str], text: str, errors: str) -> None:
+    Path("p.json").write_text(text)
+    assert run("try", "p.json", "--reports", ORDINARY) == 2
+    assert capsys.readouterr().err == errors
+
+
+def test_faulty_recording_is_an_error_with_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(ORDINARY, "broken.jsonl")
+    with Path("broken.jsonl").open("a") as output:
+        output.write("^C\n")
+    for arguments in (
+        ["try", PROFILES / "DataExfiltration.json", "--reports", "broken.jsonl"],
+        ["try", PROFILES / "DataExfiltration.json", "--reports", ORDINARY, "--baseline", "broken.jsonl"],
+        ["suggest", "--reports", "broken.jsonl"],
+    ):
+        assert run(*arguments) == 2
+        assert capsys.readouterr().err == (
+            "detect.py: broken.jsonl:38: not one report in JSON on one line: Expecting value at column 1\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["try", "p.json"], "the following arguments are required: --reports"),
+        (
+            ["try", "p.json", "--reports", "r", "--picture", "p.gif"],
+            "argument --picture: p.gif ends neither in .svg nor in .png",
+        ),
+        (["suggest", "--reports", "r", "--headroom", "0.5"], "argument --headroom: 0.5 is not a number from 1 to 1000"),
+        (
+            ["suggest", "--reports", "r", "--headroom", "much"],
+            "argument --headroom: much is not a number from 1 to 1000",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], error: str) -> None:
+    assert run(*arguments) == 2
+    command = " ".join(["detect.py", *arguments[:1]])
+    assert capsys.readouterr().err == f"{command}: {error}; {command} --help shows the usage\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["try", PROFILES / "DataExfiltration.json", "--reports", ORDINARY, "--picture", "no/p.svg"], "no/p.svg"),
+        (["suggest", "--reports", ORDINARY, "--output", "no/p.json"], "no/p.json"),
+        (["try", "none.json", "--reports", ORDINARY], "none.json"),
+    ],
+)
+def test_file_that_cannot_be_opened_is_an_error(
+    capsys: pytest.CaptureFixture[str], arguments: list[Any], error: str
+) -> None:
+    assert run(*arguments) == 2
+    assert capsys.readouterr().err == f"detect.py: {error}: No such file or directory\n"
+
+
+def test_closed_pipe_is_not_an_error() -> None:
+    """As in `detect.py try ... | head -n 1`."""
+    command = [sys.executable, str(ROOT / "packaging" / "detect.py"), "suggest", "--reports", str(ORDINARY)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+    assert Path("NormalBehavior.json").exists()
+
+
+def test_version_is_that_of_the_connector(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"detect.py {__version__}\n"
+
+
+def test_ctrl_c_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(path: Path) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reports, "read", interrupted)
+    assert run("suggest", "--reports", ORDINARY) == 130
+
+
+def test_runs_by_its_path() -> None:
+    command = [sys.executable, str(ROOT / "packaging" / "detect.py"), "suggest", "--reports", str(ORDINARY)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.endswith("Profile: NormalBehavior.json\n")
+
+
+def test_missing_packages_name_the_environment_to_make(tmp_path: Path) -> None:
+    """-S: no site-packages, as in an environment where nothing is installed."""
+    command = [sys.executable, "-S", str(ROOT / "packaging" / "detect.py"), "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={})
+    assert result.returncode == 1
+    assert result.stderr == (
+        "detect.py: No module named 'paho'. Make an environment with what it needs, and use its python:"
+        " packaging/venv.sh build/tools packaging/requirements-tools.txt\n"
+    )
