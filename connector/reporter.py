@@ -76,7 +76,10 @@ class Reporter:
                 except Exception as error:  # such as MemoryError, anywhere: reporting must go on
                     self._survive(error)
         finally:
-            self._lock.release()
+            try:
+                self._lock.release()
+            except Exception:
+                pass  # the end of the process releases it too
 
     def _report_on_time(self) -> None:
         """The loop proper. May raise at any point: called again, it goes on with what it has in its attributes."""

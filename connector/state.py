@@ -78,41 +78,47 @@ class DirectoryLock:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._descriptor: Optional[int] = None
+        self._is_done = False  # locked, or found to be without locks
 
     def acquire(self) -> None:
-        """Lock the directory unless it is locked already, also one that was made anew since.
+        """Lock the directory unless it is locked already; also one that was removed and made again since.
 
         A directory that can't be opened is not locked: reading or writing the file gives the reason. Raises StateError
         where another process has the lock.
         """
         try:
-            if self._descriptor is not None:
-                if os.path.samestat(os.fstat(self._descriptor), os.stat(self._directory)):
-                    return
-                self.release()
-            descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+            if self._is_done and self._descriptor is not None and self._is_current(self._descriptor):
+                return
+            self.release()  # or this process locks itself out
+            self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             if error.errno in PASSING:
                 raise StateError(f"{self._directory} can't be locked: {_reason(error)}", passing=True) from error
             return
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            os.close(descriptor)
+            self.release()
             raise StateError(
                 f"{self._directory} is in use by another function: each needs a StateDirectory of its own",
                 passing=True,
             ) from error
         except OSError:  # ENOLCK, EBADF on NFS: no locks here
-            os.close(descriptor)
-            return
-        self._descriptor = descriptor
+            pass
+        self._is_done = True
+
+    def _is_current(self, descriptor: int) -> bool:
+        return os.path.samestat(os.fstat(descriptor), os.stat(self._directory))
 
     def release(self) -> None:
-        """Give the directory free."""
+        """Unlock the directory."""
+        self._is_done = False
         if self._descriptor is not None:
-            descriptor, self._descriptor = self._descriptor, None
-            os.close(descriptor)
+            try:
+                os.close(self._descriptor)
+            except OSError:
+                pass  # it is closed all the same (close(2))
+            self._descriptor = None
 
 
 def read_boot(proc: str) -> Optional[Boot]:

@@ -5,13 +5,14 @@ One thread runs all of it: a wait of the clock moves its time on and lets happen
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import json
 import logging
 import random
 from pathlib import Path
-from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, ContextManager, Deque, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from connector import clock as real
 from connector import config
@@ -47,6 +48,10 @@ class FakeClock(real.Clock):
 
     def wake(self) -> None:
         self.woken = True
+
+    def stop(self) -> None:
+        self.stopped = True
+        self.wake()
 
     def wait(self, seconds: float) -> None:
         assert seconds > 0, "a wait for nothing would spin"
@@ -240,10 +245,13 @@ class Loop:
             parsed._replace(wanted=wanted), self.core, self.clock, rng, self.logger, look, self.core.start_call
         )
 
-    def run(self, seconds: float) -> Loop:
-        """Start the function, and stop it after so long."""
+    def run(self, seconds: float, watch: Optional[ContextManager[object]] = None) -> Loop:
+        """Start the function, and stop it after so long. watch: entered while the loop runs."""
         self.clock.at(self.clock.monotonic() + seconds, self.clock.stop)
-        self.reporter().run()
+        reporter = self.reporter()
+        with watch or contextlib.nullcontext():
+            reporter.run()
+        reporter._lock.release()  # as the end of the process does
         self.core.hanging.clear()  # the core sees the connections close
         return self
 
