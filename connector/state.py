@@ -156,22 +156,21 @@ def load(directory: str, thing: str, boot: Boot) -> Memory:
     Raises StateError: passing where it could not be read now; with the report id where the file is of an earlier boot;
     without anything where it is another thing's or damaged.
     """
+    path = os.path.join(directory, FILE)
     try:
-        return _load(os.path.join(directory, FILE), thing, boot)
-    except MemoryError as error:
-        raise StateError(f"{directory} can't be read: there is not enough memory", passing=True) from error
+        return _load(path, thing, boot)
+    except FileNotFoundError:
+        return Memory()
+    except (OSError, MemoryError) as error:
+        passing = isinstance(error, MemoryError) or error.errno in PASSING
+        raise StateError(f"{path} can't be read: {_reason(error)}", passing=passing) from error
 
 
 def _load(path: str, thing: str, boot: Boot) -> Memory:
-    try:
-        with open(path, "rb", opener=_open) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise StateError(f"{path} is not a regular file and was ignored")
-            content = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        return Memory()
-    except OSError as error:
-        raise StateError(f"{path} can't be read: {_reason(error)}", passing=error.errno in PASSING) from error
+    with open(path, "rb", opener=_open) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise StateError(f"{path} is not a regular file and was ignored")
+        content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise StateError(f"{path} is over {MAX_FILE_BYTES} bytes long and was ignored")
     try:

@@ -123,7 +123,7 @@ class Soak:
         self.rng = random.Random(seed)
         self.loop = Loop(root, seed=seed).remember()
         self.loop.core = self.core = FaultyCore(self)
-        self.loop.before_look = self.look
+        self.loop.before_reading = self.look
         self.loop.host.write = self.write  # type: ignore[method-assign]
         self.readable = True
         self.looks = 0
@@ -186,12 +186,12 @@ class Soak:
         (self.loop.host.directory / "1" / "net" / "dev").write_bytes(content if self.readable else content[:-9])
 
     def check_log(self) -> None:
-        assert not self.loop.said("none could be made")
-        assert not self.loop.said("StateDirectory")
+        assert not self.loop.logged("none could be made")
+        assert not self.loop.logged("StateDirectory")
 
     def forget(self) -> None:
         """Drop what the fakes have kept, which is not what is measured."""
-        kept: List[List[Any]] = [self.loop.looks, self.loop.lines, self.core.ids, self.core.topics, self.core.taken]
+        kept: List[List[Any]] = [self.loop.readings, self.loop.lines, self.core.ids, self.core.topics, self.core.taken]
         for records in kept:
             records.clear()
 

@@ -196,7 +196,7 @@ class TrafficMachine(RuleBasedStateMachine):
         self.clock.step(wall - self.clock.time())
         self.loop = Loop(Path(self.root.name), clock=self.clock)
         self.loop.core = self.core = ObservedCore(self)
-        self.loop.before_look = self.look
+        self.loop.before_reading = self.look
         self.loop.host.write = lambda: None  # type: ignore[method-assign]
         self.remember = remember
         if remember:
@@ -285,7 +285,7 @@ class TrafficMachine(RuleBasedStateMachine):
         self.looked = False
 
     def check_log(self) -> None:
-        said = [line.split()[0] for line in self.loop.said(" publishing: ")]
+        said = [line.split()[0] for line in self.loop.logged(" publishing: ")]
         assert said == (["WARNING", "INFO"] * len(said))[: len(said)], self.loop.lines
 
     @rule(name=names, numbers=numbers)

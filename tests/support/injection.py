@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Type
 
 from connector.kernel.dev import Counters
 from connector.publisher import ANSWER_SECONDS
-from support.loop import After, Loop, Never, total
+from support.loop import STEP, After, Loop, Never, moving, total
 
 CONNECTOR = str(Path(__file__).resolve().parents[2] / "connector") + "/"
 # Built-in functions and methods that are, or lead to, a system call that can fail. Not close(): where it fails the
@@ -22,7 +22,6 @@ SYSTEM_CALLS = {
 }
 # The frame of the loop: `while`, `try` and calls. What it calls is watched.
 NO_ALLOCATION = {"run"}
-STEP = Counters(1_000_003, 70_001, 701, 303)  # passes before each reading of the counters
 INTERVAL = 300.0
 
 
@@ -90,7 +89,7 @@ class Watch:
 def scenario(root: Path, watch: Watch) -> Loop:
     """Run a connector through a restart, a refused report, one answered late, one never, and two good ones at last."""
     loop = Loop(root).remember()
-    loop.before_look = lambda: loop.host.passed("eth0", *STEP)
+    moving(loop)
     loop.run(INTERVAL + 1)
     loop.core.answers.extend([None, ConnectionRefusedError(), After(ANSWER_SECONDS + 1), None, Never(), None])
     loop.run(6 * INTERVAL, watch)

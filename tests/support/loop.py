@@ -25,6 +25,9 @@ from support.proc import dev, tree
 
 THING = "gateway-7"
 TOPIC = "$aws/things/gateway-7/defender/metrics/json"
+HOUR = 3600.0
+DAY = 24 * HOUR
+STEP = Counters(1_000_003, 70_001, 701, 303)  # what `moving` lets pass before each reading
 START = 1_000_000.0  # seconds, of both of a fake clock's clocks: a device that has been up for a while
 EPOCH = 1_700_000_000.0
 
@@ -218,8 +221,8 @@ class Loop:
         self.records = Records()
         self.logger = logging.Logger("test", logging.INFO)
         self.logger.addHandler(self.records)
-        self.looks: List[float] = []
-        self.before_look: Callable[[], None] = lambda: None
+        self.readings: List[float] = []
+        self.before_reading: Callable[[], None] = lambda: None
 
     def remember(self) -> Loop:
         """Give the function a StateDirectory."""
@@ -234,15 +237,15 @@ class Loop:
         assert not warnings
         wanted = parsed.wanted._replace(proc=str(self.host.directory))
 
-        def look(wanted: Wanted, rng: random.Random) -> Snapshot:
-            self.looks.append(self.clock.monotonic())
-            self.before_look()
+        def read(wanted: Wanted, rng: random.Random) -> Snapshot:
+            self.readings.append(self.clock.monotonic())
+            self.before_reading()
             self.host.write()
             return take(wanted, rng, own=str(self.host.directory / "none"))
 
         rng = random.Random(self.seed)
         return assemble(
-            parsed._replace(wanted=wanted), self.core, self.clock, rng, self.logger, look, self.core.start_call
+            parsed._replace(wanted=wanted), self.core, self.clock, rng, self.logger, read, self.core.start_call
         )
 
     def run(self, seconds: float, watch: Optional[ContextManager[object]] = None) -> Loop:
@@ -273,7 +276,7 @@ class Loop:
         """What was logged."""
         return self.records.lines
 
-    def said(self, *words: str) -> List[str]:
+    def logged(self, *words: str) -> List[str]:
         """The lines that have all these words."""
         return [line for line in self.lines if all(word in line for word in words)]
 
@@ -292,3 +295,18 @@ def total(reports: List[Taken]) -> Counters:
     """What the reports say passed, in all."""
     numbers = [report.traffic for report in reports if report.traffic is not None]
     return Counters(*(sum(column) for column in zip(*numbers))) if numbers else Counters(0, 0, 0, 0)
+
+
+def times(count: int) -> Counters:
+    """So many times STEP."""
+    return Counters(*(count * number for number in STEP))
+
+
+def moving(loop: Loop) -> None:
+    """Let STEP pass on eth0 before each reading of the counters."""
+    loop.before_reading = lambda: loop.host.passed("eth0", *STEP)
+
+
+def gaps(moments: List[float]) -> List[float]:
+    """Return the seconds from each moment to the next."""
+    return [after - before for before, after in zip(moments, moments[1:])]
