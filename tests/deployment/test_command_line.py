@@ -11,17 +11,13 @@ import deploy
 import pytest
 from fake_aws import LAMBDA, REGION, answer, refusal
 
+from connector import __version__
+
 V2 = ["v2", "apply", "--thing", "gw-1"]
 DEPLOY = Path(deploy.__file__)
 
 
-@pytest.fixture
-def core(account: Any) -> Any:
-    account.thing("gw-1")
-    return account
-
-
-def test_nothing_is_written_before_the_plan_is_shown_and_agreed_to(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_apply_writes_nothing_before_the_answer_yes(core: Any, make_zip: Any, capsys: Any) -> None:
     shown = []
 
     def ask(question: str) -> str:
@@ -38,7 +34,7 @@ def test_nothing_is_written_before_the_plan_is_shown_and_agreed_to(core: Any, ma
     assert core.calls.writes == []
 
 
-def test_with_nobody_to_ask_it_wants_yes(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_apply_without_terminal_asks_for_yes_flag(core: Any, make_zip: Any, capsys: Any) -> None:
     def nobody(question: str) -> str:
         raise EOFError
 
@@ -57,11 +53,11 @@ def test_with_nobody_to_ask_it_wants_yes(core: Any, make_zip: Any, capsys: Any) 
         (["--isolation", "NoContainer", "--memory", "64"], "--memory: without a container nothing limits"),
         (["--ProcDestinationPath", "/proc"], "would hide the container's own /proc"),
         (["--iot-policy", "p"], "needs --iot-policy-things"),
-        (["--zip", "connector.zip"], "not a name that build_zip.sh gives"),
+        (["--zip", __file__], "not a name that build_zip.sh gives"),
         (["--zip", "device-defender-connector-1.0.0-py38-any.zip"], "No such file or directory"),
     ],
 )
-def test_bad_input_ends_with_2_and_a_reason(
+def test_invalid_input_exits_2_with_reason(
     account: Any, make_zip: Any, capsys: Any, argv: list[str], reason: str
 ) -> None:
     account.client("iot").create_thing_group(thingGroupName="fleet")
@@ -70,7 +66,7 @@ def test_bad_input_ends_with_2_and_a_reason(
     assert account.calls.writes == []
 
 
-def test_a_zip_that_is_none(account: Any, make_zip: Any, capsys: Any) -> None:
+def test_file_that_is_no_zip_is_refused(account: Any, make_zip: Any, capsys: Any) -> None:
     path = make_zip()
     Path(path).write_bytes(b"not a zip")
     assert account.deploy(*V2, "--zip", path) == 2
@@ -105,7 +101,7 @@ def test_a_zip_that_is_none(account: Any, make_zip: Any, capsys: Any) -> None:
         ),
     ],
 )
-def test_a_missing_permission_is_named(
+def test_missing_permission_is_named(
     core: Any, make_zip: Any, capsys: Any, call: str, message: str, reason: str
 ) -> None:
     core.calls.stubs[call] = lambda model, _: refusal(model, "AccessDeniedException", message, 403)
@@ -122,13 +118,13 @@ def test_a_missing_permission_is_named(
         ("ThrottlingException", "iot:DescribeThing on gw-1 failed: ThrottlingException: sorry"),
     ],
 )
-def test_other_refusals_are_sentences_too(core: Any, make_zip: Any, capsys: Any, code: str, reason: str) -> None:
+def test_other_refusals_are_sentences(core: Any, make_zip: Any, capsys: Any, code: str, reason: str) -> None:
     core.calls.stubs["iot:DescribeThing"] = lambda model, _: refusal(model, code, "sorry")
     assert core.deploy(*V2, "--zip", make_zip()) == 1
     assert reason in capsys.readouterr().err
 
 
-def test_a_new_role_is_not_known_at_once(core: Any, make_zip: Any) -> None:
+def test_role_unknown_at_first_is_tried_again(core: Any, make_zip: Any) -> None:
     refusals = ["The role defined for the function cannot be assumed by Lambda."] * 3
 
     def create(model: Any, _: Any) -> Any:
@@ -146,7 +142,7 @@ def retired(model: Any, _: Any) -> Any:
     return refusal(model, "InvalidParameterValueException", RETIRED)
 
 
-def test_a_runtime_that_lambda_no_longer_takes(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_retired_runtime_is_refused_with_advice(core: Any, make_zip: Any, capsys: Any) -> None:
     core.calls.stubs["lambda:CreateFunction"] = retired
     assert core.deploy(*V2, "--zip", make_zip("37"), "--yes") == 1
     error = capsys.readouterr().err
@@ -155,7 +151,7 @@ def test_a_runtime_that_lambda_no_longer_takes(core: Any, make_zip: Any, capsys:
     assert "--function-name" not in error
 
 
-def test_a_function_leaves_its_retired_runtime_before_it_gets_new_code(core: Any, make_zip: Any) -> None:
+def test_retired_runtime_is_changed_before_the_code(core: Any, make_zip: Any) -> None:
     assert core.deploy(*V2, "--zip", make_zip("37", code="# old\n"), "--yes") == 0
 
     def update(model: Any, params: Any) -> Any:
@@ -168,7 +164,7 @@ def test_a_function_leaves_its_retired_runtime_before_it_gets_new_code(core: Any
     assert made["Runtime"] == "python3.12"
 
 
-def test_another_function_of_that_name_is_not_overwritten(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_function_of_others_is_not_overwritten(core: Any, make_zip: Any, capsys: Any) -> None:
     other = {"FunctionName": "device-defender-connector", "Handler": "app.main", "Runtime": "python3.12"}
     core.calls.stubs["lambda:GetFunctionConfiguration"] = lambda model, _: answer(model, other)
     assert core.deploy(*V2, "--zip", make_zip(), "--yes") == 1
@@ -176,7 +172,7 @@ def test_another_function_of_that_name_is_not_overwritten(core: Any, make_zip: A
     assert core.calls.writes == []
 
 
-def test_another_role_than_the_functions_is_refused(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_role_that_differs_from_the_functions_is_refused(core: Any, make_zip: Any, capsys: Any) -> None:
     assert core.deploy(*V2, "--zip", make_zip(), "--yes") == 0
     flags = ["v2", "plan", "--thing", "gw-1", "--zip", make_zip(), "--role"]
     role = core.client("iam").get_role(RoleName="device-defender-connector-role")["Role"]["Arn"]
@@ -185,7 +181,7 @@ def test_another_role_than_the_functions_is_refused(core: Any, make_zip: Any, ca
     assert f"device-defender-connector has the role {role}" in capsys.readouterr().err
 
 
-def test_a_bucket_that_does_not_exist_is_known_beforehand(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_missing_bucket_is_refused_before_any_change(core: Any, make_zip: Any, capsys: Any) -> None:
     plan = ["v2", "plan", "--thing", "gw-1", "--zip", make_zip(), "--bucket"]
     assert core.deploy(*plan, "nowhere") == 2
     assert "--bucket nowhere: there is no such bucket" in capsys.readouterr().err
@@ -195,7 +191,7 @@ def test_a_bucket_that_does_not_exist_is_known_beforehand(core: Any, make_zip: A
     assert core.deploy(*plan, "ours") == 0
 
 
-def test_own_role_and_names(core: Any, make_zip: Any) -> None:
+def test_own_role_and_names_are_used(core: Any, make_zip: Any) -> None:
     role = core.client("iam").create_role(RoleName="mine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     names = ["--function-name", "defender", "--component", "com.example.Defender", "--role", role]
     assert core.deploy(*V2, "--zip", make_zip(), *names, "--yes") == 0
@@ -211,7 +207,7 @@ def run(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env={**safe, **environment}, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_without_region_or_credentials(make_zip: Any) -> None:
+def test_missing_region_or_credentials_are_named(make_zip: Any) -> None:
     status = ["v2", "status", "--thing", "gw-1"]
     no_region = run(*status)
     assert (no_region.returncode, no_region.stderr) == (
@@ -225,7 +221,7 @@ def test_without_region_or_credentials(make_zip: Any) -> None:
     assert no_profile.stderr.startswith("deploy.py: The config profile (work) could not be found")
 
 
-def test_without_its_requirements_it_says_what_to_install() -> None:
+def test_missing_requirements_name_what_to_install() -> None:
     command = [sys.executable, "-S", str(DEPLOY), "--help"]  # -S: without installed packages
     result = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
@@ -238,7 +234,7 @@ OLD = "import runpy, sys; sys.version_info = (3, 8, 18); runpy.run_path(sys.argv
 
 
 @pytest.mark.parametrize("tool", ["deploy.py", "detect.py"])
-def test_on_a_python_too_old_it_says_so(tool: str) -> None:
+def test_python_too_old_is_named(tool: str) -> None:
     """Its requirements could not be installed there either."""
     command = [sys.executable, "-S", "-c", OLD, str(DEPLOY.with_name(tool)), "--help"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -258,7 +254,7 @@ def test_on_a_python_too_old_it_says_so(tool: str) -> None:
         (["--thing-group", "fleet", "--iot-policy", "p", "--iot-policy-things", ""], "needs --iot-policy-things"),
     ],
 )
-def test_flags_of_the_policy_that_do_not_go_together(
+def test_policy_flags_that_clash_are_refused(
     core: Any, make_zip: Any, capsys: Any, verb: str, argv: list[str], reason: str
 ) -> None:
     assert core.deploy("v2", verb, *argv, "--zip", make_zip()) == 2
@@ -266,19 +262,74 @@ def test_flags_of_the_policy_that_do_not_go_together(
     assert core.calls.all == []
 
 
-MEMORY = ["v2", "plan", "--thing", "x", "--zip", "z", "--memory", "8"]
+USAGE = [
+    ([], "the following arguments are required: v2|v1 (`deploy.py --help` lists the flags)"),
+    (
+        ["v2"],
+        "the following arguments are required: plan|apply|status|list|remove (`deploy.py v2 --help` lists the flags)",
+    ),
+    (
+        ["v2", "plan", "--thing", "x", "--zip", "z", "--memory", "8"],
+        "argument --memory: '8' is not 16 to 1024 (`deploy.py v2 plan --help` lists the flags)",
+    ),
+    (
+        ["v2", "plan", "--thing", "x"],
+        "--zip is needed (or zip in a --config file); ./build_zip.sh makes one and prints its path",
+    ),
+    (["v2", "status"], "--thing or --thing-group is needed (or its name in a --config file)"),
+    (["v2", "remove", "--thing", "x", "--thing-group", "y"], "--thing or --thing-group, not both"),
+    (["v1", "apply", "--thing", "x"], "unrecognized arguments: --thing x (`deploy.py --help` lists the flags)"),
+    (["v2", "status", "--thing", "x", "--mqtt-ca", "ca.pem"], "--mqtt-ca, --mqtt-cert and --mqtt-key go with --mqtt"),
+]
 
 
-@pytest.mark.parametrize("argv", [[], ["v2"], MEMORY, ["v2", "plan", "--thing", "x"], ["v1", "apply", "--thing", "x"]])
-def test_bad_usage_ends_with_2(argv: list[str]) -> None:
-    result = run(*argv)
-    assert result.returncode == 2
-    assert "usage: deploy.py" in result.stderr
+@pytest.mark.parametrize(("argv", "line"), USAGE, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_usage_error_is_one_line_and_exits_2(capsys: Any, argv: list[str], line: str) -> None:
+    assert deploy.main(argv) == 2
+    assert capsys.readouterr() == ("", f"deploy.py: {line}\n")
+
+
+def test_ctrl_c_exits_130_and_says_how_to_go_on(core: Any, make_zip: Any, capsys: Any) -> None:
+    def ask(question: str) -> str:
+        raise KeyboardInterrupt
+
+    assert core.deploy(*V2, "--zip", make_zip(), ask=ask) == 130
+    assert capsys.readouterr().err == (
+        "\ndeploy.py: stopped; `status` shows how far it came, and the same command goes on from there\n"
+    )
+
+
+def test_version_is_the_connectors() -> None:
+    assert run("--version").stdout == f"deploy.py {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("deploy.py v2 ", ["plan", "apply", "status", "list", "remove"]),
+        ("deploy.py v2 apply --iso", ["--isolation"]),
+        ("deploy.py v2 apply --isolation ", ["GreengrassContainer", "NoContainer"]),
+    ],
+)
+def test_shell_completes_verbs_flags_and_values(line: str, expected: list[str], tmp_path: Path) -> None:
+    """As the shell's hook does: the words of the line in the environment, the answers in a file."""
+    answers = tmp_path / "answers"
+    environment = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(answers),
+        "_ARGCOMPLETE_IFS": "\n",
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "COMP_TYPE": "9",
+    }
+    assert run(**environment).returncode == 0
+    assert {word.strip() for word in answers.read_text().splitlines()} >= set(expected)
+    assert "PYTHON_ARGCOMPLETE_OK" in DEPLOY.read_text()[:1024]
 
 
 @pytest.mark.parametrize("version", ["v2", "v1"])
-@pytest.mark.parametrize("verb", ["plan", "apply", "status", "remove"])
-def test_help(version: str, verb: str, capsys: Any) -> None:
+@pytest.mark.parametrize("verb", ["plan", "apply", "status", "list", "remove"])
+def test_help_shows_usage(version: str, verb: str, capsys: Any) -> None:
     with pytest.raises(SystemExit, match="0"):
-        deploy.run([version, verb, "--help"])
+        deploy.main([version, verb, "--help"])
     assert capsys.readouterr().out.startswith(f"usage: deploy.py {version} {verb}")

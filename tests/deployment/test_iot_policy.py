@@ -1,4 +1,4 @@
-"""deploy.py --iot-policy against moto: one policy for several targets, and never anybody else's."""
+"""deploy.py --iot-policy against moto: one policy for several targets; policies of others stay."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def lines(*things: str) -> dict[str, Any]:
     return documents[0]
 
 
-def test_several_targets_share_a_policy_until_each_is_removed(account: Any, things: Any, apply: Any) -> None:
+def test_shared_policy_stays_until_its_last_target_is_removed(account: Any, things: Any, apply: Any) -> None:
     first, second = things
     group = f"{IOT}:thinggroup/fleet"
     targets = (["--thing=gw-1"], ["--thing=gw-2"], FLEET)
@@ -67,22 +67,20 @@ def test_several_targets_share_a_policy_until_each_is_removed(account: Any, thin
     assert account.client("iot").list_policies()["policies"] == []
 
 
-def test_lines_whose_things_are_not_named_stay_for_the_others(account: Any, things: Any, apply: Any) -> None:
+def test_lines_of_unnamed_things_stay_for_the_others(account: Any, things: Any, apply: Any) -> None:
     assert [apply("--thing=gw-1"), apply(*FLEET)] == [0, 0]
     assert remove(account, "--thing-group=fleet") == 0
     assert (held(account), attached(account)) == (lines("gw-1", "gateway-*"), [things[0]])
 
 
-def test_a_thing_named_like_a_level_of_the_topic_takes_its_own_lines_only(
-    account: Any, things: Any, apply: Any
-) -> None:
+def test_thing_named_like_a_topic_level_loses_only_its_own_lines(account: Any, things: Any, apply: Any) -> None:
     account.thing("json")
     assert [apply("--thing=gw-1"), apply("--thing=json")] == [0, 0]
     assert remove(account, "--thing=json") == 0
     assert held(account) == lines("gw-1")
 
 
-def test_what_is_attached_to_nothing_goes_only_if_it_is_the_targets(account: Any, things: Any, apply: Any) -> None:
+def test_unattached_policy_is_deleted_only_with_the_targets_lines(account: Any, things: Any, apply: Any) -> None:
     assert apply("--thing=gw-1") == 0
     account.client("iot").detach_policy(policyName="report", target=things[0])
     assert remove(account, "--thing=gw-2") == 0
@@ -100,7 +98,7 @@ def test_what_is_attached_to_nothing_goes_only_if_it_is_the_targets(account: Any
         {"Effect": "Allow", "Action": "*", "Resource": "*"},
     ],
 )
-def test_somebody_elses_policy_is_left_alone(
+def test_policy_of_others_is_refused_and_unchanged(
     account: Any, things: Any, apply: Any, capsys: Any, statements: Any
 ) -> None:
     theirs = {"Version": "2012-10-17", "Statement": statements}
@@ -117,9 +115,7 @@ def test_somebody_elses_policy_is_left_alone(
     assert (held(account), attached(account)) == (theirs, [things[0]])
 
 
-def test_a_policy_that_would_be_too_long_is_known_beforehand(
-    account: Any, things: Any, apply: Any, capsys: Any
-) -> None:
+def test_policy_too_long_is_refused_before_any_change(account: Any, things: Any, apply: Any, capsys: Any) -> None:
     names = [f"gateway-in-a-building-{number}" for number in range(4)]
     for name in names:
         account.thing(name)
@@ -140,9 +136,7 @@ def topics(account: Any) -> list[str]:
 JSON, CBOR = "$aws/things/gw-1/defender/metrics/json", "$aws/things/gw-1/defender/metrics/cbor"
 
 
-def test_a_topic_is_taken_away_when_the_core_reports_elsewhere(
-    account: Any, things: Any, apply: Any, capsys: Any
-) -> None:
+def test_old_topic_stays_until_the_core_has_the_deployment(account: Any, things: Any, apply: Any, capsys: Any) -> None:
     assert apply("--thing=gw-1") == 0
     account.greengrass_v2.next_job = [QUEUED]
     change = ["--thing=gw-1", "--ReportFormat=cbor"]
@@ -163,7 +157,7 @@ def test_a_topic_is_taken_away_when_the_core_reports_elsewhere(
     assert account.calls.writes == []
 
 
-def test_a_topic_goes_in_the_same_run_if_the_cores_are_quick(
+def test_old_topic_is_removed_once_the_cores_have_the_deployment(
     account: Any, things: Any, apply: Any, capsys: Any
 ) -> None:
     assert apply("--thing=gw-1") == 0
@@ -181,9 +175,7 @@ def test_a_topic_goes_in_the_same_run_if_the_cores_are_quick(
     assert "~ change AWS IoT policy report when the cores have the deployment\n" in plan
 
 
-def test_without_waiting_the_old_topic_stays_and_that_is_said(
-    account: Any, things: Any, apply: Any, capsys: Any
-) -> None:
+def test_old_topic_stays_with_no_wait_and_is_printed(account: Any, things: Any, apply: Any, capsys: Any) -> None:
     assert apply("--thing=gw-1") == 0
     assert apply("--thing=gw-1", "--ReportFormat=cbor", "--no-wait") == 0
     assert topics(account) == [JSON, CBOR]
@@ -194,7 +186,7 @@ def test_without_waiting_the_old_topic_stays_and_that_is_said(
 
 @pytest.mark.parametrize("flags", [["--timeout", "10"], ["--no-wait"]])
 @pytest.mark.parametrize("target", [["--thing=gw-1"], FLEET])
-def test_a_core_that_is_away_keeps_its_policy_until_the_removal_reached_it(
+def test_core_that_is_away_keeps_its_policy_until_removal_reached_it(
     account: Any, things: Any, apply: Any, capsys: Any, target: list[str], flags: list[str]
 ) -> None:
     account.client("iot").add_thing_to_thing_group(thingGroupName="fleet", thingName="gw-1")
@@ -213,7 +205,7 @@ def test_a_core_that_is_away_keeps_its_policy_until_the_removal_reached_it(
     assert account.client("iot").list_policies()["policies"] == []
 
 
-def test_a_policy_can_be_deleted_only_some_minutes_after_it_was_detached(
+def test_detached_policy_is_deleted_after_the_services_delay(
     account: Any, things: Any, apply: Any, capsys: Any
 ) -> None:
     """As the API's reference says; it answers DeleteConflictException until then."""
@@ -232,12 +224,13 @@ def test_a_policy_can_be_deleted_only_some_minutes_after_it_was_detached(
     assert apply("--thing=gw-1") == 0
     refusals += [1] * 1000
     assert remove(account, "--thing=gw-1") == 1
-    assert "is detached, and AWS IoT does not let it go yet. Later: aws iot delete-policy" in capsys.readouterr().err
+    assert (
+        "is detached, and AWS IoT does not allow deleting it yet. Later: aws iot delete-policy"
+        in capsys.readouterr().err
+    )
 
 
-def test_one_attached_to_nothing_whose_lines_are_not_named_is_told_of(
-    account: Any, things: Any, apply: Any, capsys: Any
-) -> None:
+def test_unattached_policy_with_unnamed_lines_is_noted(account: Any, things: Any, apply: Any, capsys: Any) -> None:
     assert apply(*FLEET) == 0
     account.client("iot").detach_policy(policyName="report", target=f"{IOT}:thinggroup/fleet")
     assert remove(account, "--thing-group=fleet") == 0
@@ -245,9 +238,9 @@ def test_one_attached_to_nothing_whose_lines_are_not_named_is_told_of(
     assert held(account) == lines("gateway-*")
 
 
-def test_a_topic_that_names_no_thing_goes_with_the_only_target(account: Any, things: Any, apply: Any) -> None:
+def test_topic_without_thing_is_removed_with_the_only_target(account: Any, things: Any, apply: Any) -> None:
     assert apply("--thing=gw-1", "--MetricsTopic=fleet/metrics") == 0
-    assert apply("--thing=gw-1") == 0
+    assert apply("--thing=gw-1", "--reset=MetricsTopic") == 0
     assert topics(account) == [JSON]
     assert apply("--thing=gw-1", "--MetricsTopic=fleet/metrics") == 0
     assert remove(account, "--thing=gw-1") == 0
@@ -255,13 +248,11 @@ def test_a_topic_that_names_no_thing_goes_with_the_only_target(account: Any, thi
 
     # With two targets nobody knows whose it is.
     assert [apply("--thing=gw-1", "--MetricsTopic=fleet/metrics"), apply("--thing=gw-2")] == [0, 0]
-    assert apply("--thing=gw-1") == 0
+    assert apply("--thing=gw-1", "--reset=MetricsTopic") == 0
     assert "fleet/metrics" in topics(account)
 
 
-def test_a_certificate_that_another_thing_has_too_keeps_the_policy(
-    account: Any, things: Any, apply: Any, capsys: Any
-) -> None:
+def test_certificate_of_two_things_keeps_the_policy(account: Any, things: Any, apply: Any, capsys: Any) -> None:
     share_a_certificate(account, things)
     assert [apply("--thing=gw-1"), apply("--thing=gw-3")] == [0, 0]
     assert remove(account, "--thing=gw-1") == 0
@@ -278,7 +269,7 @@ def share_a_certificate(account: Any, things: Any) -> None:
 
 
 @pytest.mark.parametrize("topic", ["site/{thing}/metrics", "fleet/metrics"])
-def test_topics_of_ones_own_on_a_shared_certificate_stay(account: Any, things: Any, apply: Any, topic: str) -> None:
+def test_own_topics_on_a_shared_certificate_stay(account: Any, things: Any, apply: Any, topic: str) -> None:
     share_a_certificate(account, things)
     for thing in ("gw-1", "gw-3", "gw-1"):
         assert apply(f"--thing={thing}", f"--MetricsTopic={topic}") == 0
@@ -288,23 +279,21 @@ def test_topics_of_ones_own_on_a_shared_certificate_stay(account: Any, things: A
     assert (topics(account), attached(account)) == ([topic.replace("{thing}", "gw-3")], [things[0]])
 
 
-def test_a_topic_of_ones_own_beside_another_things(account: Any, things: Any, apply: Any) -> None:
+def test_own_topic_of_another_thing_stays(account: Any, things: Any, apply: Any) -> None:
     share_a_certificate(account, things)
     assert [apply("--thing=gw-1"), apply("--thing=gw-3", "--MetricsTopic=fleet/metrics")] == [0, 0]
     assert remove(account, "--thing=gw-1") == 0
     assert (topics(account), attached(account)) == (["fleet/metrics"], [things[0]])
 
 
-def test_one_detached_that_was_not_deleted_is_told_of(account: Any, things: Any, apply: Any, capsys: Any) -> None:
+def test_detached_policy_that_was_not_deleted_is_noted(account: Any, things: Any, apply: Any, capsys: Any) -> None:
     assert apply("--thing=gw-1", "--MetricsTopic=fleet/metrics") == 0
     account.client("iot").detach_policy(policyName="report", target=things[0])
     assert remove(account, "--thing=gw-1") == 0
     assert "AWS IoT policy report is attached to nothing. If nobody needs it: aws iot" in capsys.readouterr().out
 
 
-def test_lines_that_have_no_room_beside_each_other_change_at_once(
-    account: Any, things: Any, apply: Any, capsys: Any
-) -> None:
+def test_lines_too_long_together_change_at_once(account: Any, things: Any, apply: Any, capsys: Any) -> None:
     names = [f"gateway-in-a-building-{number}" for number in range(3)]
     for name in names:
         account.thing(name)
