@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import warnings
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
@@ -53,6 +54,16 @@ def prepare(names: Sequence[str]) -> None:
     """Import psutil while the process is small, if one of these metrics needs it."""
     if not _NEED_PSUTIL.isdisjoint(names):
         _import_psutil()
+
+
+def give_back_memory() -> None:
+    """Return to the kernel what a report needed and the time until the next does not, 0.3 to 0.5 MB.
+
+    With psutil 7.2 or later on glibc, and only if a metric has imported it.
+    """
+    trim = getattr(sys.modules.get("psutil"), "heap_trim", None)
+    if trim is not None:
+        trim()
 
 
 def read_host(root: str, names: Sequence[str]) -> Host:
