@@ -112,10 +112,11 @@ def logging_sources(take: Callable[[], Snapshot], logger: logging.Logger) -> Cal
 
     def take_and_log() -> Snapshot:
         snapshot = take()
-        for name, source in snapshot.sources.items():
-            if known.get(name) != source:
+        for name, sockets in (("TCP sockets", snapshot.established), ("UDP sockets", snapshot.listening_udp)):
+            source = snapshot.sources.get(name, "the tables")
+            if sockets is not None and known.get(name) != source:
+                known[name] = source
                 logger.debug("%s are read from %s", name, plain(source))
-        known.update(snapshot.sources)
         return snapshot
 
     return take_and_log

@@ -77,7 +77,7 @@ class Snapshot(NamedTuple):
     custom: custom metrics by name, units as in kernel/host.py.
     cpu: processor times for `cpu_usage`, if wanted.
     problems: what could not be read -> a sentence for the log.
-    sources: "TCP sockets" and "UDP sockets" -> where they were read, for the log.
+    sources: in a shared network, "TCP sockets" and "UDP sockets" -> where they were read, for the log.
     """
 
     scope: str = ""
@@ -171,7 +171,7 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc", host_seen: bool
         established=None if tcp is None else tcp[0],
         listening_tcp=None if tcp is None else tcp[1],
         listening_udp=None if udp is None else udp[0],
-        sources={name: read[-1] for name, read in (("TCP sockets", tcp), ("UDP sockets", udp)) if read},
+        sources={name: read[-1] for name, read in (("TCP sockets", tcp), ("UDP sockets", udp)) if read and read[-1]},
         counters=counters,
         edge=_edge(net, counters, exclude) if counters else frozenset(),
         host_network=proc.host,
@@ -213,9 +213,9 @@ def _read_udp(proc: Proc, size: int, rng: random.Random, owners: Owners) -> Tupl
 
 
 def _from_kernel_or_tables(proc: Proc, kernel: Callable[[], T], tables: Callable[[], T]) -> Tuple[T, str]:
-    """Return what was read and its source: the kernel in a shared network, the tables elsewhere and if that fails."""
+    """Return what was read and, in a shared network, its source: the kernel, or the tables if that fails."""
     if not proc.shared:
-        return tables(), "the tables (this process is not in that network)"
+        return tables(), ""
     try:
         return kernel(), "sock_diag"
     except sock_diag.Unavailable as error:

@@ -122,7 +122,7 @@ def _ask(psutil: Any, root: str, function: str, table: str) -> Any:
 def _cpu_times(root: str, psutil: Any) -> CpuTimes:
     """Read the processor times. iowait is idle time.
 
-    psutil returns seconds, as floats. Each field becomes ticks again before they are added: exact below 2**52, and a
+    psutil returns seconds, as floats. Each field becomes ticks again before they are added: exact below 2**50, and a
     field beyond that, which is always a kernel's miscount, costs the others no digit.
     """
     times = _ask(psutil, root, "cpu_times", "stat")
