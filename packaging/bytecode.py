@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Dict, Iterator, NamedTuple, Optional
 
 # Run by the interpreter of the zip's version: JSON {name: source} on stdin, {name: bytecode} on stdout, both base64.
-# Left out, as nothing on a device uses them and they cost memory: docstrings and asserts (2), and annotations of functions;
-# those of classes make the fields of a NamedTuple.
+# Left out, as nothing on a device uses them and they cost memory: docstrings and asserts (2), and annotations of
+# functions. Those of classes stay: they make the fields of a NamedTuple.
 COMPILE = """
 import ast, base64, importlib.util, json, marshal, sys
 compiled = {}

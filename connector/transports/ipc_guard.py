@@ -58,8 +58,8 @@ class _Opener(urllib.request.OpenerDirector):
         super().__init__()
         self._before = before
         self._seconds = seconds
-        # Plain HTTP only, and no proxy, whatever the environment says. build_opener() would add a handler of HTTPS, which
-        # takes 0.5 MB for its certificates from Python 3.12 on.
+        # Plain HTTP only, and no proxy, whatever the environment says. build_opener() would add a handler of HTTPS,
+        # which takes 0.5 MB for its certificates from Python 3.12 on.
         self._guarded = urllib.request.OpenerDirector()
         for handler in _HANDLERS:
             self._guarded.add_handler(handler())

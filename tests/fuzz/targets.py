@@ -116,7 +116,7 @@ def udp6(data: bytes) -> None:
 
 
 def sock_diag(data: bytes) -> None:
-    """The kernel's answer to each query, in blocks: before each, its length in two bytes, the most significant first."""
+    """The kernel's answer to each query, in blocks. Before each is its length in two bytes, big-endian."""
     blocks = []
     while data:
         end = 2 + int.from_bytes(data[:2], "big")

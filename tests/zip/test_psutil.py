@@ -32,8 +32,7 @@ def report(*path: Path) -> Tuple[Dict[str, Any], List[str]]:
         [*command, ",".join(CUSTOM_METRICS)],
         cwd="/",
         env={"PYTHONPATH": ":".join(map(str, path))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         check=True,
     )
     return json.loads(done.stdout.decode().splitlines()[1]), done.stderr.decode().splitlines()
