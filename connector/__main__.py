@@ -111,11 +111,11 @@ def _print_reports(options: argparse.Namespace) -> int:
     for number in range(options.count):
         time.sleep(max(0.0, begun + number * options.seconds - time.monotonic()))
         snapshot = take(wanted, rng)
-        for problem, sentence in snapshot.problems.items():
+        traffic = traffic.observe(snapshot)
+        for problem, sentence in {**snapshot.problems, **traffic.problems}.items():
             if problem not in said:
                 said.append(problem)
                 _say(f"{problem}: {sentence}")
-        traffic = traffic.observe(snapshot)
         carried = traffic.carry(snapshot)
         report_id = max(int(time.time()), report_id + 1)
         report = build(snapshot, report_id, carried, cpu, options.short_names)

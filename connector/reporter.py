@@ -123,12 +123,12 @@ class Reporter:
             return True
 
         snapshot = self._take()
-        problems = snapshot.problems
+        traffic = self._memory.traffic.observe(snapshot)
+        problems = {**snapshot.problems, **traffic.problems}
         if NETWORK in problems:  # what can't be looked at is no better than it was
             problems = {**self._problems, **problems}
         self._health.update(problems, self._problems)
         self._problems = problems
-        traffic = self._memory.traffic.observe(snapshot)
         report_id = max(int(self._clock.time()), self._memory.report_id + 1)
         self._memory = self._memory._replace(traffic=traffic, report_id=report_id)
         carried = traffic.carry(snapshot)

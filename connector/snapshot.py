@@ -7,10 +7,10 @@ from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optiona
 
 from .errors import TableError
 from .kernel.addresses import owner, read_owners
-from .kernel.dev import Counters, matching, parse_dev
+from .kernel.dev import Counters
 from .kernel.host import CpuTimes, read_host
-from .kernel.lower import at_the_edge, read_lower
-from .kernel.proc import lines, locate
+from .kernel.interfaces import read_interfaces
+from .kernel.proc import locate
 from .kernel.sample import Reservoir
 from .kernel.sockets import Established, Listeners, read_tcp, read_udp
 
@@ -52,8 +52,8 @@ class Ports(NamedTuple):
 class Snapshot(NamedTuple):
     """What was read; None stands for what could not be read, which is not the same as empty.
 
-    scope: what the counters are of: a network, and what of it is excluded; those of another can't be compared with it.
-    counters: of every interface that is not excluded. edge: those of them whose traffic crosses the device's edge.
+    scope: the network that the counters are of; those of another one can't be compared with them.
+    counters, edge, indexes, last_index: as in kernel/interfaces.py.
     custom: custom metrics by name, units as in kernel/host.py. cpu: for `cpu_usage`, if wanted.
     problems: what could not be read -> a sentence for the log.
     """
@@ -64,6 +64,8 @@ class Snapshot(NamedTuple):
     listening_udp: Optional[Ports] = None
     counters: Optional[Dict[str, Counters]] = None
     edge: FrozenSet[str] = frozenset()
+    indexes: Mapping[str, int] = {}
+    last_index: int = 0
     custom: Mapping[str, float] = {}
     cpu: Optional[CpuTimes] = None
     problems: Mapping[str, str] = {}
@@ -121,20 +123,17 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc") -> Snapshot:
     tcp = attempt("TCP sockets", "left out of the reports", lambda: read_tcp(net, sample, interface_of))
     udp = attempt("UDP sockets", "left out of the reports", lambda: read_udp(net, interface_of))
     exclude = tuple(wanted.exclude_interfaces)
-    counters = attempt("network_stats", "left out of the reports", lambda: parse_dev(lines(net, "dev"), exclude))
+    interfaces = attempt("network_stats", "left out of the reports", lambda: read_interfaces(proc, exclude))
     return nothing._replace(
-        scope="{} without {}".format(net, ",".join(exclude)),
+        scope=net,
         established=tcp and _connections(tcp.established, interface_of),
         listening_tcp=tcp and _ports(tcp.listeners, wanted.max_list_size, rng),
         listening_udp=None if udp is None else _ports(udp, wanted.max_list_size, rng),
-        counters=counters,
-        edge=_edge(net, counters, exclude) if counters else frozenset(),
+        counters=interfaces and interfaces.counters,
+        edge=interfaces.edge if interfaces else frozenset(),
+        indexes=interfaces.indexes if interfaces else {},
+        last_index=interfaces.last_index if interfaces else 0,
     )
-
-
-def _edge(net: str, counters: Mapping[str, Counters], exclude: Tuple[str, ...]) -> FrozenSet[str]:
-    is_excluded = matching(exclude)
-    return at_the_edge(counters, read_lower(net, counters, lambda name: name in counters or is_excluded(name)))
 
 
 def _connections(established: Established, interface_of: Callable[[bytes], Optional[str]]) -> Connections:

@@ -6,21 +6,24 @@ the service takes. It is a help, never a condition: whatever is wrong with the f
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import stat
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from .errors import ConnectorError, TableError
+from .kernel.counting import MAX_OTHERS
 from .kernel.dev import Counters
 from .kernel.host import CpuTimes
 from .kernel.proc import read
-from .traffic import Traffic
+from .traffic import MAX_GONE, Traffic
 
 FILE = "device-defender-connector.json"
-VERSION = 1
-LONGEST = 256 << 10  # bytes; as many interfaces as there may be need less
+VERSION = 2
+OLD_VERSION = 1  # without indexes, and `scope` had the excluded interfaces appended
+LONGEST = 384 << 10  # bytes; MAX_INTERFACES with the longest names and numbers need less
 
 
 class Memory(NamedTuple):
@@ -89,7 +92,7 @@ def load(directory: str, thing: str, boot: Boot) -> Memory:
         raise StateError(f"{path} is over {LONGEST} bytes long and was ignored")
     try:
         state = json.loads(content.decode("ascii"))
-        if state["version"] != VERSION:
+        if state["version"] not in (VERSION, OLD_VERSION):
             raise ValueError("version {}".format(state["version"]))
         owner = state["thing"]
         written = Boot(str(state["boot"][0]), _natural(state["boot"][1]))
@@ -119,9 +122,7 @@ def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
         "report_id": memory.report_id,
         "sent": memory.sent,
         "cpu": memory.cpu,
-        "scope": traffic.scope,
-        "interfaces": traffic.counters,
-        "unsent": traffic.unsent,
+        **_traffic_state(traffic),
     }
     path = os.path.join(directory, FILE)
     new = path + ".new"
@@ -146,20 +147,54 @@ def _open(path: str, flags: int) -> int:
 
 
 def _memory(state: Dict[str, Any]) -> Memory:
-    counters = state["interfaces"]
     if state["report_id"] >= 2**53:  # past it not every reader of JSON keeps an integer (RFC 8259, 6)
         raise ValueError("report id {!r:.40}".format(state["report_id"]))
     return Memory(
         report_id=_natural(state["report_id"]),
         sent=None if state["sent"] is None else _number(state["sent"]),
         cpu=None if state["cpu"] is None else CpuTimes(*map(_number, state["cpu"])),
-        traffic=Traffic(
-            scope=str(state["scope"]),
-            counters=None
-            if counters is None
-            else {name: Counters(*map(_natural, row)) for name, row in counters.items()},
-            unsent=None if state["unsent"] is None else Counters(*map(_whole, state["unsent"])),
-        ),
+        traffic=_traffic(state),
+    )
+
+
+def _traffic_state(traffic: Traffic) -> Dict[str, Any]:
+    """Return what the file has of an account; `interfaces`: name -> counters, index, other readings' counters."""
+    interfaces = None
+    if traffic.counters is not None:
+        interfaces = {
+            name: [*counters, traffic.indexes.get(name, 0), *itertools.chain(*traffic.others.get(name, ()))]
+            for name, counters in traffic.counters.items()
+        }
+    return {
+        "scope": traffic.scope,
+        "interfaces": interfaces,
+        "unsent": traffic.unsent,
+        "last_index": traffic.last_index,
+        "gone": traffic.gone,
+    }
+
+
+def _traffic(state: Dict[str, Any]) -> Traffic:
+    counters: Dict[str, Counters] = {}
+    indexes: Dict[str, int] = {}
+    others: Dict[str, Tuple[Counters, ...]] = {}
+    for name, row in (state["interfaces"] or {}).items():
+        numbers = [_natural(number) for number in row]
+        counters[name] = Counters(*numbers[:4])
+        if numbers[4:] and numbers[4]:
+            indexes[name] = numbers[4]
+        readings = tuple(Counters(*numbers[place : place + 4]) for place in range(5, len(numbers), 4))
+        if readings:
+            others[name] = readings[:MAX_OTHERS]
+    old = state["version"] == OLD_VERSION
+    return Traffic(
+        scope=str(state["scope"]).partition(" without ")[0] if old else str(state["scope"]),
+        counters=None if state["interfaces"] is None else counters,
+        unsent=None if state["unsent"] is None else Counters(*map(_whole, state["unsent"])),
+        indexes=indexes,
+        last_index=0 if old else _natural(state["last_index"]),
+        others=others,
+        gone=() if old else tuple(str(name) for name in state["gone"][:MAX_GONE]),
     )
 
 

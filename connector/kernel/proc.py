@@ -55,7 +55,7 @@ def read(*path: str) -> bytes:
     return b"".join(lines(*path))
 
 
-def lines(*path: str) -> Iterator[bytes]:
+def lines(*path: str, limit: int = MAX_FILE) -> Iterator[bytes]:
     """Yield the lines of a file under proc, each with its newline, so that no table is held. Raises TableError."""
     name = os.path.join(*path)
     size = 0
@@ -66,8 +66,8 @@ def lines(*path: str) -> Iterator[bytes]:
                 if not line:
                     return
                 size += len(line)
-                if size > MAX_FILE:
-                    raise TableError(f"{name} is over {MAX_FILE} bytes long")
+                if size > limit:
+                    raise TableError(f"{name} is over {limit} bytes long")
                 yield line
     except OSError as error:
         raise unreadable(name, error) from error

@@ -10,7 +10,7 @@ import pytest
 from support import proc
 
 from connector.errors import TableError
-from connector.kernel.dev import MOST_INTERFACES, Counters, parse_dev
+from connector.kernel.dev import MAX_INTERFACES, Counters, parse_dev
 
 # Linux 6.18, x86_64, in a network namespace of its own.
 RECORDED = b"""\
@@ -78,13 +78,13 @@ def test_what_no_kernel_takes_for_a_name_is_none(raw: bytes) -> None:
 def test_as_many_interfaces_as_are_kept_and_one_more() -> None:
     """Those that are excluded are not kept, and may be any number. What is to be done about the others is said."""
     numbers: Dict[str, proc.Numbers] = {
-        f"ppp{place}": (place, 2 * place, place, place) for place in range(MOST_INTERFACES)
+        f"ppp{place}": (place, 2 * place, place, place) for place in range(MAX_INTERFACES)
     }
-    excluded: Dict[str, proc.Numbers] = {f"veth{place}": (1, 1, 1, 1) for place in range(MOST_INTERFACES)}
+    excluded: Dict[str, proc.Numbers] = {f"veth{place}": (1, 1, 1, 1) for place in range(MAX_INTERFACES)}
     expected = {name: Counters(*values) for name, values in numbers.items()}
     assert parse_dev(io.BytesIO(proc.dev({**numbers, **excluded})), ("veth*",)) == expected
     numbers["eth0"] = (1, 1, 1, 1)
-    reason = f"^net/dev: over {MOST_INTERFACES} interfaces count: name .* in ExcludeInterfaces$"
+    reason = f"^net/dev: over {MAX_INTERFACES} interfaces count: name .* in ExcludeInterfaces$"
     with pytest.raises(TableError, match=reason):
         parsed(proc.dev(numbers))
 

@@ -13,7 +13,7 @@ import pytest
 from support.loop import EPOCH, START, THING, TOPIC, After, Answer, FakeClock, Loop, Never, total
 
 from connector import reporter, state
-from connector.kernel.dev import MOST_INTERFACES, Counters
+from connector.kernel.dev import MAX_INTERFACES, Counters
 from connector.publisher import LAST_MOMENT, TIMEOUT
 
 HOUR = 3600.0
@@ -455,7 +455,7 @@ def test_a_volume_that_is_not_there_at_the_start_is_waited_for(loop: Loop) -> No
 
 
 def test_as_many_interfaces_as_are_kept_with_odd_names(loop: Loop) -> None:
-    names = [f"ppp{number}" for number in range(MOST_INTERFACES - 5)]
+    names = [f"ppp{number}" for number in range(MAX_INTERFACES - 5)]
     names += ["eth0", "e\x1b[2Jt", "täst", "\udcff\udcfe", 'q"\\']
 
     def pass_by() -> None:
@@ -466,7 +466,7 @@ def test_as_many_interfaces_as_are_kept_with_odd_names(loop: Loop) -> None:
     loop.before_look = pass_by
     loop.remember().run(301)
     assert loop.lines == []
-    assert loop.core.taken[1].traffic == Counters(*(number * MOST_INTERFACES for number in (3, 1, 2, 1)))
+    assert loop.core.taken[1].traffic == Counters(*(number * MAX_INTERFACES for number in (3, 1, 2, 1)))
 
 
 def test_ten_thousand_interfaces_cost_network_stats_while_they_are_there(loop: Loop) -> None:

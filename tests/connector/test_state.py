@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connector import state
-from connector.kernel.dev import MOST_INTERFACES, Counters
+from connector.kernel.dev import MAX_INTERFACES, Counters
 from connector.kernel.host import CpuTimes
 from connector.state import Boot, Memory, StateError, load, read_boot, same_boot, save
 from connector.traffic import Traffic
@@ -75,7 +75,7 @@ def test_nobody_else_may_read_it_and_nothing_lies_beside_it(directory: Path, uma
 
 def test_as_many_interfaces_as_there_may_be_fit(directory: Path) -> None:
     """With the longest names that JSON may make of 15 bytes, and the greatest numbers."""
-    counters = {"\udcff" * 11 + f"{number:04}": Counters(*[2**64 - 1] * 4) for number in range(MOST_INTERFACES)}
+    counters = {"\udcff" * 11 + f"{number:04}": Counters(*[2**64 - 1] * 4) for number in range(MAX_INTERFACES)}
     memory = MEMORY._replace(traffic=MEMORY.traffic._replace(counters=counters))
     save(str(directory), "gateway-7", BOOT, memory)
     assert load(str(directory), "gateway-7", BOOT) == memory

@@ -1,0 +1,160 @@
+"""What passed an interface between two readings of its counters, which may wrap, be reset, or be wrong for a moment.
+
+A report that claims traffic which did not pass raises a false alarm; one that leaves some out may miss a real one. The
+rule, per interface (`count`):
+
+1. All four counters grew: the change counts, provided that its packets can have carried its bytes (`_plausible`).
+2. A counter fell, by itself, and a full turn of 32 bits explains it: that counts (`_wrapped`). Drivers of 32-bit
+   kernels count in 32 bits, bytes as well as packets.
+3. All four fell, and show less than half of what they did: a reset. What they show now counts.
+4. Any other fall is a step back, as of a bond whose member left, or of a sum that was read while it changed: what fell
+   counts nothing, and goes on from where it is now.
+5. Four zeros say nothing: drivers show them while their hardware starts anew. The next reading is compared with the
+   last one that was not zero.
+6. A change that its packets can't have carried is not believed, and nothing of that reading counts.
+
+After 3, 4 and 6 the interface may return to where it was, as after 5. So the counters from before are kept beside the
+new ones (`History.others`), and where a later reading can go on from both, the smaller change counts. They are
+forgotten once one of the counters that fell has passed its old value and the others have not.
+
+Limits, as the tables don't tell more:
+- A reset after which more than half of the old values passed within one interval counts as a step back: what passed
+  since the reset is left out. A step back of all four by more than half counts as a reset: up to half of the old values
+  is counted without having passed.
+- A counter below 4 GiB that steps back while its direction carries over 65,536 packets, so that a turn of 32 bits
+  fits, counts as a turn, unless the other direction's counter is past 32 bits. Two turns in one interval count as one.
+- The reading in which the last counters pass what they showed before a reset is compared with that value, so that up to
+  one interval's traffic is left out, if all of them do it in the same reading.
+- What is wrong for longer than MAX_OTHERS further faults of the same interface counts as true.
+"""
+
+from __future__ import annotations
+
+from typing import List, NamedTuple, Optional, Tuple
+
+from .dev import NOTHING, Counters
+
+MAX_PACKET_BYTES = 1 << 16  # received or sent at once (GRO, TSO), which may count as one packet
+MIN_PACKET_BYTES = 14  # an Ethernet header; packets without one have more (IPv4: 20)
+MAX_OTHERS = 2  # earlier readings that are kept for an interface
+_TURN = 1 << 32
+_DIRECTIONS = ((0, 2), (1, 3))  # the places of bytes and packets in Counters, in and out
+
+
+class History(NamedTuple):
+    """What is known of an interface's counters.
+
+    last: the reading that the next one is compared with.
+    others: earlier readings, at most MAX_OTHERS, that the next one may go on from instead.
+    """
+
+    last: Counters
+    others: Tuple[Counters, ...] = ()
+
+
+class Passed(NamedTuple):
+    """The outcome of a reading.
+
+    counters: what passed; None if the reading is not believed.
+    history: for the next reading.
+    """
+
+    counters: Optional[Counters]
+    history: History
+
+
+def count(history: History, now: Counters) -> Passed:
+    """Return what passed an interface since the readings in `history`, by the rule above; no number is negative."""
+    last, others = history
+    starts = [start for start in (last, *others) if _grew(start, now)]
+    if starts:
+        start = min(starts, key=lambda start: sum(difference(now, start)))
+        return Passed(difference(now, start), History(now, _remaining(last, others, now)))
+    if now == NOTHING:
+        return Passed(NOTHING, history)
+    if all(2 * new < old or not old for old, new in zip(last, now)):
+        passed = now
+        after = History(now, (last, *others)[:MAX_OTHERS])
+    else:
+        passed, after = _fallen(last, others, now)
+    if not _plausible(passed):
+        return Passed(None, History(_highest(last, now), (last, *others)[:MAX_OTHERS]))
+    return Passed(passed, after)
+
+
+def _fallen(last: Counters, others: Tuple[Counters, ...], now: Counters) -> Tuple[Counters, History]:
+    """Return what passed if it is no reset, where each counter grew, made a turn or stepped back."""
+    passed, goes_on = list(NOTHING), list(now)
+    before = list(now)  # what was counted, or shown before a step back
+    turned = set()
+    for size, packets in _DIRECTIONS:
+        change = now[size] - last[size], now[packets] - last[packets]
+        if min(change) < 0:
+            explained = _wrapped(last, now, size, packets)
+            if explained:
+                turned.update(place for place in (size, packets) if now[place] < last[place])
+            elif change[1] < 0 < change[0]:
+                # How many packets carried these bytes is not known: the next reading has both.
+                goes_on[size] = before[size] = last[size]
+                change = 0, change[1]
+            change = explained or change
+        for place, step in zip((size, packets), change):
+            passed[place] = max(0, step)
+            if step < 0:
+                before[place] = last[place]
+    older = [
+        [now[place] if place in turned else max(other[place], before[place]) for place in range(4)] for other in others
+    ]
+    kept = tuple(Counters(*counters) for counters in (before, *older) if counters != goes_on)
+    return Counters(*passed), History(Counters(*goes_on), kept[:MAX_OTHERS])
+
+
+def _wrapped(last: Counters, now: Counters, size: int, packets: int) -> Optional[Tuple[int, int]]:
+    """Return the change of a direction's bytes and packets if a turn of 32 bits of what fell explains it, else None.
+
+    A counter that turned shows 0 only by rare chance, but often while a driver has no value.
+    """
+    steps: List[int] = []
+    for place, other in ((size, size ^ 1), (packets, packets ^ 1)):
+        step = now[place] - last[place]
+        if step < 0:
+            if not now[place] or max(last[place], last[other], now[other]) >= _TURN:
+                return None
+            step += _TURN
+        steps.append(step)
+    passed_bytes, passed_packets = steps
+    if passed_bytes > MAX_PACKET_BYTES * passed_packets:
+        return None
+    if now[packets] < last[packets] and passed_bytes < MIN_PACKET_BYTES * passed_packets:
+        return None
+    return passed_bytes, passed_packets
+
+
+def _remaining(last: Counters, others: Tuple[Counters, ...], now: Counters) -> Tuple[Counters, ...]:
+    """Return those of `others` that a later reading may still go on from, raised to what was counted meanwhile."""
+    raised = [
+        _highest(other, now)
+        for other in others
+        if not any(now[place] >= other[place] > last[place] for place in range(4))
+    ]
+    return tuple(other for other in raised if other != now)
+
+
+def _highest(one: Counters, other: Counters) -> Counters:
+    return Counters(*map(max, one, other))
+
+
+def _grew(start: Counters, now: Counters) -> bool:
+    return all(new >= old for old, new in zip(start, now)) and _plausible(difference(now, start))
+
+
+def _plausible(change: Counters) -> bool:
+    """Return whether a change's packets can have carried its bytes.
+
+    One packet more is allowed: drivers count a packet's bytes a moment before, or after, the packet.
+    """
+    return all(change[size] <= MAX_PACKET_BYTES * (change[packets] + 1) for size, packets in _DIRECTIONS)
+
+
+def difference(now: Counters, start: Counters) -> Counters:
+    return Counters(*(new - old for new, old in zip(now, start)))
