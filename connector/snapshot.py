@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, TypeVar
 
 from .errors import TableError
 from .kernel.addresses import owner, read_owners

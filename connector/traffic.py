@@ -4,10 +4,10 @@ Which interface is which: an interface is the one that had its index at the last
 index is not known, on hosts without the tables that have it, the name is all there is. What a change of one
 interface's counters means is in kernel/counting.py. An interface that was not there at the last reading
 
-- counts from zero if it is known to be new: its index is higher than any seen before, and its name was that of a counted
-  interface that is gone (ppp0, wwan0 and VPNs are made anew under their old names);
-- else counts from its next reading on: it may come from another network namespace, with all that it counted there, or
-  be one that was excluded.
+- counts from zero if it is known to be new: its index is higher than any seen before, and its name was that of a
+  counted interface that is gone (ppp0, wwan0 and VPNs are made anew under their old names);
+- otherwise counts from this reading on: it may come from another network namespace, with all that it counted there, or
+  have been excluded.
 
 One that is gone counts nothing, and is an interface that was not there when it comes back. What can't be told: a device
 from another network namespace that takes the name of one that is gone, if it also takes its index, or gets one higher
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from .kernel.counting import History, count, difference
+from .kernel.counting import MAX_OTHERS, History, count, difference, may_continue
 from .kernel.dev import NOTHING, Counters
 from .snapshot import Snapshot
 
@@ -82,8 +82,9 @@ class Traffic(NamedTuple):
                 start = History(NOTHING)
             else:
                 start = History(reading)
-            if source not in (None, name) and any(new < old for new, old in zip(reading, start.last)):
-                start = History(reading)  # not renamed: another interface has got the index
+            if source not in (None, name) and not may_continue(start, reading):
+                # Another interface has got the index, or the one that was renamed shows wrong counters.
+                start = History(reading, (start.last, *start.others)[:MAX_OTHERS])
             passed, (counters[name], kept) = count(start, reading)
             if kept:
                 others[name] = kept

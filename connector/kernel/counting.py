@@ -25,12 +25,13 @@ Limits, as the tables don't tell more:
   fits, counts as a turn, unless the other direction's counter is past 32 bits. Two turns in one interval count as one.
 - The reading in which the last counters pass what they showed before a reset is compared with that value, so that up to
   one interval's traffic is left out, if all of them do it in the same reading.
+- What passed before a reading that is not believed is left out if the next one goes on from that.
 - What is wrong for longer than MAX_OTHERS further faults of the same interface counts as true.
 """
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Set, Tuple
 
 from .dev import NOTHING, Counters
 
@@ -82,11 +83,16 @@ def count(history: History, now: Counters) -> Passed:
     return Passed(passed, after)
 
 
+def may_continue(history: History, now: Counters) -> bool:
+    """Return whether no counter is below one of the readings in `history`, so that it may be the same interface's."""
+    return any(all(new >= old for old, new in zip(start, now)) for start in (history.last, *history.others))
+
+
 def _fallen(last: Counters, others: Tuple[Counters, ...], now: Counters) -> Tuple[Counters, History]:
     """Return what passed if it is no reset, where each counter grew, made a turn or stepped back."""
     passed, goes_on = list(NOTHING), list(now)
     before = list(now)  # what was counted, or shown before a step back
-    turned = set()
+    turned: Set[int] = set()
     for size, packets in _DIRECTIONS:
         change = now[size] - last[size], now[packets] - last[packets]
         if min(change) < 0:

@@ -50,7 +50,7 @@ def _from_kernel(is_excluded: Callable[[str], bool]) -> Interfaces:
     counters = {link.name: link.counters for link in links.counted if link.counters is not None}
     lower = {**multiplexed(counters, ("qmimux",)), **links.lower}
     return Interfaces(
-        counters, {link.name: link.index for link in links.counted}, links.last_index, at_the_edge(counters, lower)
+        counters, {link.name: link.ifindex for link in links.counted}, links.last_index, at_the_edge(counters, lower)
     )
 
 

@@ -35,7 +35,7 @@ _GUESTS = ("veth", "vnet", "tap", "lxc", "cali", "vb-", "ve-", "fwpr")
 class Link(NamedTuple):
     """An interface.
 
-    index, name: of this network namespace.
+    ifindex, name: of this network namespace.
     kind: of its driver, such as "bridge"; "" for most hardware.
     master: the index of the bridge, bond, team or VRF that it is a member of; 0 for none.
     below: the index of the interface that carries its traffic, as of a VLAN or a macvlan; 0 for none, and for one in
@@ -43,7 +43,7 @@ class Link(NamedTuple):
     counters: None where they were not asked for.
     """
 
-    index: int
+    ifindex: int
     name: str
     kind: str
     master: int
@@ -78,7 +78,7 @@ def _read(is_excluded: Callable[[str], bool]) -> Links:
     counted: List[Link] = []
     last_index = 0
     for link in _list(with_counters=True):
-        last_index = max(last_index, link.index)
+        last_index = max(last_index, link.ifindex)
         if not is_excluded(link.name):
             counted.append(link)
             if len(counted) > MAX_INTERFACES:
@@ -92,22 +92,22 @@ def _lower(counted: List[Link], is_excluded: Callable[[str], bool]) -> Lower:
     Each level is one more dump, as the members of a master name it and not the other way round, and nothing is kept of
     the thousands of interfaces that a host may have besides.
     """
-    names = {link.index: link.name for link in counted}
+    names = {link.ifindex: link.name for link in counted}
     lower: Dict[int, Optional[Set[int]]] = {}
     wanted = set(names)
     while wanted:
         found: Dict[int, Set[int]] = {index: set() for index in wanted}
         never: List[int] = []
         for link in _list(with_counters=False):
-            if link.index in found:
-                names[link.index] = link.name
+            if link.ifindex in found:
+                names[link.ifindex] = link.name
                 if link.below:
-                    found[link.index].add(link.below)
+                    found[link.ifindex].add(link.below)
                 if link.kind in _NEVER_LOWEST:
-                    never.append(link.index)
+                    never.append(link.ifindex)
             if link.master in found and not (link.name.startswith(_GUESTS) and is_excluded(link.name)):
-                names[link.index] = link.name
-                found[link.master].add(link.index)
+                names[link.ifindex] = link.name
+                found[link.master].add(link.ifindex)
         lower.update(found)
         lower.update((index, None) for index in never if not found[index])
         wanted = {below for members in found.values() for below in members} - lower.keys()
