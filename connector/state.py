@@ -11,10 +11,10 @@ import json
 import os
 import re
 import stat
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, NamedTuple, Optional, Tuple
 
 from .errors import ConnectorError, TableError
-from .kernel.counting import MAX_OTHERS
+from .kernel.counting import MAX_OTHERS, Earlier
 from .kernel.dev import Counters
 from .kernel.host import CpuTimes
 from .kernel.proc import read
@@ -23,7 +23,7 @@ from .traffic import MAX_GONE, Traffic
 FILE = "device-defender-connector.json"
 VERSION = 2
 OLD_VERSION = 1  # without indexes, and `scope` had the excluded interfaces appended
-LONGEST = 384 << 10  # bytes; MAX_INTERFACES with the longest names and numbers need less
+LONGEST = 256 << 10  # bytes; MAX_INTERFACES with the longest names and numbers need less
 
 
 class Memory(NamedTuple):
@@ -158,11 +158,11 @@ def _memory(state: Dict[str, Any]) -> Memory:
 
 
 def _traffic_state(traffic: Traffic) -> Dict[str, Any]:
-    """Return what the file has of an account; `interfaces`: name -> counters, index, other readings' counters."""
+    """Return what the file has of an account; `interfaces`: name -> counters, index, others."""
     interfaces = None
     if traffic.counters is not None:
         interfaces = {
-            name: [*counters, traffic.indexes.get(name, 0), *itertools.chain(*traffic.others.get(name, ()))]
+            name: [*counters, traffic.indexes.get(name, 0), *_flat(traffic.others.get(name, ()))]
             for name, counters in traffic.counters.items()
         }
     return {
@@ -174,18 +174,22 @@ def _traffic_state(traffic: Traffic) -> Dict[str, Any]:
     }
 
 
+def _flat(others: Iterable[Earlier]) -> Iterable[int]:
+    return itertools.chain.from_iterable((*other.reading, *other.counted) for other in others)
+
+
 def _traffic(state: Dict[str, Any]) -> Traffic:
     counters: Dict[str, Counters] = {}
     indexes: Dict[str, int] = {}
-    others: Dict[str, Tuple[Counters, ...]] = {}
+    others: Dict[str, Tuple[Earlier, ...]] = {}
     for name, row in (state["interfaces"] or {}).items():
         numbers = [_natural(number) for number in row]
         counters[name] = Counters(*numbers[:4])
         if numbers[4:] and numbers[4]:
             indexes[name] = numbers[4]
-        readings = tuple(Counters(*numbers[place : place + 4]) for place in range(5, len(numbers), 4))
-        if readings:
-            others[name] = readings[:MAX_OTHERS]
+        if len(numbers) > 5:
+            pairs = [numbers[place : place + 8] for place in range(5, len(numbers), 8)]
+            others[name] = tuple(Earlier(Counters(*pair[:4]), Counters(*pair[4:])) for pair in pairs[:MAX_OTHERS])
     old = state["version"] == OLD_VERSION
     return Traffic(
         scope=str(state["scope"]).partition(" without ")[0] if old else str(state["scope"]),

@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from .kernel.counting import MAX_OTHERS, History, count, difference, may_continue
+from .kernel.counting import Earlier, History, count, difference, may_continue, restarted
 from .kernel.dev import NOTHING, Counters
 from .snapshot import Snapshot
 
 MAX_GONE = 64  # names of interfaces that are gone, the latest
+MAX_FAULTY = 128  # interfaces with more than one reading to go on from; with more, the others have the last one only
 
 
 class Traffic(NamedTuple):
@@ -46,7 +47,7 @@ class Traffic(NamedTuple):
     compared: bool = False
     indexes: Mapping[str, int] = {}
     last_index: int = 0
-    others: Mapping[str, Tuple[Counters, ...]] = {}
+    others: Mapping[str, Tuple[Earlier, ...]] = {}
     gone: Tuple[str, ...] = ()
     problems: Mapping[str, str] = {}
 
@@ -72,7 +73,7 @@ class Traffic(NamedTuple):
         sources = self._sources(before, snapshot, now)
         unsent = self.unsent or NOTHING
         counters: Dict[str, Counters] = {}
-        others: Dict[str, Tuple[Counters, ...]] = {}
+        others: Dict[str, Tuple[Earlier, ...]] = {}
         wrong: List[str] = []
         for name, reading in now.items():
             source = sources.get(name)
@@ -84,9 +85,9 @@ class Traffic(NamedTuple):
                 start = History(reading)
             if source not in (None, name) and not may_continue(start, reading):
                 # Another interface has got the index, or the one that was renamed shows wrong counters.
-                start = History(reading, (start.last, *start.others)[:MAX_OTHERS])
+                start = restarted(start, reading)
             passed, (counters[name], kept) = count(start, reading)
-            if kept:
+            if kept and len(others) < MAX_FAULTY:
                 others[name] = kept
             if name in snapshot.edge:
                 if passed is None:

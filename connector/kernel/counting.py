@@ -31,7 +31,7 @@ Limits, as the tables don't tell more:
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Optional, Set, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from .dev import NOTHING, Counters
 
@@ -42,15 +42,22 @@ _TURN = 1 << 32
 _DIRECTIONS = ((0, 2), (1, 3))  # the places of bytes and packets in Counters, in and out
 
 
+class Earlier(NamedTuple):
+    """A reading that a later one may go on from, and what was counted since."""
+
+    reading: Counters
+    counted: Counters = NOTHING
+
+
 class History(NamedTuple):
     """What is known of an interface's counters.
 
     last: the reading that the next one is compared with.
-    others: earlier readings, at most MAX_OTHERS, that the next one may go on from instead.
+    others: earlier ones, at most MAX_OTHERS, that the next one may go on from instead.
     """
 
     last: Counters
-    others: Tuple[Counters, ...] = ()
+    others: Tuple[Earlier, ...] = ()
 
 
 class Passed(NamedTuple):
@@ -67,52 +74,77 @@ class Passed(NamedTuple):
 def count(history: History, now: Counters) -> Passed:
     """Return what passed an interface since the readings in `history`, by the rule above; no number is negative."""
     last, others = history
-    starts = [start for start in (last, *others) if _grew(start, now)]
+    starts = [start for start in (Earlier(last), *others) if _grew(start.reading, now)]
     if starts:
-        start = min(starts, key=lambda start: sum(difference(now, start)))
-        return Passed(difference(now, start), History(now, _remaining(last, others, now)))
+        passed = min((_since(start, now) for start in starts), key=sum)
+        return Passed(passed, History(now, _remaining(last, others, now, passed)))
     if now == NOTHING:
         return Passed(NOTHING, history)
     if all(2 * new < old or not old for old, new in zip(last, now)):
-        passed = now
-        after = History(now, (last, *others)[:MAX_OTHERS])
-    else:
-        passed, after = _fallen(last, others, now)
-    if not _plausible(passed):
-        return Passed(None, History(_highest(last, now), (last, *others)[:MAX_OTHERS]))
-    return Passed(passed, after)
+        return _believed(history, now, now, now)
+    return _fallen(history, now)
 
 
 def may_continue(history: History, now: Counters) -> bool:
     """Return whether no counter is below one of the readings in `history`, so that it may be the same interface's."""
-    return any(all(new >= old for old, new in zip(start, now)) for start in (history.last, *history.others))
+    starts = (history.last, *(other.reading for other in history.others))
+    return any(all(new >= old for old, new in zip(start, now)) for start in starts)
 
 
-def _fallen(last: Counters, others: Tuple[Counters, ...], now: Counters) -> Tuple[Counters, History]:
+def restarted(history: History, now: Counters) -> History:
+    """Return the history of an interface whose counters count from now on, unless they return to where they were."""
+    return History(now, (Earlier(history.last), *history.others)[:MAX_OTHERS])
+
+
+def _fallen(history: History, now: Counters) -> Passed:
     """Return what passed if it is no reset, where each counter grew, made a turn or stepped back."""
+    last = history.last
     passed, goes_on = list(NOTHING), list(now)
-    before = list(now)  # what was counted, or shown before a step back
-    turned: Set[int] = set()
+    turned = stepped_back = False
     for size, packets in _DIRECTIONS:
-        change = now[size] - last[size], now[packets] - last[packets]
-        if min(change) < 0:
-            explained = _wrapped(last, now, size, packets)
-            if explained:
-                turned.update(place for place in (size, packets) if now[place] < last[place])
-            elif change[1] < 0 < change[0]:
+        steps = now[size] - last[size], now[packets] - last[packets]
+        if min(steps) < 0:
+            turns = _wrapped(last, now, size, packets)
+            turned, stepped_back = turned or turns is not None, stepped_back or turns is None
+            if turns is None and steps[1] < 0 < steps[0]:
                 # How many packets carried these bytes is not known: the next reading has both.
-                goes_on[size] = before[size] = last[size]
-                change = 0, change[1]
-            change = explained or change
-        for place, step in zip((size, packets), change):
-            passed[place] = max(0, step)
-            if step < 0:
-                before[place] = last[place]
-    older = [
-        [now[place] if place in turned else max(other[place], before[place]) for place in range(4)] for other in others
-    ]
-    kept = tuple(Counters(*counters) for counters in (before, *older) if counters != goes_on)
-    return Counters(*passed), History(Counters(*goes_on), kept[:MAX_OTHERS])
+                goes_on[size] = last[size]
+                steps = NOTHING[:2]
+            steps = turns or steps
+        passed[size], passed[packets] = max(0, steps[0]), max(0, steps[1])
+    if turned and not stepped_back and _plausible(Counters(*passed)):
+        return Passed(Counters(*passed), History(now))
+    return _believed(history, now, Counters(*passed), Counters(*goes_on))
+
+
+def _believed(history: History, now: Counters, passed: Counters, goes_on: Counters) -> Passed:
+    """Return what passed where counters fell, if its packets can have carried it, with the old readings kept."""
+    if not _plausible(passed):
+        higher = Counters(*map(max, history.last, now))
+        return Passed(None, restarted(history, higher))
+    kept = [Earlier(history.last), *history.others][:MAX_OTHERS]
+    return Passed(passed, History(goes_on, tuple(_counted(other, passed) for other in kept)))
+
+
+def _counted(other: Earlier, passed: Counters) -> Earlier:
+    return Earlier(other.reading, Counters(*(a + b for a, b in zip(other.counted, passed))))
+
+
+def _since(start: Earlier, now: Counters) -> Counters:
+    return Counters(*(max(0, number) for number in difference(difference(now, start.reading), start.counted)))
+
+
+def _remaining(last: Counters, others: Tuple[Earlier, ...], now: Counters, passed: Counters) -> Tuple[Earlier, ...]:
+    """Return those of `others` that a later reading may still go on from.
+
+    None of the counters that fell below them has passed them.
+    """
+    return tuple(
+        _counted(other, passed)
+        for other in others
+        if any(old > low for old, low in zip(other.reading, last))
+        and not any(new >= old > low for old, low, new in zip(other.reading, last, now))
+    )
 
 
 def _wrapped(last: Counters, now: Counters, size: int, packets: int) -> Optional[Tuple[int, int]]:
@@ -134,20 +166,6 @@ def _wrapped(last: Counters, now: Counters, size: int, packets: int) -> Optional
     if now[packets] < last[packets] and passed_bytes < MIN_PACKET_BYTES * passed_packets:
         return None
     return passed_bytes, passed_packets
-
-
-def _remaining(last: Counters, others: Tuple[Counters, ...], now: Counters) -> Tuple[Counters, ...]:
-    """Return those of `others` that a later reading may still go on from, raised to what was counted meanwhile."""
-    raised = [
-        _highest(other, now)
-        for other in others
-        if not any(now[place] >= other[place] > last[place] for place in range(4))
-    ]
-    return tuple(other for other in raised if other != now)
-
-
-def _highest(one: Counters, other: Counters) -> Counters:
-    return Counters(*map(max, one, other))
 
 
 def _grew(start: Counters, now: Counters) -> bool:

@@ -18,11 +18,10 @@ from typing import Callable, Dict, List, Optional
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support import proc  # noqa: E402
-
 from connector.kernel.counting import difference  # noqa: E402
 from connector.kernel.dev import NOTHING, Counters  # noqa: E402
 from connector.traffic import Traffic, add  # noqa: E402
+from support import proc  # noqa: E402
 
 NAMES = ("eth0", "wlan0", "wwan0", "ppp0", "tun0", "veth7")  # the last is excluded by default
 TURN = 1 << 32
@@ -163,6 +162,7 @@ class Kernel:
         if device:
             self.forget(device)
             device.fresh = device.unread = NOTHING
+            device.fault, device.skipped = None, False
             self.devices.remove(device)
             self.away.append(device)
 
