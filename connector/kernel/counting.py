@@ -14,8 +14,8 @@ rule, per interface (`count`):
 6. A change that its packets can't have carried is not believed, and nothing of that reading counts.
 
 After 3, 4 and 6 the interface may return to where it was, as after 5. So the counters from before are kept beside the
-new ones (`History.others`), and where a later reading can go on from both, the smaller change counts. They are
-forgotten once one of the counters that fell has passed its old value and the others have not.
+new ones (`History.others`), and where a later reading can go on from both, the smaller change of each counter counts.
+They are forgotten once one of the counters that fell has passed its old value and the others have not.
 
 Limits, as the tables don't tell more:
 - A reset after which more than half of the old values passed within one interval counts as a step back: what passed
@@ -76,7 +76,7 @@ def count(history: History, now: Counters) -> Passed:
     last, others = history
     starts = [start for start in (Earlier(last), *others) if _grew(start.reading, now)]
     if starts:
-        passed = min((_since(start, now) for start in starts), key=sum)
+        passed = Counters(*(min(numbers) for numbers in zip(*(_since(start, now) for start in starts))))
         return Passed(passed, History(now, _remaining(last, others, now, passed)))
     if now == NOTHING:
         return Passed(NOTHING, history)
