@@ -25,6 +25,7 @@ Limits, as the tables don't tell more:
   fits, counts as a turn, unless the other direction's counter is past 32 bits. Two turns in one interval count as one.
 - The reading in which the last counters pass what they showed before a reset is compared with that value, so that up to
   one interval's traffic is left out, if all of them do it in the same reading.
+- An interface's first reading is taken as it is, also if it is wrong.
 - What passed before a reading that is not believed is left out if the next one goes on from that.
 - What is wrong for longer than MAX_OTHERS further faults of the same interface counts as true.
 """

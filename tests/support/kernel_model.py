@@ -33,7 +33,8 @@ class Device:
 
     shown: what its counters show.
     fresh: what passed since the last reading; unread: what passed before it and was not in a true reading yet.
-    touched: whether its name or index changed since the last reading; jumped: whether that reading had a jump.
+    touched: whether its name or index changed since the last reading; jumped: whether that reading had a jump;
+        counted: whether that reading was of it and not excluded.
     """
 
     def __init__(self, name: str, index: int, shown: Counters = NOTHING, bits: int = 64) -> None:
@@ -42,7 +43,7 @@ class Device:
         self.shown = shown
         self.bits = bits
         self.fresh = self.unread = NOTHING
-        self.touched = self.jumped = False
+        self.touched = self.jumped = self.counted = False
         self.fault: Optional[Callable[[Counters], Counters]] = None  # of the next reading
         self.skipped = False  # in the next reading of net/dev
 
@@ -52,7 +53,7 @@ class Device:
 
     def row(self) -> Counters:
         shown = Counters(*(number % (1 << self.bits) for number in self.shown))
-        return self.fault(shown) if self.fault else shown
+        return self.fault(shown) if self.fault and self.counted else shown
 
 
 class Kernel:
@@ -93,7 +94,7 @@ class Kernel:
 
     def known(self) -> Optional[Device]:
         """A wrong first reading of an interface can't be told from a true one."""
-        known = [device for device in self.devices if self.readings.get(device.index) is device]
+        known = [device for device in self.devices if device.counted]
         return self.rng.choice(known) if known else None
 
     def untouched(self) -> Optional[Device]:
@@ -165,7 +166,7 @@ class Kernel:
         if device:
             self.forget(device)
             device.fresh = device.unread = NOTHING
-            device.fault, device.skipped = None, False
+            device.fault, device.skipped, device.counted = None, False, False
             self.devices.remove(device)
             self.away.append(device)
 
@@ -257,6 +258,7 @@ class Kernel:
             device.jumped = device.jumped and bool(device.fault or not whole)
             device.unread = NOTHING if true else add(device.unread, device.fresh)
             device.fresh = NOTHING
+            device.counted = (whole or device.counted) and device.name != "veth7"
             device.fault, device.skipped, device.touched = None, False, not whole and device.touched
         if whole:
             self.readings = {device.index: device for device in self.devices}
