@@ -77,8 +77,10 @@ class Kernel:
         self.steps = certain_steps if certain else EVERYTHING
 
     def allocate(self) -> int:
-        """The kernel gives each new interface the next index."""
+        """The kernel gives each new interface the next index that is free."""
         self.next_index += self.rng.randint(1, 3)
+        while self.next_index in [device.index for device in self.devices]:
+            self.next_index += 1
         return self.next_index
 
     def traffic(self, most: int = 10**5) -> Counters:
