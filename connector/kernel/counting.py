@@ -115,6 +115,11 @@ def _fallen(history: History, now: Counters) -> Passed:
         passed[size], passed[packets] = max(0, steps[0]), max(0, steps[1])
     if turned and not stepped_back and _plausible(Counters(*passed)):
         return Passed(Counters(*passed), History(now))
+    # A counter may return to where it was before an earlier fault while another one falls.
+    for other in history.others:
+        for place, more in enumerate(difference(now, other.reading)):
+            if more >= 0:
+                passed[place] = min(passed[place], max(0, more - other.counted[place]))
     return _believed(history, now, Counters(*passed), Counters(*goes_on))
 
 
