@@ -238,9 +238,8 @@ class Kernel:
 
     def forget(self, device: Device) -> None:
         """What passed it after the last reading is in no counter that anybody can read."""
-        if device.name != "veth7":
-            self.lost = add(self.lost, add(device.unread, device.fresh))
-            self.passed = add(self.passed, device.fresh)
+        self.lost = add(self.lost, add(device.unread, device.fresh))
+        self.passed = add(self.passed, device.fresh)
 
     # --- readings
 
@@ -255,7 +254,7 @@ class Kernel:
     def was_read(self, whole: bool) -> None:
         """Count what passed before a reading. whole: whether the reading was of all interfaces."""
         for device in self.devices:
-            if device.name != "veth7":
+            if device.name != "veth7" or not whole:
                 self.passed = add(self.passed, device.fresh)
             true = whole and not device.fault
             device.jumped = device.jumped and bool(device.fault or not whole)
