@@ -14,17 +14,18 @@ rule, per interface (`count`):
 6. A change that its packets can't have carried is not believed, and nothing of that reading counts.
 
 After 3, 4 and 6 the interface may return to where it was, as after 5. So the counters from before are kept beside the
-new ones (`History.others`), and where a later reading can go on from both, the smaller change of each counter counts.
-They are forgotten once one of the counters that fell has passed its old value and the others have not.
+new ones (`History.others`), and where a counter can go on from both, the smaller change counts. They are forgotten once a
+counter that fell has passed its old value.
 
 Limits, as the tables don't tell more:
 - A reset after which more than half of the old values passed within one interval counts as a step back: what passed
   since the reset is left out. A step back of all four by more than half counts as a reset: up to half of the old values
   is counted without having passed.
 - A counter below 4 GiB that steps back while its direction carries over 65,536 packets, so that a turn of 32 bits
-  fits, counts as a turn, unless the other direction's counter is past 32 bits. Two turns in one interval count as one.
-- The reading in which the last counters pass what they showed before a reset is compared with that value, so that up to
-  one interval's traffic is left out, if all of them do it in the same reading.
+  fits, counts as a turn, unless the other direction's counter is past 32 bits. Two turns in one interval count as one,
+  and one that meets another fault of the same interface is not recognised.
+- After a reset, the first reading in which a counter passes its old value is compared with that, so that up to one
+  interval's traffic is left out.
 - An interface's first reading is taken as it is, also if it is wrong.
 - What passed before a reading that is not believed is left out if the next one goes on from that.
 - What is wrong for longer than MAX_OTHERS further faults of the same interface counts as true.
@@ -77,7 +78,7 @@ def count(history: History, now: Counters) -> Passed:
     last, others = history
     starts = [start for start in (Earlier(last), *others) if _grew(start.reading, now)]
     if starts:
-        passed = Counters(*(min(numbers) for numbers in zip(*(_since(start, now) for start in starts))))
+        passed = _least(_since(starts[0], now), others, now)
         return Passed(passed, History(now, _remaining(last, others, now, passed)))
     if now == NOTHING:
         return Passed(NOTHING, history)
@@ -115,12 +116,7 @@ def _fallen(history: History, now: Counters) -> Passed:
         passed[size], passed[packets] = max(0, steps[0]), max(0, steps[1])
     if turned and not stepped_back and _plausible(Counters(*passed)):
         return Passed(Counters(*passed), History(now))
-    # A counter may return to where it was before an earlier fault while another one falls.
-    for other in history.others:
-        for place, more in enumerate(difference(now, other.reading)):
-            if more >= 0:
-                passed[place] = min(passed[place], max(0, more - other.counted[place]))
-    return _believed(history, now, Counters(*passed), Counters(*goes_on))
+    return _believed(history, now, _least(Counters(*passed), history.others, now), Counters(*goes_on))
 
 
 def _believed(history: History, now: Counters, passed: Counters, goes_on: Counters) -> Passed:
@@ -130,6 +126,17 @@ def _believed(history: History, now: Counters, passed: Counters, goes_on: Counte
         return Passed(None, restarted(history, higher))
     kept = [Earlier(history.last), *history.others][:MAX_OTHERS]
     return Passed(passed, History(goes_on, tuple(_counted(other, passed) for other in kept)))
+
+
+def _least(passed: Counters, others: Tuple[Earlier, ...], now: Counters) -> Counters:
+    """Return the smallest change of each counter, from any reading that it may go on from."""
+    least = list(passed)
+    for other in others:
+        since = _since(other, now)
+        for place in range(4):
+            if now[place] >= other.reading[place]:
+                least[place] = min(least[place], since[place])
+    return Counters(*least)
 
 
 def _counted(other: Earlier, passed: Counters) -> Earlier:

@@ -209,7 +209,7 @@ class Kernel:
     def zeros(self) -> None:
         """The next reading has no value of some of the counters, or of all."""
         device = self.known()
-        if device:
+        if device and device.bits == 64:
             none = self.rng.choice([(0, 1, 2, 3), (0, 2), (1, 3), (0,), (3,)])
             device.fault = lambda shown: Counters(*(0 if at in none else shown[at] for at in range(4)))
 
