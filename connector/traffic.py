@@ -10,8 +10,8 @@ interface's counters means is in kernel/counting.py. An interface that was not t
   have been excluded.
 
 One that is gone counts nothing, and is an interface that was not there when it comes back. What can't be told: a device
-from another network namespace that takes the name of one that is gone, if it also takes its index, or gets one higher
-than any before: what it counted elsewhere counts here.
+that comes from another network namespace between two readings, with the index of one that left, and no counter lower,
+counts as that one renamed; with the name of one that is gone, and an index higher than any before, as that one made anew.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Device:
     shown: what its counters show.
     fresh: what passed since the last reading; unread: what passed before it and was not in a true reading yet.
     touched: whether its name or index changed since the last reading; jumped: whether that reading had a jump;
-        counted: whether that reading was of it and not excluded.
+        counted: whether that reading was of it and not excluded; stranger: whether it moved in since.
     """
 
     def __init__(self, name: str, index: int, shown: Counters = NOTHING, bits: int = 64) -> None:
@@ -43,7 +43,7 @@ class Device:
         self.shown = shown
         self.bits = bits
         self.fresh = self.unread = NOTHING
-        self.touched = self.jumped = self.counted = False
+        self.touched = self.jumped = self.counted = self.stranger = False
         self.fault: Optional[Callable[[Counters], Counters]] = None  # of the next reading
         self.skipped = False  # in the next reading of net/dev
 
@@ -102,7 +102,7 @@ class Kernel:
 
     def untouched(self) -> Optional[Device]:
         """In a certain sequence each device's name or index changes once between two readings."""
-        left = [device for device in self.devices if not (self.certain and device.touched)]
+        left = [device for device in self.devices if not (device.stranger or self.certain and device.touched)]
         return self.rng.choice(left) if left else None
 
     def free_name(self) -> Optional[str]:
@@ -154,14 +154,17 @@ class Kernel:
     def move_in(self) -> None:
         """From another network namespace, with its counters; it keeps its index unless that is taken.
 
-        Not under a name that went before: nothing tells such a device from one that was made anew.
+        Not under a name, or with the index, of one that is gone: nothing tells such a device from one that was made
+        anew, or renamed.
         """
         if len(self.devices) < len(NAMES):
-            taken = {device.index for device in self.devices}
+            taken = {device.index for device in self.devices} | set(self.readings)
             index = self.rng.randint(2, 9)
             self.moved += 1
             name = f"moved{self.moved}"
-            self.devices.append(Device(name, self.allocate() if index in taken else index, self.traffic(10**8)))
+            device = Device(name, self.allocate() if index in taken else index, self.traffic(10**8))
+            device.stranger = True
+            self.devices.append(device)
 
     def leave(self) -> None:
         """To another network namespace."""
@@ -260,6 +263,7 @@ class Kernel:
             device.jumped = device.jumped and bool(device.fault or not whole)
             device.unread = NOTHING if true else add(device.unread, device.fresh)
             device.fresh = NOTHING
+            device.stranger = device.stranger and not whole
             device.counted = (whole or device.counted) and device.name != "veth7"
             device.fault, device.skipped, device.touched = None, False, not whole and device.touched
         if whole:
