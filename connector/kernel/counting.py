@@ -83,7 +83,7 @@ def count(history: History, now: Counters) -> Passed:
     if now == NOTHING:
         return Passed(NOTHING, history)
     if all(2 * new < old or not old for old, new in zip(last, now)):
-        return _believed(history, now, now, now)
+        return _believed(history, now, _least(now, others, now), now)
     return _fallen(history, now)
 
 
