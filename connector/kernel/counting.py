@@ -76,19 +76,21 @@ class Passed(NamedTuple):
 def count(history: History, now: Counters) -> Passed:
     """Return what passed an interface since the readings in `history`, by the rule above; no number is negative."""
     last, others = history
+    if now == NOTHING:
+        return Passed(NOTHING, history)
     starts = [start for start in (Earlier(last), *others) if _grew(start.reading, now)]
     if starts:
         passed = _least(_since(starts[0], now), others, now)
         return Passed(passed, History(now, _remaining(last, others, now, passed)))
-    if now == NOTHING:
-        return Passed(NOTHING, history)
     if all(2 * new < old or not old for old, new in zip(last, now)):
         return _believed(history, now, _least(now, others, now), now)
     return _fallen(history, now)
 
 
 def may_continue(history: History, now: Counters) -> bool:
-    """Return whether no counter is below one of the readings in `history`, so that it may be the same interface's."""
+    """Return whether a reading may be of the same interface: no counter is below one of the readings in `history`."""
+    if now == NOTHING:
+        return True
     starts = (history.last, *(other.reading for other in history.others))
     return any(all(new >= old for old, new in zip(start, now)) for start in starts)
 
