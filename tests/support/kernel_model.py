@@ -18,7 +18,7 @@ from typing import Callable, Dict, List, Optional
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from connector.kernel.counting import difference  # noqa: E402
+from connector.kernel.counting import MAX_OTHERS, difference  # noqa: E402
 from connector.kernel.dev import NOTHING, Counters  # noqa: E402
 from connector.traffic import Traffic, add  # noqa: E402
 from support import proc  # noqa: E402
@@ -34,6 +34,7 @@ class Device:
     shown: what its counters show.
     fresh: what passed since the last reading; unread: what passed before it and was not in a true reading yet.
     touched: whether its name or index changed since the last reading; jumped: whether that reading had a jump;
+        wrong: how many readings in a row were wrong;
         counted: whether that reading was of it and not excluded; stranger: whether it moved in since.
     """
 
@@ -43,6 +44,7 @@ class Device:
         self.shown = shown
         self.bits = bits
         self.fresh = self.unread = NOTHING
+        self.wrong = 0
         self.touched = self.jumped = self.counted = self.stranger = False
         self.fault: Optional[Callable[[Counters], Counters]] = None  # of the next reading
         self.skipped = False  # in the next reading of net/dev
@@ -96,8 +98,8 @@ class Kernel:
         return self.rng.choice(self.devices) if self.devices else None
 
     def known(self) -> Optional[Device]:
-        """A wrong first reading of an interface can't be told from a true one."""
-        known = [device for device in self.devices if device.counted]
+        """A wrong first reading can't be told from a true one, nor is more kept than MAX_OTHERS readings."""
+        known = [device for device in self.devices if device.counted and device.wrong < MAX_OTHERS]
         return self.rng.choice(known) if known else None
 
     def untouched(self) -> Optional[Device]:
@@ -227,7 +229,7 @@ class Kernel:
         If that is so twice in a row, what passed before the first is left out.
         """
         device = self.known()
-        if device and not (self.certain and device.jumped):
+        if device and device.shown != NOTHING and not (self.certain and device.jumped):
             device.jumped = True
             place = self.rng.randint(0, 1)
             device.fault = lambda shown: shown._replace(
@@ -263,6 +265,7 @@ class Kernel:
             device.jumped = device.jumped and bool(device.fault or not whole)
             device.unread = NOTHING if true else add(device.unread, device.fresh)
             device.fresh = NOTHING
+            device.wrong = device.wrong + 1 if device.fault else 0
             device.stranger = device.stranger and not whole
             device.counted = (whole or device.counted) and device.name != "veth7"
             device.fault, device.skipped, device.touched = None, False, not whole and device.touched
