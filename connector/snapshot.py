@@ -53,12 +53,14 @@ class Snapshot(NamedTuple):
     """What was read; None stands for what could not be read, which is not the same as empty.
 
     scope: the network that the counters are of; those of another one can't be compared with them.
+    excluded: the patterns of interfaces that are not among them, separated by commas.
     counters, edge, indexes, last_index: as in kernel/interfaces.py.
     custom: custom metrics by name, units as in kernel/host.py. cpu: for `cpu_usage`, if wanted.
     problems: what could not be read -> a sentence for the log.
     """
 
     scope: str = ""
+    excluded: str = ""
     established: Optional[Connections] = None
     listening_tcp: Optional[Ports] = None
     listening_udp: Optional[Ports] = None
@@ -126,6 +128,7 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc") -> Snapshot:
     interfaces = attempt("network_stats", "left out of the reports", lambda: read_interfaces(proc, exclude))
     return nothing._replace(
         scope=net,
+        excluded=",".join(exclude),
         established=tcp and _connections(tcp.established, interface_of),
         listening_tcp=tcp and _ports(tcp.listeners, wanted.max_list_size, rng),
         listening_udp=None if udp is None else _ports(udp, wanted.max_list_size, rng),

@@ -167,6 +167,7 @@ def _traffic_state(traffic: Traffic) -> Dict[str, Any]:
         }
     return {
         "scope": traffic.scope,
+        "excluded": traffic.excluded,
         "interfaces": interfaces,
         "unsent": traffic.unsent,
         "last_index": traffic.last_index,
@@ -191,8 +192,10 @@ def _traffic(state: Dict[str, Any]) -> Traffic:
             pairs = [numbers[place : place + 8] for place in range(5, len(numbers), 8)]
             others[name] = tuple(Earlier(Counters(*pair[:4]), Counters(*pair[4:])) for pair in pairs[:MAX_OTHERS])
     old = state["version"] == OLD_VERSION
+    scope, _, excluded = str(state["scope"]).partition(" without ")
     return Traffic(
-        scope=str(state["scope"]).partition(" without ")[0] if old else str(state["scope"]),
+        scope=scope if old else str(state["scope"]),
+        excluded=excluded if old else str(state["excluded"]),
         counters=None if state["interfaces"] is None else counters,
         unsent=None if state["unsent"] is None else Counters(*map(_whole, state["unsent"])),
         indexes=indexes,

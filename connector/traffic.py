@@ -1,22 +1,25 @@
 """The traffic that no accepted report has carried yet, from one reading of the interfaces' counters to the next.
 
 Which interface is which: an interface is the one that had its index at the last reading, whatever its name. Where an
-index is not known, on hosts without the tables that have it, the name is all there is. What a change of one
-interface's counters means is in kernel/counting.py. An interface that was not there at the last reading
+index is not known, the name is all there is. What a change of one interface's counters means is in kernel/counting.py.
 
-- counts from zero if it is known to be new: its index is higher than any seen before, and its name was that of a
-  counted interface that is gone (ppp0, wwan0 and VPNs are made anew under their old names);
-- otherwise counts from this reading on: it may come from another network namespace, with all that it counted there, or
-  have been excluded.
+An interface that was not there at the last reading counts from zero if it is known to be new:
 
-One that is gone counts nothing, and is an interface that was not there when it comes back. What can't be told: a device
-that comes from another network namespace between two readings, with the index of one that left, and no counter lower,
-counts as that one renamed; with the name of one that is gone, and an index higher than any before, as that one made anew.
+- its index is higher than any seen before, and its name was that of a counted interface that is gone: ppp0, wwan0 and
+  VPNs are made anew under their old names;
+- or no table has its index (all of Linux have, for what is up), and none that is gone may have been renamed to it.
+
+Otherwise it counts from this reading on: it may come from another network namespace, with all that it counted there, or
+have been excluded. One that is gone counts nothing; when it comes back, it is one that was not there.
+
+What can't be told: a device that comes from another network namespace between two readings, with the index of one that
+left and no counter lower, counts as that one renamed; with the name of one that is gone and an index higher than any
+before, as that one made anew.
 """
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .kernel.counting import Earlier, History, count, difference, may_continue, restarted
 from .kernel.dev import NOTHING, Counters
@@ -29,7 +32,7 @@ MAX_FAULTY = 128  # interfaces with more than one reading to go on from; with mo
 class Traffic(NamedTuple):
     """An account of the counters' changes.
 
-    scope: the network that the counters are of.
+    scope, excluded: as in Snapshot.
     counters: the last reading, by name, of the interfaces that are not excluded; None before the first.
     unsent: the change that no accepted report carried; None before there were two readings. It may be below zero after
         a report that was sent again was accepted twice; then the next ones carry less.
@@ -49,6 +52,7 @@ class Traffic(NamedTuple):
     last_index: int = 0
     others: Mapping[str, Tuple[Earlier, ...]] = {}
     gone: Tuple[str, ...] = ()
+    excluded: str = ""
     problems: Mapping[str, str] = {}
 
     def observe(self, snapshot: Snapshot) -> Traffic:
@@ -62,6 +66,7 @@ class Traffic(NamedTuple):
         if self.counters is None or self.scope != snapshot.scope:
             return Traffic(
                 scope=snapshot.scope,
+                excluded=snapshot.excluded,
                 counters=snapshot.counters,
                 unsent=self.unsent,
                 indexes=snapshot.indexes,
@@ -71,6 +76,8 @@ class Traffic(NamedTuple):
 
     def _compare(self, before: Dict[str, Counters], snapshot: Snapshot, now: Dict[str, Counters]) -> Traffic:
         sources = self._sources(before, snapshot, now)
+        used = set(sources.values())
+        went = [name for name in before if name not in now and name not in used]
         unsent = self.unsent or NOTHING
         counters: Dict[str, Counters] = {}
         others: Dict[str, Tuple[Earlier, ...]] = {}
@@ -79,7 +86,7 @@ class Traffic(NamedTuple):
             source = sources.get(name)
             if source is not None:
                 start = History(before[source], self.others.get(source, ()))
-            elif self._is_new(name, before, snapshot):
+            elif self._is_new(name, before, snapshot, went):
                 start = History(NOTHING)
             else:
                 start = History(reading)
@@ -94,10 +101,10 @@ class Traffic(NamedTuple):
                     wrong.append(_impossible(name, difference(reading, start.last)))
                 else:
                     unsent = add(unsent, passed)
-        used = set(sources.values())
-        gone = [name for name in (*self.gone, *before) if name not in now and name not in used]
+        gone = [name for name in self.gone if name not in now] + went
         return Traffic(
             scope=self.scope,
+            excluded=snapshot.excluded,
             counters=counters,
             unsent=unsent,
             compared=not wrong,
@@ -119,13 +126,16 @@ class Traffic(NamedTuple):
                 sources[name] = name
         return sources
 
-    def _is_new(self, name: str, before: Mapping[str, Counters], snapshot: Snapshot) -> bool:
+    def _is_new(self, name: str, before: Mapping[str, Counters], snapshot: Snapshot, went: Sequence[str]) -> bool:
         index = snapshot.indexes.get(name, 0)
-        if not 0 < self.last_index < index:
+        if index and self.last_index:
+            if name in before:
+                return index > self.last_index and self.indexes.get(name) not in snapshot.indexes.values()
+            return index > self.last_index and name in self.gone
+        if self.excluded != snapshot.excluded or len(went) > MAX_GONE:
             return False
-        if name in before:
-            return self.indexes.get(name) not in snapshot.indexes.values()
-        return name in self.gone
+        reading = (snapshot.counters or {})[name]
+        return not any(all(new >= old for old, new in zip(before[other], reading)) for other in went)
 
     def carry(self, snapshot: Snapshot) -> Optional[Counters]:
         """Return what a report of the snapshot, once observed, carries as network_stats.

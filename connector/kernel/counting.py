@@ -14,8 +14,8 @@ rule, per interface (`count`):
 6. A change that its packets can't have carried is not believed, and nothing of that reading counts.
 
 After 3, 4 and 6 the interface may return to where it was, as after 5. So the counters from before are kept beside the
-new ones (`History.others`), and where a counter can go on from both, the smaller change counts. They are forgotten once a
-counter that fell has passed its old value.
+new ones (`History.others`), and where a counter can go on from both, the smaller change counts. They are forgotten once
+a counter that fell has passed its old value.
 
 Limits, as the tables don't tell more:
 - A reset after which more than half of the old values passed within one interval counts as a step back: what passed

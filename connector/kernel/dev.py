@@ -87,8 +87,8 @@ def parse_dev(table: Iterable[bytes], exclude: Tuple[str, ...] = ()) -> Dict[str
 def too_many() -> TableError:
     """Return the TableError for more than MAX_INTERFACES interfaces that are not excluded."""
     return TableError(
-        f"over {MAX_INTERFACES} interfaces count: add those whose traffic does not leave the device, or passes another "
-        "interface as well, to ExcludeInterfaces"
+        f"net/dev: over {MAX_INTERFACES} interfaces count: name those whose traffic does not leave the device, or "
+        "passes another one as well, in ExcludeInterfaces"
     )
 
 

@@ -8,7 +8,8 @@ an MTU below 1280 bytes, and all on a host without IPv6. Of these, `dev_mcast` a
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, Iterator, NamedTuple, Sequence, Tuple
+import re
+from typing import Callable, Dict, FrozenSet, Iterable, Iterator, NamedTuple, Sequence, Set, Tuple
 
 from ..errors import TableError
 from .dev import MAX_INTERFACES, decode_name, too_many
@@ -19,9 +20,15 @@ MAX_TABLE_BYTES = 6 << 20
 
 
 class Indexes(NamedTuple):
-    """by_name: the indexes of those interfaces that are not excluded. last: the highest index of any, 0 for none."""
+    """What the tables list.
+
+    by_name: the indexes of those interfaces that are not excluded.
+    listed: the names of those of them that are in `igmp6`, so that `net/dev` must have them, too.
+    last: the highest index of any interface, 0 for none.
+    """
 
     by_name: Dict[str, int]
+    listed: FrozenSet[str]
     last: int
 
 
@@ -52,16 +59,14 @@ def parse_igmp(table: Iterable[bytes]) -> Iterator[Row]:
 
 
 def parse_if_inet6_indexes(table: Iterable[bytes]) -> Iterator[Row]:
-    """Parse `if_inet6` (kernel: if6_seq_show): address, index in hexadecimal, three more, name."""
+    """Parse `if_inet6` (kernel: if6_seq_show): address, index in hexadecimal, three more, name.
+
+    Rows of another shape are left out: addresses.py logs them, and the other tables have most of the indexes.
+    """
     for line in table:
-        fields = line.split()
-        try:
-            index = int(fields[1], 16)
-        except (IndexError, ValueError):
-            index = -1
-        if len(fields) != 6 or index < 0:
-            raise _malformed("if_inet6", line)
-        yield index, decode_name(fields[5])
+        found = re.fullmatch(rb"[0-9a-f]{32} ([0-9a-f]{2,8}) .. .. .. +(\S{1,15})\n", line)
+        if found:
+            yield int(found.group(1), 16), decode_name(found.group(2))
 
 
 Parser = Callable[[Iterable[bytes]], Iterator[Row]]
@@ -77,26 +82,30 @@ TABLES: Sequence[Tuple[str, Parser]] = (
 def read_indexes(net: str, is_excluded: Callable[[str], bool], tables: int = len(TABLES)) -> Indexes:
     """Return the indexes that the first `tables` of TABLES under `net` have; a table that is not there has none.
 
-    Raises TableError, also where two tables differ, as they do while interfaces are renamed.
+    Two names with one index, or one with two, are those of an interface that was renamed or replaced meanwhile, and not
+    among them. Raises TableError.
     """
     by_name: Dict[str, int] = {}
+    names: Dict[int, str] = {}
+    doubtful: Set[str] = set()
+    listed: FrozenSet[str] = frozenset()
     last = 0
     for table, parse in TABLES[:tables]:
         try:
             for index, name in parse(lines(net, table, limit=MAX_TABLE_BYTES)):
                 last = max(last, index)
-                if index and not is_excluded(name) and by_name.setdefault(name, index) != index:
-                    raise IndexesChanged(f"{net}: {name} has the indexes {by_name[name]} and {index}")
+                if not index or is_excluded(name):
+                    continue
+                if by_name.setdefault(name, index) != index or names.setdefault(index, name) != name:
+                    doubtful |= {name, names.get(index, name)}
                 if len(by_name) > MAX_INTERFACES:
                     raise too_many()
         except TableError as error:
             if not isinstance(error.__cause__, (FileNotFoundError, PermissionError)):
                 raise
-    return Indexes(by_name, last)
-
-
-class IndexesChanged(TableError):
-    """The tables were read while an interface was renamed or replaced: read them again."""
+        if table == TABLES[0][0]:
+            listed = frozenset(by_name)
+    return Indexes({name: index for name, index in by_name.items() if name not in doubtful}, listed, last)
 
 
 def _malformed(table: str, line: bytes) -> TableError:

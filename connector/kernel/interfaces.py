@@ -6,7 +6,7 @@ from typing import Callable, Dict, FrozenSet, NamedTuple, Tuple
 
 from ..errors import TableError
 from .dev import Counters, matching, parse_dev
-from .indexes import TABLES, Indexes, IndexesChanged, read_indexes
+from .indexes import TABLES, Indexes, read_indexes
 from .links import read_links
 from .lower import at_the_edge, multiplexed, read_lower
 from .netlink import NetlinkUnavailable
@@ -75,17 +75,13 @@ def _consistent(
     tables = 1
     attempt = 0
     while attempt < MAX_ATTEMPTS:
-        try:
-            before = read_indexes(net, is_excluded, tables)
-            counters = parse_dev(lines(net, "dev"), exclude)
-            after = read_indexes(net, is_excluded, tables)
-        except IndexesChanged:
+        before = read_indexes(net, is_excluded, tables)
+        counters = parse_dev(lines(net, "dev"), exclude)
+        after = read_indexes(net, is_excluded, tables)
+        if before[:2] != after[:2] or not before.listed <= counters.keys():
             attempt += 1
-            continue
-        if before.by_name == after.by_name and before.by_name.keys() <= counters.keys():
-            if tables == len(TABLES) or counters.keys() <= before.by_name.keys():
-                return counters, Indexes(before.by_name, max(before.last, after.last))
+        elif tables < len(TABLES) and not counters.keys() <= before.listed:
             tables = len(TABLES)
         else:
-            attempt += 1
+            return counters, Indexes(before.by_name, before.listed, max(before.last, after.last))
     raise TableError(f"{net}: interfaces were renamed, added or removed during each of {MAX_ATTEMPTS} readings")

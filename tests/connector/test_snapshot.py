@@ -17,7 +17,7 @@ from support import proc
 from support.statistics import chi_square, limit
 from support.user import ordinary_user, public_directory
 
-from connector.config import CUSTOM_METRICS, DEFAULT_EXCLUDE
+from connector.config import CUSTOM_METRICS
 from connector.kernel.dev import Counters
 from connector.snapshot import Connection, Connections, Port, Ports, Snapshot, Wanted, take
 
@@ -39,7 +39,6 @@ BUSY: Dict[str, bytes] = {
     "dev": proc.dev({"lo": (9, 9, 1, 1), "eth0": (1000, 200, 10, 2), "veth1": (5, 5, 5, 5), "wlan0": (1, 2, 3, 4)}),
 }
 V4 = socket.inet_aton
-WITHOUT = " without " + DEFAULT_EXCLUDE
 
 
 def V6(text: str) -> bytes:
@@ -48,7 +47,8 @@ def V6(text: str) -> bytes:
 
 def whole(root: Path) -> Snapshot:
     return Snapshot(
-        scope=str(root / "1" / "net") + WITHOUT,
+        scope=str(root / "1" / "net"),
+        excluded=DEFAULT_EXCLUDE,
         established=Connections(
             4,
             [
@@ -62,6 +62,8 @@ def whole(root: Path) -> Snapshot:
         listening_udp=Ports(2, [Port(68, "0.0.0.0"), Port(323, "lo")]),
         counters={"eth0": Counters(1000, 200, 10, 2), "wlan0": Counters(1, 2, 3, 4)},
         edge=frozenset({"eth0", "wlan0"}),
+        indexes={"eth0": 2},
+        last_index=2,
         custom={},
         cpu=None,
         problems={},
@@ -94,7 +96,7 @@ def nameless(snapshot: Snapshot) -> Dict[str, Any]:
 Lost = Mapping[str, Any]
 TCP_LOST: Lost = {"established": None, "listening_tcp": None}
 UDP_LOST: Lost = {"listening_udp": None}
-COUNTERS_LOST: Lost = {"counters": None, "edge": frozenset()}
+COUNTERS_LOST: Lost = {"counters": None, "edge": frozenset(), "indexes": {}, "last_index": 0}
 LEFT_OUT = "left out of the reports: "
 WITHOUT_NAMES = "sockets are reported without them: "
 # What happens to a table -> its name, content (None: gone), what is lost, the problem's name and words.
@@ -237,7 +239,7 @@ def test_where_the_host_is_hidden_a_sentence_says_whose_network_this_is(tmp_path
     (hidden / "net").symlink_to(own / "1" / "net")
     snapshot = proc.look(hidden)
     assert snapshot == whole(own)._replace(
-        scope=str(hidden / "net") + WITHOUT,
+        scope=str(hidden / "net"),
         problems={
             "host's network": f"{hidden}/1/net can't be read (is proc mounted with hidepid?): reports show the "
             "network of this function, which is the host's only where they share it"
