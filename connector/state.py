@@ -6,24 +6,22 @@ the service takes. It is a help, never a condition: whatever is wrong with the f
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
 import stat
-from typing import Any, Dict, Iterable, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .errors import ConnectorError, TableError
-from .kernel.counting import MAX_OTHERS, Earlier
+from .kernel.counting import Earlier
 from .kernel.dev import Counters
 from .kernel.host import CpuTimes
 from .kernel.proc import read
-from .traffic import MAX_GONE, Traffic
+from .traffic import Traffic
 
 FILE = "device-defender-connector.json"
-VERSION = 2
-OLD_VERSION = 1  # without indexes, and `scope` had the excluded interfaces appended
-LONGEST = 256 << 10  # bytes; MAX_INTERFACES with the longest names and numbers need less
+VERSION = 1
+LONGEST = 320 << 10  # bytes; MAX_INTERFACES with the longest names and numbers need less
 
 
 class Memory(NamedTuple):
@@ -92,7 +90,7 @@ def load(directory: str, thing: str, boot: Boot) -> Memory:
         raise StateError(f"{path} is over {LONGEST} bytes long and was ignored")
     try:
         state = json.loads(content.decode("ascii"))
-        if state["version"] not in (VERSION, OLD_VERSION):
+        if state["version"] != VERSION:
             raise ValueError("version {}".format(state["version"]))
         owner = state["thing"]
         written = Boot(str(state["boot"][0]), _natural(state["boot"][1]))
@@ -158,51 +156,42 @@ def _memory(state: Dict[str, Any]) -> Memory:
 
 
 def _traffic_state(traffic: Traffic) -> Dict[str, Any]:
-    """Return what the file has of an account; `interfaces`: name -> counters, index, others."""
-    interfaces = None
-    if traffic.counters is not None:
-        interfaces = {
-            name: [*counters, traffic.indexes.get(name, 0), *_flat(traffic.others.get(name, ()))]
-            for name, counters in traffic.counters.items()
-        }
+    """Return an account as the file has it; `others`: name -> 8 numbers for each reading, itself and what was counted.
+
+    The first three are as they were before the others were added, so that each version reads the other's files.
+    """
     return {
-        "scope": traffic.scope,
-        "excluded": traffic.excluded,
-        "interfaces": interfaces,
+        "scope": f"{traffic.scope} without {traffic.excluded}",
+        "interfaces": traffic.counters,
         "unsent": traffic.unsent,
+        "indexes": traffic.indexes,
         "last_index": traffic.last_index,
+        "others": {
+            name: [number for other in others for counters in other for number in counters]
+            for name, others in traffic.others.items()
+        },
         "gone": traffic.gone,
     }
 
 
-def _flat(others: Iterable[Earlier]) -> Iterable[int]:
-    return itertools.chain.from_iterable((*other.reading, *other.counted) for other in others)
-
-
 def _traffic(state: Dict[str, Any]) -> Traffic:
-    counters: Dict[str, Counters] = {}
-    indexes: Dict[str, int] = {}
-    others: Dict[str, Tuple[Earlier, ...]] = {}
-    for name, row in (state["interfaces"] or {}).items():
-        numbers = [_natural(number) for number in row]
-        counters[name] = Counters(*numbers[:4])
-        if numbers[4:] and numbers[4]:
-            indexes[name] = numbers[4]
-        if len(numbers) > 5:
-            pairs = [numbers[place : place + 8] for place in range(5, len(numbers), 8)]
-            others[name] = tuple(Earlier(Counters(*pair[:4]), Counters(*pair[4:])) for pair in pairs[:MAX_OTHERS])
-    old = state["version"] == OLD_VERSION
-    scope, _, excluded = str(state["scope"]).partition(" without ")
+    counters, unsent = state["interfaces"], state["unsent"]
+    scope, without, excluded = str(state["scope"]).rpartition(" without ")
     return Traffic(
-        scope=scope if old else str(state["scope"]),
-        excluded=excluded if old else str(state["excluded"]),
-        counters=None if state["interfaces"] is None else counters,
-        unsent=None if state["unsent"] is None else Counters(*map(_whole, state["unsent"])),
-        indexes=indexes,
-        last_index=0 if old else _natural(state["last_index"]),
-        others=others,
-        gone=() if old else tuple(str(name) for name in state["gone"][:MAX_GONE]),
+        scope=scope if without else excluded,
+        excluded=excluded if without else "",
+        counters=None if counters is None else {name: Counters(*map(_natural, row)) for name, row in counters.items()},
+        unsent=None if unsent is None else Counters(*map(_whole, unsent)),
+        indexes={name: _natural(index) for name, index in state.get("indexes", {}).items()},
+        last_index=_natural(state.get("last_index", 0)),
+        others={name: _others(numbers) for name, numbers in state.get("others", {}).items()},
+        gone=tuple(str(name) for name in state.get("gone", [])),
     )
+
+
+def _others(numbers: List[Any]) -> Tuple[Earlier, ...]:
+    pairs = [[_natural(number) for number in numbers[place : place + 8]] for place in range(0, len(numbers), 8)]
+    return tuple(Earlier(Counters(*pair[:4]), Counters(*pair[4:])) for pair in pairs)
 
 
 def _whole(value: Any) -> int:

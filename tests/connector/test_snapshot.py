@@ -17,7 +17,7 @@ from support import proc
 from support.statistics import chi_square, limit
 from support.user import ordinary_user, public_directory
 
-from connector.config import CUSTOM_METRICS
+from connector.config import CUSTOM_METRICS, DEFAULT_EXCLUDE
 from connector.kernel.dev import Counters
 from connector.snapshot import Connection, Connections, Port, Ports, Snapshot, Wanted, take
 
