@@ -36,7 +36,7 @@ def sent(*snapshots: Snapshot) -> List[Optional[Numbers]]:
     for snapshot in snapshots:
         traffic = traffic.observe(snapshot)
         carried = traffic.carry(snapshot)
-        reports.append(carried and (*carried,))  # type: ignore[arg-type]
+        reports.append(carried and (*carried,))
         traffic = traffic.delivered(carried)
     return reports
 
@@ -137,8 +137,8 @@ def test_change_that_packets_can_not_have_carried_is_a_problem_until_the_next_re
     after = reading({"eth0": (1000, 60, 12, 1), "eth1": (65, 5, 2, 1)})
     traffic = Traffic().observe(before).observe(jump)
     assert traffic.problems == {
-        "network_stats": "left out of the reports: eth0 shows 1000000000000000 bytes in 10 packets received and 60 bytes "
-        "in 1 packets sent since the last reading, which its packets can't have carried"
+        "network_stats": "left out of the reports: eth0 shows 1000000000000000 bytes in 10 packets received and 60 "
+        "bytes in 1 packets sent since the last reading, which its packets can't have carried"
     }
     assert traffic.carry(jump) is None
     traffic = traffic.observe(after)
