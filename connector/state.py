@@ -185,7 +185,7 @@ def _traffic(state: Dict[str, Any]) -> Traffic:
         indexes={name: _natural(index) for name, index in state.get("indexes", {}).items()},
         last_index=_natural(state.get("last_index", 0)),
         others={name: _others(numbers) for name, numbers in state.get("others", {}).items()},
-        gone=tuple(str(name) for name in state.get("gone", [])),
+        gone={name: _natural(index) for name, index in state.get("gone", {}).items()},
     )
 
 

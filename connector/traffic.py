@@ -5,16 +5,17 @@ index is not known, the name is all there is. What a change of one interface's c
 
 An interface that was not there at the last reading counts from zero if it is known to be new:
 
-- its index is higher than any seen before, and its name was that of a counted interface that is gone: ppp0, wwan0 and
-  VPNs are made anew under their old names;
+- its name was that of a counted interface that is gone (ppp0, wwan0 and VPNs are made anew under their old names), and
+  its index, another one, is higher than those of the first reading, of excluded interfaces and of others known to be
+  new: the kernel counts up;
 - or no table has its index (all of Linux have, for what is up), and none that is gone may have been renamed to it.
 
 Otherwise it counts from this reading on: it may come from another network namespace, with all that it counted there, or
 have been excluded. One that is gone counts nothing; when it comes back, it is one that was not there.
 
 What can't be told: a device that comes from another network namespace between two readings, with the index of one that
-left and no counter lower, counts as that one renamed; with the name of one that is gone and an index higher than any
-before, as that one made anew.
+left and no counter lower, counts as that one renamed; with the name of one that is gone and such a higher index, as
+that one made anew.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class Traffic(NamedTuple):
         a report that was sent again was accepted twice; then the next ones carry less.
     compared: whether the last reading was compared with one before it.
     indexes: those of `counters` whose index was known, by name.
-    last_index: the highest index seen, 0 for none.
+    last_index: the highest index that an interface known to be new must exceed, 0 if none is known.
     others: the readings besides `counters` that an interface may go on from (kernel/counting.py), by name.
-    gone: names of interfaces that are gone.
+    gone: names of interfaces that are gone, and the indexes they had, 0 if not known.
     problems: as in Snapshot: what is left out, and why.
     """
 
@@ -51,7 +52,7 @@ class Traffic(NamedTuple):
     indexes: Mapping[str, int] = {}
     last_index: int = 0
     others: Mapping[str, Tuple[Earlier, ...]] = {}
-    gone: Tuple[str, ...] = ()
+    gone: Mapping[str, int] = {}
     excluded: str = ""
     problems: Mapping[str, str] = {}
 
@@ -70,7 +71,7 @@ class Traffic(NamedTuple):
                 counters=snapshot.counters,
                 unsent=self.unsent,
                 indexes=snapshot.indexes,
-                last_index=snapshot.last_index,
+                last_index=max([snapshot.last_index, *snapshot.indexes.values()]),
             )
         return self._compare(self.counters, snapshot, snapshot.counters)
 
@@ -79,6 +80,9 @@ class Traffic(NamedTuple):
         used = set(sources.values())
         went = [name for name in before if name not in now and name not in used]
         unsent = self.unsent or NOTHING
+        last_index = max(self.last_index, snapshot.last_index)
+        if not self.indexes:
+            last_index = max([last_index, *snapshot.indexes.values()])
         counters: Dict[str, Counters] = {}
         others: Dict[str, Tuple[Earlier, ...]] = {}
         wrong: List[str] = []
@@ -88,6 +92,7 @@ class Traffic(NamedTuple):
                 start = History(before[source], self.others.get(source, ()))
             elif self._is_new(name, before, snapshot, went):
                 start = History(NOTHING)
+                last_index = max(last_index, snapshot.indexes.get(name, 0))
             else:
                 start = History(reading)
             if source not in (None, name) and not may_continue(start, reading):
@@ -101,7 +106,8 @@ class Traffic(NamedTuple):
                     wrong.append(_impossible(name, difference(reading, start.last)))
                 else:
                     unsent = add(unsent, passed)
-        gone = [name for name in self.gone if name not in now] + went
+        gone = [(name, index) for name, index in self.gone.items() if name not in now]
+        gone += [(name, self.indexes.get(name, 0)) for name in went]
         return Traffic(
             scope=self.scope,
             excluded=snapshot.excluded,
@@ -109,9 +115,9 @@ class Traffic(NamedTuple):
             unsent=unsent,
             compared=not wrong,
             indexes=snapshot.indexes,
-            last_index=max(self.last_index, snapshot.last_index),
+            last_index=last_index,
             others=others,
-            gone=tuple(gone[-MAX_GONE:]),
+            gone=dict(gone[-MAX_GONE:]),
             problems={"network_stats": f"left out of the reports: {'; '.join(wrong[:3])}"} if wrong else {},
         )
 
@@ -129,9 +135,8 @@ class Traffic(NamedTuple):
     def _is_new(self, name: str, before: Mapping[str, Counters], snapshot: Snapshot, went: Sequence[str]) -> bool:
         index = snapshot.indexes.get(name, 0)
         if index and self.last_index:
-            if name in before:
-                return index > self.last_index and self.indexes.get(name) not in snapshot.indexes.values()
-            return index > self.last_index and name in self.gone
+            old = self.indexes.get(name, 0) if name in before else self.gone.get(name, index)
+            return index > self.last_index and index != old and old not in snapshot.indexes.values()
         if self.excluded != snapshot.excluded or len(went) > MAX_GONE:
             return False
         reading = (snapshot.counters or {})[name]

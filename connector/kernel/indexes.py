@@ -24,7 +24,7 @@ class Indexes(NamedTuple):
 
     by_name: the indexes of those interfaces that are not excluded.
     listed: the names of those of them that are in `igmp6`, so that `net/dev` must have them, too.
-    last: the highest index of any interface, 0 for none.
+    last: the highest index of the others, 0 for none.
     """
 
     by_name: Dict[str, int]
@@ -93,8 +93,8 @@ def read_indexes(net: str, is_excluded: Callable[[str], bool], tables: int = len
     for table, parse in TABLES[:tables]:
         try:
             for index, name in parse(lines(net, table, limit=MAX_TABLE_BYTES)):
-                last = max(last, index)
                 if not index or is_excluded(name):
+                    last = max(last, index)
                     continue
                 if by_name.setdefault(name, index) != index or names.setdefault(index, name) != name:
                     doubtful |= {name, names.get(index, name)}

@@ -20,7 +20,7 @@ class Interfaces(NamedTuple):
 
     counters: of each interface that is not excluded, by name.
     indexes: of the same, as far as they are known. An interface is the same as before if its index is.
-    last_index: the highest index of any interface, excluded or not; 0 where none is known.
+    last_index: the highest index of the excluded interfaces, 0 if none is known.
     edge: those whose traffic crosses the device's edge and is counted on none of the others.
     """
 

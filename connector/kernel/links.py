@@ -55,7 +55,7 @@ class Links(NamedTuple):
     """What counts, and what is needed to count it once.
 
     counted: the interfaces that are not excluded, at most MAX_INTERFACES.
-    last_index: the highest index of any interface.
+    last_index: the highest index of the others, 0 for none.
     lower: what lies below the counted ones.
     """
 
@@ -78,8 +78,9 @@ def _read(is_excluded: Callable[[str], bool]) -> Links:
     counted: List[Link] = []
     last_index = 0
     for link in _list(with_counters=True):
-        last_index = max(last_index, link.ifindex)
-        if not is_excluded(link.name):
+        if is_excluded(link.name):
+            last_index = max(last_index, link.ifindex)
+        else:
             counted.append(link)
             if len(counted) > MAX_INTERFACES:
                 raise too_many()

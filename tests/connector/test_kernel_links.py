@@ -185,7 +185,7 @@ def test_each_byte_is_counted_on_one_interface(payloads: List[bytes], exclude: s
 
 def test_reading_has_counters_and_indexes_of_what_is_not_excluded() -> None:
     payloads = [link(2, "eth0", counters=(1, 2, 3, 4)), link(9, "veth1", "veth", 3)]
-    assert edge(payloads, "veth*") == ({"eth0": Counters(1, 2, 3, 4)}, {"eth0": 2}, 9, {"eth0"})
+    assert edge(payloads, "veth*") == Interfaces({"eth0": Counters(1, 2, 3, 4)}, {"eth0": 2}, 9, frozenset({"eth0"}))
 
 
 def test_more_interfaces_than_the_maximum_are_an_error() -> None:

@@ -82,7 +82,7 @@ def test_as_many_interfaces_as_there_may_be_fit(directory: Path) -> None:
         counters=counters,
         indexes=dict.fromkeys(counters, 2**31 - 1),
         others={name: (Earlier(numbers, numbers),) * MAX_OTHERS for name in list(counters)[:MAX_FAULTY]},
-        gone=tuple("\udcff" * 11 + f"x{number:03}" for number in range(MAX_GONE)),
+        gone={"\udcff" * 11 + f"x{number:03}": 2**31 - 1 for number in range(MAX_GONE)},
     )
     memory = MEMORY._replace(traffic=traffic)
     save(str(directory), "gateway-7", BOOT, memory)
@@ -96,7 +96,7 @@ ALL = MEMORY._replace(
         indexes={"eth0": 2, "wlan0": 3},
         last_index=17,
         others={"eth0": (Earlier(Counters(9, 8, 7, 6), Counters(1, 2, 3, 4)), Earlier(Counters(5, 4, 3, 2)))},
-        gone=("ppp0", "\udcff"),
+        gone={"ppp0": 9, "\udcff": 0},
     )
 )
 
@@ -115,7 +115,7 @@ def test_file_of_version_1_0_without_indexes_is_read(directory: Path) -> None:
         del document[field]
     assert document["scope"] == "/host_proc/1/net without lo,veth*"
     write(directory, document)
-    traffic = ALL.traffic._replace(indexes={}, last_index=0, others={}, gone=())
+    traffic = ALL.traffic._replace(indexes={}, last_index=0, others={}, gone={})
     assert load(str(directory), "gateway-7", BOOT) == ALL._replace(traffic=traffic)
 
 
@@ -246,7 +246,7 @@ ODD: Dict[str, Any] = {
     "indexes": {"eth0": -1},
     "last_index": "7",
     "others": {"eth0": [1, 2, 3, 4, 5, 6, 7]},
-    "gone": 3,
+    "gone": ["ppp0"],
 }
 
 

@@ -25,7 +25,7 @@ def reading(seen: Seen, indexes: Optional[Mapping[str, int]] = None, last: int =
         counters={name: Counters(*numbers) for name, numbers in seen.items()},
         edge=frozenset(seen) - {"lo"},
         indexes=indexes,
-        last_index=max([last, *indexes.values()]),
+        last_index=last,
     )
 
 
@@ -204,6 +204,23 @@ IDENTITIES: Dict[str, Tuple[Sequence[Snapshot], Numbers]] = {
         [reading({"ppp0": E1}, {"ppp0": 7}, 12), reading({"ppp0": E0}, {"ppp0": 9}, 12)],
         NOTHING,
     ),
+    "made anew, beside one that moved in with a higher index": (
+        [
+            reading({"ppp0": E1}, {"ppp0": 4}),
+            reading({"ppp0": E1, "eth1": E1}, {"ppp0": 4, "eth1": 80}),
+            reading({"ppp0": E0, "eth1": E1}, {"ppp0": 5, "eth1": 80}),
+        ],
+        E0,
+    ),
+    "another device of the same name and index": (
+        [
+            reading({"eth0": E1}, {"eth0": 2}),
+            reading({"eth0": E1, "eth1": E1}, {"eth0": 2, "eth1": 3}),
+            reading({"eth0": E1}, {"eth0": 2}),
+            reading({"eth0": E1, "eth1": E0}, {"eth0": 2, "eth1": 3}),
+        ],
+        NOTHING,
+    ),
     "gone": ([reading({"eth0": E1, "ppp0": E0}), reading({"eth0": (70, 20, 2, 1)})], (60, 0, 1, 0)),
     "without indexes: by name": ([reading({"eth0": E0}), reading({"eth0": (4_300_060, *E0[1:])})], (60, 0, 0, 0)),
     "without indexes: a new one": ([reading({"eth0": E0}), reading({"eth0": E0, "usb0": E1})], E1),
@@ -215,6 +232,14 @@ IDENTITIES: Dict[str, Tuple[Sequence[Snapshot], Numbers]] = {
     "the index is known from now on": (
         [reading({"eth0": E0}), reading({"eth0": (4_300_060, *E0[1:])}, {"eth0": 2})],
         (60, 0, 0, 0),
+    ),
+    "the indexes are known from now on, and another one moves in": (
+        [
+            reading({"eth0": E1}),
+            reading({"eth0": E1}, {"eth0": 2}),
+            reading({"eth0": E1, "eth1": E0}, {"eth0": 2, "eth1": 3}),
+        ],
+        NOTHING,
     ),
     "the index is no longer known": (
         [reading({"eth0": E0}, {"eth0": 2}), reading({"eth0": (4_300_060, *E0[1:])})],
@@ -252,7 +277,7 @@ def test_names_of_interfaces_that_are_gone_are_bounded() -> None:
     for number in range(3 * MAX_GONE):
         traffic = traffic.observe(reading({f"tun{number}": E1}, {f"tun{number}": number + 1}))
     assert len(traffic.gone) == MAX_GONE
-    assert traffic.gone[-1] == f"tun{3 * MAX_GONE - 2}"
+    assert list(traffic.gone.items())[-1] == (f"tun{3 * MAX_GONE - 2}", 3 * MAX_GONE - 1)
 
 
 def one(bytes_in: Optional[int], name: str = "eth0", net: str = "/host_proc/1/net") -> Snapshot:
