@@ -69,7 +69,6 @@ class Kernel:
         self.devices: List[Device] = []
         self.away: List[Device] = []
         self.moved = 0
-        self.last_read = 0  # the highest index in any whole reading
         self.passed = self.lost = NOTHING
         for name in NAMES[: rng.randint(1, 3)]:
             history = self.traffic(rng.choice([10, 10**6, 10**8]))
@@ -173,17 +172,18 @@ class Kernel:
         device = self.any()
         if device:
             self.forget(device)
+            if device.counted:
+                self.away.append(device)
             device.fresh = device.unread = NOTHING
             device.fault, device.skipped, device.counted = None, False, False
             self.devices.remove(device)
-            self.away.append(device)
 
     def come_back(self) -> None:
         """With what it carried there, after a reading without it; nothing tells an earlier return from a stay."""
         for device in self.away:
             names = {other.name for other in self.devices}
             indexes = {other.index for other in self.devices} | set(self.readings)
-            if device.name not in names and device.index not in indexes and device.index <= self.last_read:
+            if device.name not in names and device.index not in indexes:
                 self.away.remove(device)
                 device.shown = add(device.shown, self.traffic())
                 self.devices.append(device)
@@ -270,7 +270,6 @@ class Kernel:
             device.counted = (whole or device.counted) and device.name != "veth7"
             device.fault, device.skipped, device.touched = None, False, not whole and device.touched
         if whole:
-            self.last_read = max([self.last_read, *(device.index for device in self.devices)])
             self.readings = {device.index: device for device in self.devices}
 
 
