@@ -165,7 +165,7 @@ class Reporter:
 
         snapshot = self._take()
         self._memory = observe(self._memory, snapshot, self._clock.time())
-        problems = snapshot.problems
+        problems = {**snapshot.problems, **self._memory.traffic.problems}
         if NETWORK in problems:  # no table could be read: what failed before has not recovered
             problems = {**self._problems, **problems}
         self._health.update(problems, self._problems)
