@@ -31,7 +31,7 @@ class Reporter:
     """Reports until its clock is stopped.
 
     take: makes a snapshot. read_boot: returns the boot that a saved state must be of, or None where it can't be read
-    now. verdicts: told of each accepted report.
+    now. verdicts: counts the accepted reports.
     """
 
     def __init__(
