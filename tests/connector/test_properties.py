@@ -293,9 +293,10 @@ def test_any_snapshot_makes_a_report_that_the_service_takes(
 def test_the_changes_sent_add_up_to_the_counters_change(data: st.DataObject) -> None:
     """Whatever fails to be read or published between: in the end every byte was reported once.
 
-    An interface that comes counts from zero, one that goes has said before what passed it.
+    An interface that is made anew under its old name counts from zero; what passed one that is removed was read before.
     """
-    shown: Dict[str, List[int]] = {"eth0": [10**6] * 4, "lo": [10**6] * 4}
+    shown: Dict[str, List[int]] = {"eth0": [10**6] * 4, "ppp0": [10**6] * 4, "lo": [10**6] * 4}
+    indexes = {"eth0": 2, "ppp0": 3}
     traffic = Traffic()
     passed, sent = [0] * 4, [0] * 4
     seen: FrozenSet[str] = frozenset()
@@ -310,11 +311,12 @@ def test_the_changes_sent_add_up_to_the_counters_change(data: st.DataObject) -> 
                 passed = [old + new for old, new in zip(passed, amounts)]
             continue
         if event == "add":
-            shown[f"ppp{step}"] = [0] * 4
+            if "ppp0" not in shown:
+                shown["ppp0"], indexes["ppp0"] = [0] * 4, 4 + step
             continue
         counters = {name: Counters(*numbers) for name, numbers in shown.items()}
         edge = frozenset(name for name in shown if name != "lo")
-        snapshot = Snapshot(scope="n", counters=None if event == "unreadable" else counters, edge=edge)
+        snapshot = Snapshot("n", counters=None if event == "unreadable" else counters, edge=edge, indexes=dict(indexes))
         traffic = traffic.observe(snapshot)
         if event == "unreadable":
             assert traffic.carry(snapshot) is None
@@ -327,13 +329,13 @@ def test_the_changes_sent_add_up_to_the_counters_change(data: st.DataObject) -> 
         if event == "report" and carried is not None:
             sent = [old + new for old, new in zip(sent, carried)]
             traffic = traffic.delivered(carried)
-        if event == "remove":  # right after a look, so that nothing passes unseen
-            for name in sorted(seen - {"eth0"})[:1]:
-                del shown[name]
+        if event == "remove" and "ppp0" in seen:  # right after a reading, so that nothing passes unread
+            del shown["ppp0"], indexes["ppp0"]
     final = Snapshot(
         scope="n",
         counters={name: Counters(*numbers) for name, numbers in shown.items()},
         edge=frozenset(name for name in shown if name != "lo"),
+        indexes=indexes,
     )
     carried = traffic.observe(final).carry(final)
     total = [old + new for old, new in zip(sent, carried or (0, 0, 0, 0))]
@@ -350,8 +352,11 @@ def test_no_change_is_negative_or_more_than_the_counters_show(
 ) -> None:
     edge = frozenset(now)
     first, second = (Snapshot(scope="n", counters=counters, edge=edge) for counters in (before, now))
-    carried = Traffic().observe(first).observe(second).carry(second)
-    assert carried is not None
+    traffic = Traffic().observe(first).observe(second)
+    carried = traffic.carry(second)
+    if carried is None:  # its packets can't have carried it
+        assert list(traffic.problems) == ["network_stats"]
+        return
     shown = [sum(counters[place] for counters in now.values()) for place in range(4)]
     # A counter of 32 bits that began anew had shown more.
     assert all(0 <= number < most + len(now) * 2**32 for number, most in zip(carried, shown) if number)
