@@ -78,7 +78,7 @@ class Traffic(NamedTuple):
     def _compare(self, before: Dict[str, Counters], snapshot: Snapshot, now: Dict[str, Counters]) -> Traffic:
         sources = self._sources(before, snapshot, now)
         used = set(sources.values())
-        went = [name for name in before if name not in now and name not in used]
+        went = [name for name in before if name not in now and name not in used and before[name] != NOTHING]
         unsent = self.unsent or NOTHING
         last_index = max(self.last_index, snapshot.last_index)
         if not self.indexes:
@@ -107,7 +107,7 @@ class Traffic(NamedTuple):
                 else:
                     unsent = add(unsent, passed)
         gone = [(name, index) for name, index in self.gone.items() if name not in now]
-        gone += [(name, self.indexes.get(name, 0)) for name in went]
+        gone += [(name, self.indexes.get(name, 0)) for name in before if name not in now and name not in used]
         return Traffic(
             scope=self.scope,
             excluded=snapshot.excluded,

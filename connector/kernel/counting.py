@@ -14,8 +14,9 @@ rule, per interface (`count`):
 6. A change that its packets can't have carried is not believed, and nothing of that reading counts.
 
 After 3, 4 and 6 the interface may return to where it was, as after 5. So the counters from before are kept beside the
-new ones (`History.others`), and where a counter can go on from both, the smaller change counts. They are forgotten once
-a counter that fell has passed its old value.
+new ones (`History.others`). After a step back, a counter that passes its old value counts from there, and then they are
+forgotten. After a reset they are forgotten unless all four are back at the next reading, which then counts from there.
+A change that was not believed counts if at the next reading the packets can have carried all of it.
 
 Limits, as the tables don't tell more:
 - A reset after which more than half of the old values passed within one interval counts as a step back: what passed
@@ -24,8 +25,9 @@ Limits, as the tables don't tell more:
 - A counter below 4 GiB that steps back while its direction carries over 65,536 packets, so that a turn of 32 bits
   fits, counts as a turn, unless the other direction's counter is past 32 bits. Two turns in one interval count as one,
   and one that meets another fault of the same interface is not recognised.
-- After a reset, the first reading in which a counter passes its old value is compared with that, so that up to one
-  interval's traffic is left out.
+- A reset after which all four pass their old values before the reading after the next leaves out what they had
+  counted before it. Counters that are low for longer than one reading, but not zero, and then return count twice.
+- When a counter passes the value that it had before a step back, up to one interval's traffic of it is left out.
 - An interface's first reading is taken as it is, also if it is wrong.
 - What passed before a reading that is not believed is left out if the next one goes on from that.
 - What is wrong for longer than MAX_OTHERS further faults of the same interface counts as true.
@@ -78,13 +80,18 @@ def count(history: History, now: Counters) -> Passed:
     last, others = history
     if now == NOTHING:
         return Passed(NOTHING, history)
-    starts = [start for start in (Earlier(last), *others) if _grew(start.reading, now)]
+    disbelieved = [other for other in others if all(low <= high for low, high in zip(other.reading, last))]
+    starts = [start for start in (*disbelieved, Earlier(last), *others) if _grew(start.reading, now)]
     if starts:
-        passed = _least(_since(starts[0], now), others, now)
+        passed = _least(_since(starts[0], now), history, now)
         return Passed(passed, History(now, _remaining(last, others, now, passed)))
-    if all(2 * new < old or not old for old, new in zip(last, now)):
-        return _believed(history, now, _least(now, others, now), now)
+    if _is_reset(last, now):
+        return _believed(history, now, _least(now, history, now), now)
     return _fallen(history, now)
+
+
+def _is_reset(last: Counters, now: Counters) -> bool:
+    return all(2 * new < old or not old for old, new in zip(last, now))
 
 
 def may_continue(history: History, now: Counters) -> bool:
@@ -118,7 +125,7 @@ def _fallen(history: History, now: Counters) -> Passed:
         passed[size], passed[packets] = max(0, steps[0]), max(0, steps[1])
     if turned and not stepped_back and _plausible(Counters(*passed)):
         return Passed(Counters(*passed), History(now))
-    return _believed(history, now, _least(Counters(*passed), history.others, now), Counters(*goes_on))
+    return _believed(history, now, _least(Counters(*passed), history, now), Counters(*goes_on))
 
 
 def _believed(history: History, now: Counters, passed: Counters, goes_on: Counters) -> Passed:
@@ -130,14 +137,17 @@ def _believed(history: History, now: Counters, passed: Counters, goes_on: Counte
     return Passed(passed, History(goes_on, tuple(_counted(other, passed) for other in kept)))
 
 
-def _least(passed: Counters, others: Tuple[Earlier, ...], now: Counters) -> Counters:
-    """Return the smallest change of each counter, from any reading that it may go on from."""
+def _least(passed: Counters, history: History, now: Counters) -> Counters:
+    """Return the smallest change of each counter, from any reading that it may go on from.
+
+    After a reset that is the one before it only if all counters are back.
+    """
     least = list(passed)
-    for other in others:
-        since = _since(other, now)
-        for place in range(4):
-            if now[place] >= other.reading[place]:
-                least[place] = min(least[place], since[place])
+    for other in history.others:
+        back = [new >= old for old, new in zip(other.reading, now)]
+        if all(back) or not _is_reset(other.reading, history.last):
+            since = _since(other, now)
+            least = [min(least[place], since[place]) if back[place] else least[place] for place in range(4)]
     return Counters(*least)
 
 
@@ -152,13 +162,14 @@ def _since(start: Earlier, now: Counters) -> Counters:
 def _remaining(last: Counters, others: Tuple[Earlier, ...], now: Counters, passed: Counters) -> Tuple[Earlier, ...]:
     """Return those of `others` that a later reading may still go on from.
 
-    None of the counters that fell below them has passed them.
+    None of the counters that stepped back has passed them; after a reset it is only the next one that may.
     """
     return tuple(
         _counted(other, passed)
         for other in others
         if any(old > low for old, low in zip(other.reading, last))
         and not any(new >= old > low for old, low, new in zip(other.reading, last, now))
+        and not _is_reset(other.reading, last)
     )
 
 

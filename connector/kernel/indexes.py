@@ -87,14 +87,14 @@ def read_indexes(net: str, is_excluded: Callable[[str], bool], tables: int = len
     """
     by_name: Dict[str, int] = {}
     names: Dict[int, str] = {}
+    excluded: Set[int] = set()
     doubtful: Set[str] = set()
     listed: FrozenSet[str] = frozenset()
-    last = 0
     for table, parse in TABLES[:tables]:
         try:
             for index, name in parse(lines(net, table, limit=MAX_TABLE_BYTES)):
-                if not index or is_excluded(name):
-                    last = max(last, index)
+                if is_excluded(name):
+                    excluded.add(index)
                     continue
                 if by_name.setdefault(name, index) != index or names.setdefault(index, name) != name:
                     doubtful |= {name, names.get(index, name)}
@@ -105,7 +105,8 @@ def read_indexes(net: str, is_excluded: Callable[[str], bool], tables: int = len
                 raise
         if table == TABLES[0][0]:
             listed = frozenset(by_name)
-    return Indexes({name: index for name, index in by_name.items() if name not in doubtful}, listed, last)
+    known = {name: index for name, index in by_name.items() if index not in excluded and name not in doubtful}
+    return Indexes(known, listed, max(excluded, default=0))
 
 
 def _malformed(table: str, line: bytes) -> TableError:
