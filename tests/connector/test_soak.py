@@ -17,7 +17,7 @@ from support.proc import dev
 
 from connector.kernel.dev import NOTHING, Counters
 from connector.publisher import ANSWER_SECONDS
-from connector.reporter import LATE
+from connector.reporter import MAX_DELAY_SECONDS
 from connector.traffic import add
 
 DAY = 86_400.0
@@ -101,7 +101,9 @@ class FaultyCore(Core):
         if self._clock.monotonic() - self._called >= ANSWER_SECONDS:
             self.late += 1  # given up by then: nobody can know that its successor comes too soon
             return
-        if self._called - self._last_accepted < 300.0 - LATE:  # an exception here would be taken for the core's
+        if (
+            self._called - self._last_accepted < 300.0 - MAX_DELAY_SECONDS
+        ):  # an exception here would be taken for the core's
             self.wrong.append(f"two reports within {self._called - self._last_accepted} s")
         self._last_accepted = self._called
 
@@ -121,7 +123,7 @@ class Soak:
         self.rng = random.Random(seed)
         self.loop = Loop(root, seed=seed).remember()
         self.loop.core = self.core = FaultyCore(self)
-        self.loop.before_look = self.look
+        self.loop.before_reading = self.look
         self.loop.host.write = self.write  # type: ignore[method-assign]
         self.readable = True
         self.looks = 0
@@ -184,12 +186,12 @@ class Soak:
         (self.loop.host.directory / "1" / "net" / "dev").write_bytes(content if self.readable else content[:-9])
 
     def check_log(self) -> None:
-        assert not self.loop.said("none could be made")
-        assert not self.loop.said("StateDirectory")
+        assert not self.loop.logged("none could be made")
+        assert not self.loop.logged("StateDirectory")
 
     def forget(self) -> None:
         """Drop what the fakes have kept, which is not what is measured."""
-        kept: List[List[Any]] = [self.loop.looks, self.loop.lines, self.core.ids, self.core.topics, self.core.taken]
+        kept: List[List[Any]] = [self.loop.readings, self.loop.lines, self.core.ids, self.core.topics, self.core.taken]
         for records in kept:
             records.clear()
 

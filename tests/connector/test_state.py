@@ -1,4 +1,4 @@
-"""The state file: what comes back from it, and that nothing in its place can do harm."""
+"""The state file: saving, loading, and other content in its place."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def saved(directory: Path) -> Dict[str, Any]:
 
 
 @pytest.mark.parametrize("memory", [MEMORY, Memory(), Memory(report_id=1), MEMORY._replace(cpu=None)])
-def test_what_was_saved_comes_back(directory: Path, memory: Memory) -> None:
+def test_saved_memory_is_loaded_again(directory: Path, memory: Memory) -> None:
     save(str(directory), "gateway-7", BOOT, memory)
     assert load(str(directory), "gateway-7", BOOT) == memory
     save(str(directory), "gateway-7", BOOT, memory._replace(report_id=2_000_000_000))
@@ -61,13 +61,13 @@ def test_processor_times_of_version_1_0_are_converted_from_seconds(directory: Pa
     assert memory.cpu == CpuTimes(round(12.5 * TICKS_PER_SECOND), round(100.29 * TICKS_PER_SECOND))
 
 
-def test_where_nothing_was_saved_nothing_is_remembered(directory: Path) -> None:
+def test_missing_file_is_an_empty_memory(directory: Path) -> None:
     assert load(str(directory), "gateway-7", BOOT) == Memory()
     assert load(str(directory / "missing"), "gateway-7", BOOT) == Memory()
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_nobody_else_may_read_it_and_nothing_lies_beside_it(directory: Path, umask: int) -> None:
+def test_file_is_private_and_alone_in_its_directory(directory: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         for _ in range(3):
@@ -79,7 +79,7 @@ def test_nobody_else_may_read_it_and_nothing_lies_beside_it(directory: Path, uma
     assert path.stat().st_mode & 0o7777 == 0o600
 
 
-def test_as_many_interfaces_as_there_may_be_fit(directory: Path) -> None:
+def test_largest_number_of_interfaces_fits(directory: Path) -> None:
     """With the longest names that JSON may make of 15 bytes, and the greatest numbers."""
     counters = {"\udcff" * 11 + f"{number:04}": Counters(*[2**64 - 1] * 4) for number in range(MOST_INTERFACES)}
     memory = MEMORY._replace(traffic=MEMORY.traffic._replace(counters=counters))
@@ -101,7 +101,7 @@ def test_as_many_interfaces_as_there_may_be_fit(directory: Path) -> None:
         (Boot("", 0), False),
     ],
 )
-def test_the_boot_id_tells_boots_apart(directory: Path, boot: Boot, same: bool) -> None:
+def test_boot_id_decides_which_boot_it_is(directory: Path, boot: Boot, same: bool) -> None:
     saved(directory)
     if same:
         assert load(str(directory), "gateway-7", boot) == MEMORY
@@ -112,7 +112,7 @@ def test_the_boot_id_tells_boots_apart(directory: Path, boot: Boot, same: bool) 
 
 
 @pytest.mark.parametrize(("seconds", "same"), [(100, True), (105, True), (95, True), (106, False), (94, False)])
-def test_where_the_id_is_hidden_the_boot_time_does(seconds: int, same: bool) -> None:
+def test_boot_time_decides_where_the_id_is_hidden(seconds: int, same: bool) -> None:
     assert same_boot(Boot("", 100), Boot("", seconds)) is same
 
 
@@ -120,7 +120,7 @@ def test_two_unknown_boots_are_not_the_same() -> None:
     assert not same_boot(Boot("", 0), Boot("", 0))
 
 
-def test_the_boot_is_that_of_the_mounted_proc(tmp_path: Path) -> None:
+def test_boot_is_read_from_the_mounted_proc(tmp_path: Path) -> None:
     (tmp_path / "sys" / "kernel" / "random").mkdir(parents=True)
     (tmp_path / "sys" / "kernel" / "random" / "boot_id").write_text(BOOT.boot_id + "\n")
     (tmp_path / "stat").write_text("cpu  1 2\nintr 5\nctxt 9\nbtime 1699000000\nprocesses 3\n")
@@ -133,6 +133,17 @@ def test_the_boot_is_that_of_the_mounted_proc(tmp_path: Path) -> None:
     assert read_boot(str(tmp_path)) is None
 
 
+@pytest.mark.parametrize("name", ["stat", "sys/kernel/random/boot_id"])
+def test_boot_is_unknown_while_a_file_of_it_fails(tmp_path: Path, name: str) -> None:
+    """A missing id must not look like another boot: the saved traffic would be dropped."""
+    (tmp_path / "sys" / "kernel" / "random").mkdir(parents=True)
+    (tmp_path / "sys" / "kernel" / "random" / "boot_id").write_text(BOOT.boot_id + "\n")
+    (tmp_path / "stat").write_text("btime 1699000000\n")
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/proc/self/mem")  # opens; the first read is an EIO
+    assert read_boot(str(tmp_path)) is None
+
+
 def test_this_machine_has_a_boot() -> None:
     boot = read_boot("/proc")
     assert boot is not None
@@ -140,8 +151,8 @@ def test_this_machine_has_a_boot() -> None:
     assert boot.seconds > 0
 
 
-def test_the_file_is_on_the_medium_before_it_has_its_name(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a loss of power may leave an empty file, and report ids that begin anew."""
+def test_file_is_synced_before_it_is_renamed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a loss of power may leave an empty file, and report ids that start again."""
     steps: List[str] = []
     replace, fsync = os.replace, os.fsync
 
@@ -161,17 +172,17 @@ def test_the_file_is_on_the_medium_before_it_has_its_name(directory: Path, monke
     assert steps == [path + ".new", path]
 
 
-def test_another_things_file_is_refused(directory: Path) -> None:
+def test_file_of_another_thing_is_refused(directory: Path) -> None:
     saved(directory)
     with pytest.raises(StateError, match="belongs to the thing 'gateway-7' and was ignored") as raised:
         load(str(directory), "gateway-8", BOOT)
     assert raised.value.memory == Memory()
 
 
-# --- what else may be there
+# --- other content
 
 
-def test_a_file_torn_anywhere_is_refused(directory: Path) -> None:
+def test_truncated_file_is_refused(directory: Path) -> None:
     saved(directory)
     path = directory / state.FILE
     content = path.read_bytes()
@@ -181,7 +192,7 @@ def test_a_file_torn_anywhere_is_refused(directory: Path) -> None:
             load(str(directory), "gateway-7", BOOT)
 
 
-NOT_A_STATE = [
+OTHER_JSON = [
     "null",
     "[]",
     "3",
@@ -195,8 +206,8 @@ NOT_A_STATE = [
 ]
 
 
-@pytest.mark.parametrize("text", NOT_A_STATE, ids=[text[:12] for text in NOT_A_STATE])
-def test_what_is_no_state_is_refused(directory: Path, text: str) -> None:
+@pytest.mark.parametrize("text", OTHER_JSON, ids=[text[:12] for text in OTHER_JSON])
+def test_other_json_is_refused(directory: Path, text: str) -> None:
     (directory / state.FILE).write_bytes(text.encode("latin-1"))
     with pytest.raises(StateError, match="is damaged or of another version and was ignored"):
         load(str(directory), "gateway-7", BOOT)
@@ -240,7 +251,7 @@ ODD: Dict[str, Any] = {
         ("unsent", [0, 0, 0]),
     ],
 )
-def test_one_odd_field_spoils_the_whole(directory: Path, field: str, value: Any) -> None:
+def test_one_invalid_field_makes_the_file_invalid(directory: Path, field: str, value: Any) -> None:
     write(directory, dict(saved(directory), **{field: value}))
     with pytest.raises(StateError, match="was ignored"):
         load(str(directory), "gateway-7", BOOT)
@@ -249,7 +260,7 @@ def test_one_odd_field_spoils_the_whole(directory: Path, field: str, value: Any)
 @pytest.mark.parametrize(
     "field", ["version", "thing", "boot", "report_id", "sent", "cpu", "interfaces", "unsent", "scope"]
 )
-def test_a_missing_field_spoils_the_whole(directory: Path, field: str) -> None:
+def test_one_missing_field_makes_the_file_invalid(directory: Path, field: str) -> None:
     document = saved(directory)
     del document[field]
     write(directory, document)
@@ -266,13 +277,13 @@ json_values = st.recursive(
 
 @given(field=st.sampled_from(sorted(ODD) + ["scope"]), value=json_values)
 @example(field="scope", value=None)
-def test_any_value_in_a_field_is_taken_or_refused(directory: Path, field: str, value: Any) -> None:
+def test_any_value_in_a_field_is_loaded_or_refused(directory: Path, field: str, value: Any) -> None:
     write(directory, dict(saved(directory), **{field: value}))
     try:
         memory = load(str(directory), "gateway-7", BOOT)
     except StateError:
         return
-    # What was taken can be used: saved, and loaded again.
+    # What was loaded can be saved and loaded again.
     save(str(directory), "gateway-7", BOOT, memory)
     assert load(str(directory), "gateway-7", BOOT) == memory
 
@@ -284,10 +295,10 @@ def test_any_bytes_are_refused(directory: Path, content: bytes) -> None:
         load(str(directory), "gateway-7", BOOT)
 
 
-def test_a_file_over_its_size_is_refused_and_not_read_whole(directory: Path) -> None:
+def test_file_over_the_limit_is_refused_without_reading_it_all(directory: Path) -> None:
     with (directory / state.FILE).open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(StateError, match=f"is over {state.LONGEST} bytes long and was ignored"):
+    with pytest.raises(StateError, match=f"is over {state.MAX_FILE_BYTES} bytes long and was ignored"):
         load(str(directory), "gateway-7", BOOT)
 
 
@@ -304,27 +315,27 @@ def make_pipe(path: Path) -> None:
     ("make", "reason"),
     [
         (make_link, "can't be read: Too many levels of symbolic links"),
-        (make_pipe, "is no file and was ignored"),
+        (make_pipe, "is not a regular file and was ignored"),
         (Path.mkdir, "can't be read: Is a directory"),
     ],
 )
-def test_what_is_no_file_is_refused(directory: Path, make: Callable[[Path], None], reason: str) -> None:
+def test_other_kinds_of_file_are_refused(directory: Path, make: Callable[[Path], None], reason: str) -> None:
     make(directory / state.FILE)
     with pytest.raises(StateError, match=reason):
         load(str(directory), "gateway-7", BOOT)
 
 
-def test_a_pipe_somebody_holds_open_is_refused(directory: Path) -> None:
+def test_pipe_with_a_writer_is_refused(directory: Path) -> None:
     make_pipe(directory / state.FILE)
     descriptor = os.open(str(directory / state.FILE), os.O_RDWR)
     try:
-        with pytest.raises(StateError, match="is no file and was ignored"):
+        with pytest.raises(StateError, match="is not a regular file and was ignored"):
             load(str(directory), "gateway-7", BOOT)
     finally:
         os.close(descriptor)
 
 
-def test_what_was_refused_leaves_no_descriptor_open(directory: Path) -> None:
+def test_refused_file_leaves_no_descriptor_open(directory: Path) -> None:
     (directory / state.FILE).mkdir()
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
@@ -337,20 +348,20 @@ def test_what_was_refused_leaves_no_descriptor_open(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [state.FILE, state.FILE + ".new"])
-def test_a_link_that_lies_in_wait_is_replaced_and_not_followed(directory: Path, name: str) -> None:
+def test_link_in_the_files_place_is_replaced_and_not_followed(directory: Path, name: str) -> None:
     make_link(directory / name)
     save(str(directory), "gateway-7", BOOT, MEMORY)
     assert (directory / "victim").read_text() == "precious"
     assert load(str(directory), "gateway-7", BOOT) == MEMORY
 
 
-def test_what_an_interrupted_write_left_is_replaced(directory: Path) -> None:
+def test_rest_of_an_interrupted_write_is_replaced(directory: Path) -> None:
     (directory / (state.FILE + ".new")).write_text("half")
     save(str(directory), "gateway-7", BOOT, MEMORY)
     assert os.listdir(str(directory)) == [state.FILE]
 
 
-def test_a_write_that_fails_leaves_the_old_file(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_keeps_the_old_file(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(directory)
 
     def full(*arguments: object, **options: object) -> None:
@@ -367,8 +378,7 @@ def test_a_write_that_fails_leaves_the_old_file(directory: Path, monkeypatch: py
     assert load(str(directory), "gateway-7", BOOT) == MEMORY
 
 
-def test_a_file_is_seen_whole_or_not_at_all(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads it while it is written reads the old one."""
+def test_reader_during_a_write_sees_the_old_file(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(directory)
     seen = []
     dump = json.dump
@@ -384,7 +394,7 @@ def test_a_file_is_seen_whole_or_not_at_all(directory: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("place", ["missing", "a-file"])
-def test_a_directory_that_is_none_is_an_error(directory: Path, place: str) -> None:
+def test_missing_directory_is_an_error(directory: Path, place: str) -> None:
     (directory / "a-file").write_text("")
     with pytest.raises(StateError, match=f"/{place}/{state.FILE} can't be written: "):
         save(str(directory / place), "gateway-7", BOOT, MEMORY)

@@ -23,7 +23,7 @@ from support.proc import dev
 from connector import state
 from connector.kernel.dev import NOTHING, Counters
 from connector.publisher import ANSWER_SECONDS
-from connector.reporter import LATE
+from connector.reporter import MAX_DELAY_SECONDS
 from connector.traffic import add
 
 BOUND = 60.0  # seconds that a thread may take for its next step; a test that needs them has failed
@@ -196,7 +196,7 @@ class TrafficMachine(RuleBasedStateMachine):
         self.clock.step(wall - self.clock.time())
         self.loop = Loop(Path(self.root.name), clock=self.clock)
         self.loop.core = self.core = ObservedCore(self)
-        self.loop.before_look = self.look
+        self.loop.before_reading = self.look
         self.loop.host.write = lambda: None  # type: ignore[method-assign]
         self.remember = remember
         if remember:
@@ -247,7 +247,7 @@ class TrafficMachine(RuleBasedStateMachine):
             self.late = add(self.late, carried)
             return
         last = self.account.accepted
-        if last is not None and call.moment - last < 300 - LATE:
+        if last is not None and call.moment - last < 300 - MAX_DELAY_SECONDS:
             self.wrong.append(f"two reports within {call.moment - last} s")
         self.account = self.account._replace(told=add(self.account.told, carried), accepted=call.moment)
 
@@ -285,7 +285,7 @@ class TrafficMachine(RuleBasedStateMachine):
         self.looked = False
 
     def check_log(self) -> None:
-        said = [line.split()[0] for line in self.loop.said(" publishing: ")]
+        said = [line.split()[0] for line in self.loop.logged(" publishing: ")]
         assert said == (["WARNING", "INFO"] * len(said))[: len(said)], self.loop.lines
 
     @rule(name=names, numbers=numbers)

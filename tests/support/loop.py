@@ -5,13 +5,14 @@ One thread runs all of it: a wait of the clock moves its time on and lets happen
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import json
 import logging
 import random
 from pathlib import Path
-from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, ContextManager, Deque, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from connector import clock as real
 from connector import config
@@ -24,6 +25,9 @@ from support.proc import dev, tree
 
 THING = "gateway-7"
 TOPIC = "$aws/things/gateway-7/defender/metrics/json"
+HOUR = 3600.0
+DAY = 24 * HOUR
+STEP = Counters(1_000_003, 70_001, 701, 303)  # what `moving` lets pass before each reading
 START = 1_000_000.0  # seconds, of both of a fake clock's clocks: a device that has been up for a while
 EPOCH = 1_700_000_000.0
 
@@ -47,6 +51,10 @@ class FakeClock(real.Clock):
 
     def wake(self) -> None:
         self.woken = True
+
+    def stop(self) -> None:
+        self.stopped = True
+        self.wake()
 
     def wait(self, seconds: float) -> None:
         assert seconds > 0, "a wait for nothing would spin"
@@ -137,7 +145,8 @@ Answer = Union[Exception, Never, After, None]  # None: the report is taken at on
 class Core(Transport):
     """A transport without a core, and the thread that a call is made on.
 
-    answers: what it does with the next calls, in order. usual: with those after them.
+    answers: what it does with the next calls, in order. usual: with those after them. verdicts: whether Device Defender
+    answers an accepted report.
     """
 
     peer = "the core"
@@ -145,6 +154,7 @@ class Core(Transport):
     def __init__(self, clock: FakeClock) -> None:
         self.answers: Deque[Answer] = Deque()
         self.usual: Answer = None
+        self.verdicts = True
         self.calls: List[float] = []  # when each call was made
         self.ids: List[int] = []  # the report id of each call, once it got through to the client
         self.topics: List[str] = []  # the topic of each
@@ -177,6 +187,10 @@ class Core(Transport):
         if self._error is not None:
             raise self._error
         self.taken.append(Taken(self._clock.monotonic(), report))
+        if self.verdicts:
+            self.on_message(
+                {"thingName": topic.split("/")[2], "reportId": self.ids[-1], "status": "ACCEPTED"}, topic + "/accepted"
+            )
 
 
 class Records(logging.Handler):
@@ -207,8 +221,8 @@ class Loop:
         self.records = Records()
         self.logger = logging.Logger("test", logging.INFO)
         self.logger.addHandler(self.records)
-        self.looks: List[float] = []
-        self.before_look: Callable[[], None] = lambda: None
+        self.readings: List[float] = []
+        self.before_reading: Callable[[], None] = lambda: None
 
     def remember(self) -> Loop:
         """Give the function a StateDirectory."""
@@ -229,8 +243,8 @@ class Loop:
             """Reads the made host, whose network is not this process' own."""
 
             def take(self) -> Snapshot:
-                loop.looks.append(loop.clock.monotonic())
-                loop.before_look()
+                loop.readings.append(loop.clock.monotonic())
+                loop.before_reading()
                 loop.host.write()
                 return super().take()
 
@@ -242,10 +256,13 @@ class Loop:
             parsed._replace(wanted=wanted), self.core, self.clock, rng, self.logger, source, self.core.start_call
         )
 
-    def run(self, seconds: float) -> Loop:
-        """Start the function, and stop it after so long."""
+    def run(self, seconds: float, watch: Optional[ContextManager[object]] = None) -> Loop:
+        """Start the function, and stop it after so long. watch: entered while the loop runs."""
         self.clock.at(self.clock.monotonic() + seconds, self.clock.stop)
-        self.reporter().run()
+        reporter = self.reporter()
+        with watch or contextlib.nullcontext():
+            reporter.run()
+        reporter._lock.release()  # as the end of the process does
         self.core.hanging.clear()  # the core sees the connections close
         return self
 
@@ -267,7 +284,7 @@ class Loop:
         """What was logged."""
         return self.records.lines
 
-    def said(self, *words: str) -> List[str]:
+    def logged(self, *words: str) -> List[str]:
         """The lines that have all these words."""
         return [line for line in self.lines if all(word in line for word in words)]
 
@@ -286,3 +303,18 @@ def total(reports: List[Taken]) -> Counters:
     """What the reports say passed, in all."""
     numbers = [report.traffic for report in reports if report.traffic is not None]
     return Counters(*(sum(column) for column in zip(*numbers))) if numbers else Counters(0, 0, 0, 0)
+
+
+def times(count: int) -> Counters:
+    """So many times STEP."""
+    return Counters(*(count * number for number in STEP))
+
+
+def moving(loop: Loop) -> None:
+    """Let STEP pass on eth0 before each reading of the counters."""
+    loop.before_reading = lambda: loop.host.passed("eth0", *STEP)
+
+
+def gaps(moments: List[float]) -> List[float]:
+    """Return the seconds from each moment to the next."""
+    return [after - before for before, after in zip(moments, moments[1:])]
