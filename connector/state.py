@@ -22,7 +22,9 @@ from .traffic import Traffic
 
 FILE = "device-defender-connector.json"
 VERSION = 1
-MAX_FILE_BYTES = 256 << 10  # MAX_INTERFACES of kernel/dev.py with the longest names need less
+# MAX_INTERFACES of kernel/dev.py with the longest names need 256 KB; 100 events of alarms with the longest lists, and
+# the criteria of five profiles, need 512 KB.
+MAX_FILE_BYTES = 1 << 20
 
 # Errors that say nothing of the file: too many open files, no memory, a medium that fails for a moment.
 PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN, errno.EINTR, errno.ESTALE)
@@ -37,12 +39,14 @@ class Memory(NamedTuple):
     sent: float, when the last accepted report was sent, in seconds on the monotonic clock; None for never.
     cpu: processor times at that report, for `cpu_usage`.
     traffic: the account of what was not reported yet.
+    alarms: what alarms.py keeps, for JSON; None where no profile is given.
     """
 
     report_id: int = 0
     sent: Optional[float] = None
     cpu: Optional[CpuTimes] = None
     traffic: Traffic = Traffic()
+    alarms: Optional[Dict[str, Any]] = None
 
 
 class Boot(NamedTuple):
@@ -187,7 +191,7 @@ def _load(path: str, thing: str, boot: Boot) -> Memory:
     if not same_boot(written, boot):
         raise StateError(
             f"{path} is of an earlier boot, whose last traffic is not reported",
-            Memory(report_id=memory.report_id),
+            Memory(report_id=memory.report_id, alarms=memory.alarms),
         )
     return memory
 
@@ -210,6 +214,8 @@ def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
         "interfaces": traffic.counters,
         "unsent": traffic.unsent,
     }
+    if memory.alarms is not None:  # which versions without alarms ignore
+        state["alarms"] = memory.alarms
     path = os.path.join(directory, FILE)
     new = path + ".new"
     try:
@@ -241,6 +247,7 @@ def _reason(error: BaseException) -> str:
 
 def _memory(state: Dict[str, Any]) -> Memory:
     counters = state["interfaces"]
+    alarms = state.get("alarms")
     if state["report_id"] >= 2**53:  # larger integers are not kept by every reader of JSON (RFC 8259, section 6)
         raise ValueError(f"report id {state['report_id']!r:.40}")
     return Memory(
@@ -254,6 +261,7 @@ def _memory(state: Dict[str, Any]) -> Memory:
             else {name: Counters(*map(_natural, row)) for name, row in counters.items()},
             unsent=None if state["unsent"] is None else Counters(*map(_whole, state["unsent"])),
         ),
+        alarms=alarms if isinstance(alarms, dict) else None,
     )
 
 

@@ -182,11 +182,11 @@ def test_late_refusal_changes_nothing(loop: Loop) -> None:
 def test_missing_subscription_is_logged_after_connection_errors(loop: Loop) -> None:
     """The errors of a core that is still booting must not hide its lasting one."""
     loop.core.answers.extend([ConnectionRefusedError("refused")] * 2)
-    loop.core.usual = NoSubscriptionError("no subscription carries the reports: add one")
+    loop.core.usual = NoSubscriptionError("no subscription carries the message: add one")
     loop.run(DAY)
     first, second = loop.logged("publishing")
     assert "refused" in first
-    assert "no subscription carries the reports" in second
+    assert "no subscription carries the message" in second
 
 
 def test_core_that_lost_four_answers_gets_reports_within_half_an_hour(loop: Loop) -> None:
