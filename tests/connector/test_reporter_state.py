@@ -167,10 +167,10 @@ def test_file_that_can_never_be_read_does_not_stop_reports(loop: Loop, monkeypat
     loop.remember().run(301)
     before = (loop.state / state.FILE).read_bytes()
 
-    def failing(text: str) -> object:
+    def failing(path: str, thing: str, boot: state.Boot) -> state.Memory:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(json, "loads", failing)
+    monkeypatch.setattr(state, "_load", failing)
     loop.run(DAY)
     assert len(loop.moments) >= 288
     assert len(loop.lines) == 1

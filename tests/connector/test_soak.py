@@ -1,4 +1,4 @@
-"""30 days at the 300 s interval, with faults and restarts at random: nothing grows, nothing is lost or told twice."""
+"""30 days at the 300 s interval with random faults and restarts: nothing grows, every byte is reported once."""
 
 from __future__ import annotations
 
@@ -22,18 +22,21 @@ from connector.traffic import add
 
 DAY = 86_400.0
 DAYS = 30
-RESTLESS = 6  # days in which the function is restarted again and again
-MEASURED = (8, 29)  # the days on which what the process holds is compared
-CALM = 1500.0  # seconds without faults before a restart: longer than the latest answer, and then some reports
-LATEST = 700.0  # seconds that an answer may take
+RESTART_DAYS = 6  # at the beginning, in which the function is restarted again and again
+MEASURED = (8, 29)  # days whose memory, threads and descriptors are compared
+CALM = 1500.0  # seconds without faults before a restart: longer than the latest answer, with some reports after it
+LATEST = 700.0  # seconds that the latest answer takes
 EDGE = ("eth0", "wwan0")
 
 
 class Size(NamedTuple):
-    """What the process holds."""
+    """What the process holds at a moment.
 
-    objects: int  # that the garbage collector knows
-    blocks: int  # of memory, of any kind of object
+    objects: known to the garbage collector. blocks: of memory, for objects of any kind. descriptors: open files.
+    """
+
+    objects: int
+    blocks: int
     threads: int
     descriptors: int
 
@@ -45,7 +48,7 @@ def size() -> Size:
 
 
 class FaultyCore(Core):
-    """A core whose faults come singly and as outages; it checks each report and keeps none."""
+    """A core with single faults and outages. It checks each report and keeps none."""
 
     def __init__(self, soak: Soak) -> None:
         super().__init__(soak.loop.clock)
@@ -68,7 +71,7 @@ class FaultyCore(Core):
             self._of_call, self._called = number, moment
             call()
 
-        if self.hanging and self._soak.rng.random() < 0.05:  # the core has started anew: what hung is reset
+        if self.hanging and self._soak.rng.random() < 0.05:  # the core has restarted: unanswered calls are reset
             while self.hanging:
                 self.hanging.pop()(ConnectionResetError())
         self.answers.append(self._answer(moment))
@@ -99,7 +102,7 @@ class FaultyCore(Core):
             self.sum = add(self.sum, Counters(**stats))
         self.accepted += 1
         if self._clock.monotonic() - self._called >= ANSWER_SECONDS:
-            self.late += 1  # given up by then: nobody can know that its successor comes too soon
+            self.late += 1  # given up by then: the connector can't know that its next report comes too soon
             return
         if (
             self._called - self._last_accepted < 300.0 - MAX_DELAY_SECONDS
@@ -108,7 +111,7 @@ class FaultyCore(Core):
         self._last_accepted = self._called
 
     def check_ids(self) -> None:
-        """Forget all but those of calls that an answer may still come for."""
+        """Check that ids increase by call; keep those of calls that may still be answered."""
         numbers = sorted(self.ids_by_call)
         ids = [self.ids_by_call[number] for number in numbers]
         assert all(before < after for before, after in zip(ids, ids[1:])), ids
@@ -117,20 +120,20 @@ class FaultyCore(Core):
 
 
 class Soak:
-    """A device for 30 days."""
+    """A device over 30 days."""
 
     def __init__(self, root: Path, seed: int) -> None:
         self.rng = random.Random(seed)
         self.loop = Loop(root, seed=seed).remember()
         self.loop.core = self.core = FaultyCore(self)
-        self.loop.before_reading = self.look
+        self.loop.before_reading = self.happen
         self.loop.host.write = self.write  # type: ignore[method-assign]
         self.readable = True
-        self.looks = 0
+        self.readings = 0
         self.calm_from = 0.0
         self.interfaces: Dict[str, Counters] = dict.fromkeys([*EDGE, "lo"], NOTHING)
         self.seen: Dict[str, Counters] = {}
-        self.passed = NOTHING  # the edge, since the first look
+        self.passed = NOTHING  # over the counted interfaces, since the first reading
         self.sizes: Dict[int, Size] = {}
         self.restarts = 0
 
@@ -138,21 +141,21 @@ class Soak:
         clock = self.loop.clock
         while clock.monotonic() < START + DAYS * DAY:
             seconds = self.rng.choice([3000.0, 20_000.0, DAY / 2]) + self.rng.uniform(0, 300)
-            if clock.monotonic() > START + RESTLESS * DAY:  # then without an end: what one run gathers would show
+            if clock.monotonic() > START + RESTART_DAYS * DAY:  # then without an end: what one run gathers would show
                 seconds = START + DAYS * DAY - clock.monotonic() + 1.0
             self.calm_from = clock.monotonic() + seconds - CALM
             self.rng.choice([self.loop.run, self.loop.kill])(seconds)
             clock._plan.clear()
             clock.pass_by(self.rng.choice([0.0, 5.0, 400.0]))
             self.restarts += 1
-        # What was given up and sent again, and then taken after all, makes up for itself with the next traffic.
+        # Traffic that was reported twice is subtracted from the next reports; this is enough for all of it.
         self.calm_from = 0.0
         self.interfaces["eth0"] = add(self.interfaces["eth0"], Counters(*[2**45] * 4))
         self.loop.run(1000.0)
 
-    def look(self) -> None:
-        """Before each look at the tables: things happen to the device."""
-        self.looks += 1
+    def happen(self) -> None:
+        """Let things happen to the device before each reading of its tables."""
+        self.readings += 1
         clock, rng = self.loop.clock, self.rng
         day = int((clock.monotonic() - START) / DAY)
         if day in MEASURED and day not in self.sizes:
@@ -170,12 +173,12 @@ class Soak:
         for name, before in self.interfaces.items():
             small = Counters(*(rng.randrange(1000) for _ in before))
             if self.readable and min(self.seen.get(name, NOTHING)) > 1000 and rng.random() < 0.005:
-                self.interfaces[name] = small  # a driver was loaded again
+                self.interfaces[name] = small  # its driver was loaded again
                 self.seen[name] = NOTHING
             else:
                 self.interfaces[name] = add(before, Counters(*(1001 * number for number in small)))
         if self.readable:
-            if self.looks > 1:
+            if self.readings > 1:
                 for name in EDGE:
                     change = (now - then for now, then in zip(self.interfaces[name], self.seen[name]))
                     self.passed = add(self.passed, Counters(*change))
@@ -190,25 +193,25 @@ class Soak:
         assert not self.loop.logged("StateDirectory")
 
     def forget(self) -> None:
-        """Drop what the fakes have kept, which is not what is measured."""
+        """Drop what the doubles have kept; only the connector is measured."""
         kept: List[List[Any]] = [self.loop.readings, self.loop.lines, self.core.ids, self.core.topics, self.core.taken]
         for records in kept:
             records.clear()
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_thirty_days(tmp_path: Path, seed: int) -> None:
+def test_thirty_days_report_every_byte_once_without_growth(tmp_path: Path, seed: int) -> None:
     soak = Soak(tmp_path, seed)
     soak.run()
     core = soak.core
     assert core.wrong == []
     soak.check_log()
     core.check_ids()
-    assert soak.looks >= 0.9 * DAYS * DAY / 300
-    assert min(core.accepted, core.failed, core.late, soak.restarts) > 10, "this seed leaves something out"
+    assert soak.readings >= 0.9 * DAYS * DAY / 300
+    assert min(core.accepted, core.failed, core.late, soak.restarts) > 10, "this seed leaves a kind of fault out"
     assert core.sum == soak.passed
     early, late = (soak.sizes[day] for day in MEASURED)
     assert (late.threads, late.descriptors) == (early.threads, early.descriptors)
-    # A few hundred are what the calls that hang at the moment hold. One kept for each report would be 6,000 more.
+    # Unanswered calls hold a few hundred objects. One object kept for each report would be 6,000 more.
     assert late.objects - early.objects < 300, (early, late)
     assert late.blocks - early.blocks < 700, (early, late)

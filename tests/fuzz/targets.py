@@ -1,4 +1,4 @@
-"""What is fuzzed: each target takes any bytes and raises only where the connector has a defect.
+"""The fuzz targets: each takes any bytes and raises only if the connector has a defect.
 
 `run.sh` lets a coverage-guided fuzzer search for such bytes; tests/connector/test_fuzz_corpus.py replays what is in
 corpus/, without a fuzzer and on every Python. An error of the connector's own (TableError, ...) is no defect.
@@ -152,9 +152,9 @@ def verdict(data: bytes) -> None:
 
 
 def function_handler(data: bytes) -> None:
-    """A first line that is the topic, or the context's `custom` as JSON, or empty; then the event, as the bytes and,
+    """A first line that is the topic, the context's `custom` as JSON, or empty; then the event.
 
-    where they are JSON, as what they say.
+    The event is tried as bytes and, if these are JSON, as the decoded value.
     """
     first, _, body = data.partition(b"\n")
     events: List[Any] = [body]

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Leave the connector's zip running under a local core with faults at random, and watch that nothing grows or is lost.
+"""Run the connector's zip under a local core with random faults for hours; check that nothing grows or is lost.
 
     zip=$(./build_zip.sh | tail -n 1)
     "$(packaging/venv.sh build/venv packaging/requirements.txt)" tests/tools/soak.py "${zip% *}" --hours 24
 
-A line now and then says how many reports were accepted and which faults there were, and what the function holds: its
-memory, threads and open files. It ends at Ctrl-C, after --hours, or as soon as something is not as it must be, which it
-names: a rejected report, an id that does not increase, silence, growth, or an end of the function. Loopback only.
+Prints a line now and then: accepted reports, faults, and the function's memory, threads and open files. Ends at Ctrl-C,
+after --hours, or as soon as something is wrong: a rejected report, an id that does not increase, no report for too
+long, growth, or an end of the function. Loopback only.
 
-exit codes: 0 all was well; 1 it was not; 2 bad usage
+exit codes: 0 nothing was wrong; 1 something was; 2 wrong usage; 130 Ctrl-C
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "packaging")]
 
 FAULTS = ("status:400", "status:500", "status:503", "reset", "cut", "slow", "full", "restart", "refuse", "hang")
-WARM_UP = 600.0  # seconds after which the function holds all that it will
+WARM_UP = 600.0  # seconds after which the function should not grow any more
 GROWTH_KB = 4096
-MORE_THREADS = 6  # calls that a hanging core left unanswered wait on a thread each, and with a connection each
+MAX_MORE_THREADS = 9  # each unanswered call holds a thread and a connection
 SILENCE = 300.0  # seconds that the faults here can't explain, over two intervals
 
 
@@ -41,7 +41,7 @@ class Held(NamedTuple):
 
 
 class Broken(Exception):
-    """Something is not as it must be."""
+    """Something is wrong."""
 
 
 def held(pid: int) -> Held:
@@ -55,19 +55,19 @@ def held(pid: int) -> Held:
 
 
 def check_growth(first: Held, now: Held) -> None:
-    """Raise Broken where the function holds more than it did, and more than faults explain."""
+    """Raise Broken where the function holds more than at the first time, and more than faults explain."""
     if now.resident > first.resident + GROWTH_KB:
         raise Broken(f"memory grew from {first.resident} to {now.resident} KB")
-    if now.threads > first.threads + MORE_THREADS:
+    if now.threads > first.threads + MAX_MORE_THREADS:
         raise Broken(f"threads grew from {first.threads} to {now.threads}")
-    if now.descriptors > first.descriptors + MORE_THREADS:
+    if now.descriptors > first.descriptors + MAX_MORE_THREADS:
         raise Broken(f"open files grew from {first.descriptors} to {now.descriptors}")
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
+def main(argv: Optional[List[str]] = None) -> int:
     """Run the command line; return the exit code."""
-    options = parse(arguments)
-    from local_core import Delivery, LocalCore, LocalCoreError  # --help does without their packages
+    options = parse(argv)
+    from local_core import Delivery, LocalCore, LocalCoreError  # here, so that --help works without their packages
 
     rng = random.Random(options.seed)
     counts: Counter[str] = Counter()
@@ -118,23 +118,23 @@ def main(arguments: Optional[List[str]] = None) -> int:
                     kind, times = rng.choice(FAULTS), rng.randint(1, 4)
                     core.faults.add(kind, times)
                     counts["faults"] += times
-                if rng.random() < 0.1:  # else calls that hang would make the function wait for hours, as it should
+                if rng.random() < 0.1:  # or unanswered calls would make the function pause for hours, as it should
                     core.faults.release()
     except KeyboardInterrupt:
-        pass
+        code = 130
     except (Broken, LocalCoreError, OSError) as error:
         say(f"BROKEN: {error}")
         say("\n".join(core.function_log.splitlines()[-20:]))
         code = 1
-    if code == 0 and core.exit_code != 0:
+    if code != 1 and core.exit_code != 0:
         say(f"BROKEN: at its end the function's exit code is {core.exit_code}")
         code = 1
-    say("{} after {:.0f} s: {}".format("ended" if code else "well", time.monotonic() - begun, dict(counts)))
+    say(f"{'ended' if code else 'nothing wrong'} after {time.monotonic() - begun:.0f} s: {dict(counts)}")
     return code
 
 
 def say_line(seconds: float, state: Held, counts: Counter[str]) -> None:
-    """Tell how it goes."""
+    """Print a line of figures."""
     say(
         "{:8.0f} s  accepted {:6}  faults {:6}  resident {:6} KB  threads {:2}  open files {:3}".format(
             seconds, counts["accepted"], counts["faults"], *state
@@ -147,7 +147,7 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def parse(arguments: Optional[List[str]] = None) -> argparse.Namespace:
+def parse(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artifact", metavar="ZIP", help="the zip that build_zip.sh made")
@@ -156,7 +156,7 @@ def parse(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=60.0, help="seconds between lines (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the faults (default: %(default)s)")
     parser.add_argument("--python", help="interpreter for the function (default: the one that runs this)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     if options.interval < 3 or options.hours <= 0 or options.every <= 0:
         # Below 3 s a report that is a second late, as in the fault `slow`, is too close to the next for the service.
         parser.error("--interval is 3 or more, --hours and --every are above zero")

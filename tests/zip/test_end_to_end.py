@@ -1,6 +1,6 @@
-"""The built zip as a core's function and an ordinary user's: reports, faults of the core, restarts, the service's word.
+"""The built zip as a core's function and an ordinary user's process: reports, faults, restarts and verdicts.
 
-On the running Python; the suite itself is run under each.
+On the running Python; the suite is run under each version.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def directory() -> Iterator[Path]:
 
 
 class Host:
-    """A proc tree whose counters go up, so that each report has another traffic."""
+    """A proc tree whose counters go up."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = tree(directory / "proc")
@@ -54,21 +54,21 @@ class Host:
 
 
 def accepted(core: LocalCore) -> List[Delivery]:
-    """What the service took so far; nothing else may have come."""
+    """Return the reports, all of which the service must have accepted."""
     for delivery in core.deliveries:
         assert delivery.verdict is not None
         assert delivery.verdict.accepted, delivery
     return core.deliveries
 
 
-def told(deliveries: List[Delivery]) -> Counters:
-    """What the reports say passed, in all."""
+def reported(deliveries: List[Delivery]) -> Counters:
+    """Return the sum of the traffic in the reports."""
     stats = [delivery.report["metrics"].get("network_stats") for delivery in deliveries]
     return Counters(*(sum(numbers) for numbers in zip(*(found.values() for found in stats if found))))
 
 
 def lines(core: LocalCore, *words: str) -> List[str]:
-    """The function's log lines with all these words, without their time."""
+    """Return the function's log lines with all these words, without their time."""
     found = [line.partition(" ")[2].partition(" ")[2] for line in core.function_log.splitlines()]
     return [line for line in found if all(word in line for word in words)]
 
@@ -81,7 +81,7 @@ def wait_until(ready: Callable[[], Any], core: LocalCore) -> None:
 
 
 def is_quiet(core: LocalCore) -> bool:
-    """Whether the log is free of what no log should have."""
+    """Return whether the log has no traceback, no error and no control characters."""
     bad = r"^Traceback|^\S+ \S+ (ERROR|CRITICAL)|[\x00-\x09\x0b-\x1f\x7f-\x9f]"
     return not re.search(bad, core.function_log, re.MULTILINE)
 
@@ -90,7 +90,7 @@ def is_quiet(core: LocalCore) -> bool:
     ("report_format", "metric_names", "encoding_type"),
     [("json", "long", "json"), ("cbor", "short", "binary"), ("json", "short", "binary")],
 )
-def test_this_machine_is_reported_and_the_service_takes_it(
+def test_reports_of_this_machine_are_accepted(
     directory: Path, report_format: str, metric_names: str, encoding_type: str
 ) -> None:
     settings: Dict[str, Any] = {
@@ -112,7 +112,7 @@ def test_this_machine_is_reported_and_the_service_takes_it(
     metrics, custom, stats = ("metrics", "custom_metrics", "network_stats")
     if metric_names == "short":
         metrics, custom, stats = ("met", "cmet", "ns")
-    assert stats not in first.report[metrics], "nothing to compare with yet"
+    assert stats not in first.report[metrics], "no reading to compare with yet"
     assert len(second.report[metrics]) == 4
     assert set(second.report[custom]) == set(CUSTOM_METRICS)
     assert is_quiet(core), core.function_log
@@ -120,7 +120,7 @@ def test_this_machine_is_reported_and_the_service_takes_it(
 
 
 @needs_mounts
-def test_faults_of_the_core_lose_no_byte_are_two_lines_and_leave_nothing_behind(directory: Path) -> None:
+def test_faults_of_the_core_lose_no_byte_and_leave_nothing_behind(directory: Path) -> None:
     host = Host(directory)
     step = Counters(1_000_003, 70_001, 701, 303)
     with FunctionCore(directory, tree=host.directory) as core:
@@ -133,7 +133,7 @@ def test_faults_of_the_core_lose_no_byte_are_two_lines_and_leave_nothing_behind(
         for left in reversed(range(len(faults))):
             host.pass_by(step)
             assert core.faults.wait(LONG, left), core.function_log
-        core.faults.release()  # dropped; to wait for the 30 s is the fake clock's business
+        core.faults.release()  # dropped; the 30 s of patience are tested on a clock without waiting
         core.wait_for_delivery(LONG)
         wait_until(lambda: lines(core, "INFO", "publishing: recovered"), core)
         core.faults.add("refuse", 3600)
@@ -146,7 +146,7 @@ def test_faults_of_the_core_lose_no_byte_are_two_lines_and_leave_nothing_behind(
         assert core.stop() == 0
         deliveries = accepted(core)
     passed = Counters(*(now - then for now, then in zip(host.counters, start)))
-    assert told(deliveries) == passed == Counters(*(8 * number for number in step))
+    assert reported(deliveries) == passed == Counters(*(8 * number for number in step))
     assert [line.split()[0] for line in lines(core, "publishing: ")] == ["WARNING", "INFO"] * 2
     ids = [delivery.report["header"]["report_id"] for delivery in deliveries]
     assert ids == sorted(set(ids))
@@ -154,8 +154,8 @@ def test_faults_of_the_core_lose_no_byte_are_two_lines_and_leave_nothing_behind(
 
 
 @needs_mounts
-def test_a_report_whose_answer_was_lost_is_told_again(directory: Path) -> None:
-    """Whether the core took it nobody can know: its traffic comes at least once, and what came after it once."""
+def test_report_whose_answer_was_lost_is_sent_again(directory: Path) -> None:
+    """Whether it was accepted can't be known: its traffic is reported at least once, later traffic once."""
     host = Host(directory)
     core = FunctionCore(directory, tree=host.directory)
     with core:
@@ -165,7 +165,7 @@ def test_a_report_whose_answer_was_lost_is_told_again(directory: Path) -> None:
         assert core.faults.wait(LONG), core.function_log
         wait_until(lambda: lines(core, "INFO", "publishing: recovered"), core)
         host.pass_by(Counters(7, 7, 7, 7))
-        wait_until(lambda: told(core.deliveries).packets_out in (8, 9), core)
+        wait_until(lambda: reported(core.deliveries).packets_out in (8, 9), core)
         assert core.stop() == 0
     stats = [delivery.report["metrics"].get("network_stats") for delivery in accepted(core)]
     amounts = [found["bytes_in"] for found in stats if found and found["bytes_in"]]
@@ -201,7 +201,7 @@ def not_more(now: Tuple[int, int], then: Tuple[int, int]) -> bool:
 
 @needs_mounts
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_with_a_state_directory_no_byte_is_lost_over_a_restart(directory: Path, number: int) -> None:
+def test_restart_with_a_state_directory_loses_no_byte(directory: Path, number: int) -> None:
     host = Host(directory)
     state = directory / "state"
     state.mkdir()
@@ -210,7 +210,7 @@ def test_with_a_state_directory_no_byte_is_lost_over_a_restart(directory: Path, 
         core.wait_for_delivery()
         last = core.wait_for_delivery()
         host.pass_by(Counters(11, 22, 33, 44))
-        if number == signal.SIGKILL:  # between the core's yes and the file it leaves no time to remember
+        if number == signal.SIGKILL:  # SIGKILL between the acceptance and the file would have it sent again
             wait_until(lambda: remembers(state, last), core)
         os.kill(core.pid, number)
         wait_until(lambda: core.exit_code is not None, core)
@@ -222,7 +222,7 @@ def test_with_a_state_directory_no_byte_is_lost_over_a_restart(directory: Path, 
         deliveries = accepted(core)
         (name,) = os.listdir(str(state))
         mode = (state / name).stat().st_mode
-    assert told(deliveries) == Counters(1111, 2222, 3333, 4444)
+    assert reported(deliveries) == Counters(1111, 2222, 3333, 4444)
     assert [("network_stats" in delivery.report["metrics"]) for delivery in deliveries[:2]] == [False, True]
     assert mode & 0o777 == 0o600
     assert lines(core, "WARNING") == []
@@ -234,7 +234,7 @@ def remembers(state: Path, delivery: Delivery) -> bool:
 
 
 @needs_mounts
-def test_a_proc_that_goes_and_comes_back_needs_no_restart(directory: Path) -> None:
+def test_proc_unmounted_and_mounted_again_needs_no_restart(directory: Path) -> None:
     host = Host(directory)
     net = host.directory / "1" / "net"
     with FunctionCore(directory, tree=host.directory) as core:
@@ -246,13 +246,13 @@ def test_a_proc_that_goes_and_comes_back_needs_no_restart(directory: Path) -> No
         wait_until(lambda: lines(core, "INFO", "network tables: recovered"), core)
         core.wait_for_delivery()
         assert core.stop() == 0
-    assert told(accepted(core)) == Counters(5, 6, 7, 8)
+    assert reported(accepted(core)) == Counters(5, 6, 7, 8)
     assert len(lines(core, "network tables: ")) == 2
     assert lines(core, "WARNING")[0].endswith("is the host's /proc mounted there?")
 
 
 @needs_mounts
-def test_a_directory_that_cant_be_written_is_one_warning(directory: Path) -> None:
+def test_unwritable_state_directory_is_one_warning(directory: Path) -> None:
     host = Host(directory)
     state = directory / "state"
     state.mkdir()  # root's
@@ -264,7 +264,7 @@ def test_a_directory_that_cant_be_written_is_one_warning(directory: Path) -> Non
     assert line.endswith(f"StateDirectory: {state}/device-defender-connector.json can't be written: Permission denied")
 
 
-def test_the_services_word_is_heard_and_no_strangers(directory: Path) -> None:
+def test_verdict_is_logged_and_other_messages_are_ignored(directory: Path) -> None:
     rejected = TOPIC + "json/rejected"
     table = [
         Subscription(FUNCTION_ARN, TOPIC + "json", "cloud"),
@@ -289,12 +289,12 @@ def test_the_services_word_is_heard_and_no_strangers(directory: Path) -> None:
         wait_until(lambda: lines(core, "was rejected"), core)
         assert core.stop() == 0
     assert is_quiet(core), core.function_log
-    ignored, said = lines(core, "WARNING")
+    ignored, rejection = lines(core, "WARNING")
     assert "ignored a message that is not an answer to this thing's reports, on topic" in ignored
-    assert "report 1 was rejected: ?[31mThrottled: no??" in said
+    assert "report 1 was rejected: ?[31mThrottled: no??" in rejection
 
 
-def test_a_missing_subscription_is_told_with_what_to_add(directory: Path) -> None:
+def test_missing_subscription_is_logged_with_what_to_add(directory: Path) -> None:
     with FunctionCore(directory, interval=300, subscriptions=[]) as core:
         wait_until(lambda: lines(core, "publishing: "), core)
         assert core.stop() == 0
@@ -303,5 +303,5 @@ def test_a_missing_subscription_is_told_with_what_to_add(directory: Path) -> Non
     assert is_quiet(core), core.function_log
 
 
-def test_the_paths_of_the_mounts_are_those_the_parameter_takes() -> None:
+def test_mount_path_of_the_tests_is_a_valid_parameter() -> None:
     assert re.fullmatch(r"/[a-zA-Z0-9_-]+", PROC)

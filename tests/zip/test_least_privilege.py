@@ -1,4 +1,4 @@
-"""What the function does to the machine: the built zip under a system call trace, each call judged.
+"""What the function does to the machine: the built zip under a system call trace, each call checked.
 
 As AWS asks of device agents: an ordinary user, read-only on what it reads, no port to listen on, no child process, no
 write outside StateDirectory, no network but the core's port.
@@ -71,7 +71,7 @@ WRITING = re.compile("O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND|O_TMPFILE")
 
 
 def objection(call: Call, port: int, state: Optional[Path]) -> Optional[str]:
-    """Why the function may not do this, or None."""
+    """Return why the function may not make this call, or None."""
     paths = re.findall(r'"((?:[^"\\]|\\.)*)"', call.arguments)
     inside = state is not None and bool(paths) and all(path.startswith(str(state) + "/") for path in paths)
     if call.name in LOOKING | ENDING | TALKING:
@@ -103,7 +103,7 @@ def objection(call: Call, port: int, state: Optional[Path]) -> Optional[str]:
         # Where the socket is connected to, which connect() shows; or the kernel.
         aimed = re.search(r"sa_family=(AF_\w+)", call.arguments)
         return None if aimed is None or aimed.group(1) == "AF_NETLINK" else "sends elsewhere"
-    return "has no business with that"
+    return "makes a call that it does not need"
 
 
 @pytest.mark.parametrize(
@@ -114,20 +114,20 @@ def objection(call: Call, port: int, state: Optional[Path]) -> Optional[str]:
         ('openat(AT_FDCWD</>, "/state-of-another/x", O_WRONLY|O_CREAT, 0600) = 3', "writes a file"),
         ('unlink("/tmp/x") = 0', "changes files"),
         ('rename("/state/a", "/tmp/b") = 0', "changes files"),
-        ('mkdir("/state/a", 0777) = 0', "has no business with that"),
-        ('chmod("/state/a", 0777) = 0', "has no business with that"),
-        ('execve("/bin/sh", ["sh"], 0x7ffd /* 9 vars */) = 0', "has no business with that"),
-        ("vfork() = 12", "has no business with that"),
+        ('mkdir("/state/a", 0777) = 0', "makes a call that it does not need"),
+        ('chmod("/state/a", 0777) = 0', "makes a call that it does not need"),
+        ('execve("/bin/sh", ["sh"], 0x7ffd /* 9 vars */) = 0', "makes a call that it does not need"),
+        ("vfork() = 12", "makes a call that it does not need"),
         ("clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLD, child_tidptr=0x7f) = 7", "makes a process"),
         ("clone3({flags=CLONE_VM|CLONE_VFORK, exit_signal=SIGCHLD}, 88) = 7", "makes a process"),
-        ("kill(1, SIGTERM) = 0", "has no business with that"),
-        ("ptrace(PTRACE_ATTACH, 1) = 0", "has no business with that"),
+        ("kill(1, SIGTERM) = 0", "makes a call that it does not need"),
+        ("ptrace(PTRACE_ATTACH, 1) = 0", "makes a call that it does not need"),
         ("socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL)) = 3", "opens a socket of an odd kind"),
         ("socket(AF_INET, SOCK_RAW, IPPROTO_TCP) = 3", "opens a socket of an odd kind"),
         ("socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_AUDIT) = 3", "opens a socket of an odd kind"),
         ('bind(3, {sa_family=AF_INET, sin_port=htons(0), sin_addr=inet_addr("0.0.0.0")}, 16) = 0', "takes an address"),
-        ("listen(3, 5) = 0", "has no business with that"),
-        ("accept4(3, NULL, NULL, SOCK_CLOEXEC) = 4", "has no business with that"),
+        ("listen(3, 5) = 0", "makes a call that it does not need"),
+        ("accept4(3, NULL, NULL, SOCK_CLOEXEC) = 4", "makes a call that it does not need"),
         (
             'connect(3, {sa_family=AF_INET, sin_port=htons(8000), sin_addr=inet_addr("192.0.2.1")}, 16) = 0',
             "connects elsewhere",
@@ -151,12 +151,12 @@ def objection(call: Call, port: int, state: Optional[Path]) -> Optional[str]:
         ("clone3({flags=CLONE_VM|CLONE_FS|CLONE_THREAD, exit_signal=0}, 88) = 7", None),
     ],
 )
-def test_each_kind_of_call_is_judged(line: str, reason: Optional[str]) -> None:
+def test_each_kind_of_call_is_allowed_or_refused(line: str, reason: Optional[str]) -> None:
     (call,) = read_trace("123 " + line)
     assert objection(call, 8000, Path("/state")) == reason
 
 
-def test_a_trace_of_several_threads_is_put_together() -> None:
+def test_trace_of_several_threads_is_joined() -> None:
     text = (
         '7  connect(3<socket:[1]>, {sa_family=AF_UNIX, sun_path="/x"}, 110 <unfinished ...>\n'
         '8  openat(AT_FDCWD</>, "/a", O_RDONLY) = 4</a>\n'
@@ -179,7 +179,7 @@ def test_a_trace_of_several_threads_is_put_together() -> None:
 
 
 def opened(calls: List[Call]) -> Set[str]:
-    """The files that were opened."""
+    """Return the files that were opened."""
     found = set()
     for call in calls:
         if call.name in ("open", "openat") and not call.result.startswith("-1"):
@@ -188,7 +188,7 @@ def opened(calls: List[Call]) -> Set[str]:
 
 
 def read_trace_of(pid: int, trace: Path) -> List[Call]:
-    """The calls of a function that has ended. strace, which nobody waits for, may still be writing them."""
+    """Return the calls of a function that has ended; strace may still be writing them."""
     end = re.compile(rf"^{pid} +\+\+\+ ", re.MULTILINE)  # exited, or killed
     deadline = time.monotonic() + 60
     while not end.search(trace.read_text()):
@@ -198,7 +198,7 @@ def read_trace_of(pid: int, trace: Path) -> List[Call]:
 
 
 def judged_calls(calls: List[Call]) -> List[Call]:
-    """Leave out what the interpreter did before it came to its program: that is not the function's."""
+    """Return the calls from the start of the function's program on, without the interpreter's own start."""
     begin = next(
         number for number, call in enumerate(calls) if "lambda_runtime.py" in call.arguments and call.name != "execve"
     )
@@ -223,7 +223,7 @@ NO_TRACE = "needs strace" if STRACE is None else support_core.refusal()
 
 @pytest.mark.skipif(NO_TRACE is not None, reason=str(NO_TRACE))
 @pytest.mark.parametrize(("report_format", "remembers"), [("json", True), ("cbor", False)])
-def test_the_function_does_what_it_must_and_nothing_else(report_format: str, remembers: bool) -> None:
+def test_function_makes_only_allowed_system_calls(report_format: str, remembers: bool) -> None:
     """Reports with every metric, a fault of the core, the service's answers, a stop."""
     with public_directory() as directory:
         trace = directory / "trace"
@@ -258,10 +258,10 @@ def test_the_function_does_what_it_must_and_nothing_else(report_format: str, rem
 
     assert len(calls) > 200
     objections = [(objection(call, core.port, state), call) for call in calls]
-    said = sorted({"{}: {}({}) = {}".format(reason, *call) for reason, call in objections if reason})
-    assert not said, "\n".join(said)
+    found = sorted({"{}: {}({}) = {}".format(reason, *call) for reason, call in objections if reason})
+    assert not found, "\n".join(found)
 
-    # That much it has to do, so the trace has seen it.
+    # Calls that it must make: they prove that the trace is complete.
     assert any(call.name == "connect" and "127.0.0.1" in call.arguments for call in calls)
     assert any(call.name == "socket" and "NETLINK_ROUTE" in call.arguments for call in calls)
     changed = {
@@ -270,18 +270,18 @@ def test_the_function_does_what_it_must_and_nothing_else(report_format: str, rem
     name = "device-defender-connector.json"
     assert changed == ({f"{state}/{name}", f"{state}/{name}.new"} if state else set())
 
-    # Of the host it reads tables, and no process' own files.
+    # Of the host's proc it reads tables only, no files of other processes.
     read = {path for path in opened(calls) if path.startswith((PROC, "/proc"))}
     assert read - TABLES <= ALLOCATORS
     assert {PROC + "/1/net/" + table for table in ("dev", "tcp", "udp")} | {PROC + "/stat", PROC} <= read
 
 
-# What a function must not do, and as what the trace shows it.
+# Forbidden actions by the objection that each must raise.
 MISDEEDS = {
     "writes a file": "open('/tmp/misdeed', 'w').close()",
     "changes files": "os.unlink('/tmp/misdeed')",
     "makes a process": "os.fork() or os._exit(0)",
-    "has no business with that": "socket.socket().listen(1)",
+    "makes a call that it does not need": "socket.socket().listen(1)",
     "opens a socket of an odd kind": "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9)",
     "takes an address": "socket.socket().bind(('127.0.0.1', 0))",
     "connects elsewhere": "socket.socket().connect(('127.0.0.1', 1))",
@@ -290,8 +290,8 @@ MISDEEDS = {
 
 
 @pytest.mark.skipif(NO_TRACE is not None, reason=str(NO_TRACE))
-def test_what_a_function_must_not_do_is_seen_in_its_trace() -> None:
-    """The same zip with another handler, one that does it all."""
+def test_forbidden_calls_of_a_function_are_found() -> None:
+    """The same zip with a handler that does all of it."""
     lines = ["import os, socket", "def function_handler(event, context): pass"]
     for misdeed in MISDEEDS.values():
         lines += ["try:", "    " + misdeed, "except OSError:", "    pass"]

@@ -34,7 +34,7 @@ def wait_until(ready: Callable[[], bool], what: str) -> None:
 
 
 def naps_until(ready: Callable[[], bool]) -> float:
-    """Return the seconds that this process slept until then: a stall of the whole machine is not among them."""
+    """Return the seconds that this process slept until then; a stall of the whole machine does not count."""
     naps = 0
     while not ready():
         assert naps * NAP < LONG
@@ -64,15 +64,15 @@ def stopped(core: LocalCore) -> None:
     assert "ERROR" not in core.function_log
 
 
-def test_while_it_waits_for_the_next_report(directory: Path) -> None:
+def test_stop_during_the_wait_for_the_next_report(directory: Path) -> None:
     with FunctionCore(directory, interval=300) as core:
         core.wait_for_delivery()
         stopped(core)
     assert "WARNING" not in core.function_log
 
 
-def test_while_a_publish_hangs(directory: Path) -> None:
-    """Nor is the traffic lost that the report under way told of: the next start finds it in StateDirectory."""
+def test_stop_during_an_unanswered_call_saves_the_state(directory: Path) -> None:
+    """The traffic of the report on its way is in StateDirectory for the next start."""
 
     def files_left(state: Path) -> List[str]:
         state.mkdir()
@@ -82,14 +82,14 @@ def test_while_a_publish_hangs(directory: Path) -> None:
         with core:
             assert core.faults.wait(LONG)
             stopped(core)
-        assert "WARNING" not in core.function_log, "a stop is no fault"
+        assert "WARNING" not in core.function_log, "a stop is not a failure"
         return [file.name for file in state.iterdir()]
 
-    # A disk that takes longer than the second that there is at a stop leaves a file half written; not three times.
+    # A slow disk may leave a half-written file when the time for a stop is over; not three times in a row.
     assert ["device-defender-connector.json"] in (files_left(directory / str(turn)) for turn in range(3))
 
 
-def test_while_the_core_does_not_listen(directory: Path) -> None:
+def test_stop_while_the_core_does_not_listen(directory: Path) -> None:
     with FunctionCore(directory) as core:
         core.wait_for_delivery()
         core.faults.add("refuse", 3600)
@@ -97,18 +97,18 @@ def test_while_the_core_does_not_listen(directory: Path) -> None:
         stopped(core)
 
 
-def test_while_an_answer_is_read(directory: Path) -> None:
+def test_stop_while_verdicts_arrive(directory: Path) -> None:
     with FunctionCore(directory) as core:
         core.wait_for_delivery()
         for _ in range(200):
             core.send("$aws/things/local-core/defender/metrics/json/rejected", b'{"reportId": 1}')
-        wait_until(lambda: "was rejected" in core.function_log, "no answer was heard")
+        wait_until(lambda: "was rejected" in core.function_log, "no verdict is logged")
         stopped(core)
 
 
 @pytest.mark.skipif(support_core.refusal() is not None, reason=str(support_core.refusal()))
-def test_while_a_table_is_read_that_does_not_end(directory: Path) -> None:
-    """A pipe in the place of a table: whoever opens it waits, as with a device driver that hangs."""
+def test_stop_during_the_reading_of_a_table_that_never_ends(directory: Path) -> None:
+    """A pipe in the table's place: opening it blocks, as with a hanging driver."""
     proc = tree(directory / "proc")
     table = proc / "1" / "net" / "tcp"
     table.unlink()
@@ -124,7 +124,7 @@ def test_while_a_table_is_read_that_does_not_end(directory: Path) -> None:
 
 
 def held_open(pipe: Path) -> int:
-    """Wait until somebody reads the pipe; return the descriptor of its other end, into which nobody writes."""
+    """Wait until somebody opens the pipe for reading; return a descriptor of its writing end."""
     opened: List[int] = []
 
     def try_it() -> bool:
@@ -140,7 +140,7 @@ def held_open(pipe: Path) -> int:
 
 
 def catches_sigterm(pid: int) -> bool:
-    """Whether the process has a handler for SIGTERM (proc(5), SigCgt)."""
+    """Return whether the process has a handler for SIGTERM (proc(5), SigCgt)."""
     try:
         status = Path("/proc", str(pid), "status").read_text()
     except OSError:
@@ -153,8 +153,8 @@ ALL_IMPORTS = {"CustomMetrics": "cpu_usage", "ReportFormat": "cbor"}
 
 
 @pytest.mark.parametrize("later", [0.0, 0.001, 0.004, 0.01, 0.03, 0.1])
-def test_while_it_starts(directory: Path, later: float) -> None:
-    """From the moment on that the function's code runs; before it there is only Python, which SIGTERM ends as well."""
+def test_stop_during_the_start(directory: Path, later: float) -> None:
+    """From the moment that the function's code runs; before that SIGTERM ends the bare interpreter."""
     core = FunctionCore(directory, environment=ALL_IMPORTS, encoding_type="binary")
     outcome: List[Optional[FunctionError]] = []
 
@@ -178,7 +178,7 @@ def test_while_it_starts(directory: Path, later: float) -> None:
         core.stop()
     assert core.exit_code == 0, core.function_log
     assert "Traceback" not in core.function_log
-    assert outcome, "the core waits for a function that has ended"
+    assert outcome, "the core still waits for a function that has ended"
 
 
 def is_started(core: FunctionCore) -> bool:
@@ -188,7 +188,7 @@ def is_started(core: FunctionCore) -> bool:
         return False
 
 
-# --- the handler alone, in what a runtime may be doing
+# --- the signal handler alone, whatever a runtime does
 
 Scene = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -257,7 +257,7 @@ def complaints(process: subprocess.Popen[bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("busy", BUSY)
-def test_whatever_the_main_thread_does(scene: Scene, busy: str) -> None:
+def test_process_ends_whatever_the_main_thread_does(scene: Scene, busy: str) -> None:
     process = scene(BUSY[busy])
     if "nobody reads" in busy:
         output = process.stdout
@@ -281,13 +281,13 @@ def unread(pipe: IO[bytes]) -> int:
     return int.from_bytes(count, sys.byteorder)
 
 
-def test_an_idle_function_ends_at_once(scene: Scene) -> None:
-    """The second that a loop may have is not waited for where it has ended; the fastest of some, on a busy machine."""
+def test_idle_function_ends_at_once(scene: Scene) -> None:
+    """No wait for a loop that has ended. The fastest of five, as the machine may be busy."""
     assert min(end(scene("time.sleep(1e6)")) for _ in range(5)) < 0.8
 
 
-def test_the_loop_has_a_second_to_end_and_no_more(scene: Scene) -> None:
-    for loop, least in ((0.5, 0.2), (1e6, 0.9)):
+def test_loop_has_one_and_a_half_seconds_to_end(scene: Scene) -> None:
+    for loop, least in ((0.5, 0.2), (1e6, 1.4)):
         process = scene("time.sleep(1e6)", loop=loop)
         begun = time.monotonic()
         assert end(process) < PROMISE
@@ -295,7 +295,7 @@ def test_the_loop_has_a_second_to_end_and_no_more(scene: Scene) -> None:
         assert process.returncode == 0
 
 
-def test_a_second_signal_changes_nothing(scene: Scene) -> None:
+def test_second_signal_changes_nothing(scene: Scene) -> None:
     process = scene("time.sleep(1e6)", loop=0.3)
     process.terminate()
     assert end(process) < PROMISE
@@ -303,7 +303,7 @@ def test_a_second_signal_changes_nothing(scene: Scene) -> None:
     assert complaints(process) == b""
 
 
-def test_where_the_runtime_has_a_handler_the_end_is_the_runtimes(scene: Scene) -> None:
+def test_handler_of_the_runtime_decides_about_the_end(scene: Scene) -> None:
     process = scene(
         "time.sleep(1e6)", before="signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(40 + len(stopped)))"
     )
@@ -311,15 +311,15 @@ def test_where_the_runtime_has_a_handler_the_end_is_the_runtimes(scene: Scene) -
     assert process.returncode in (40, 41)
 
 
-def test_where_the_runtime_takes_the_wake_up_descriptor_later(scene: Scene) -> None:
-    """As asyncio does for an event loop with signal handlers: the number is not lost to it."""
+def test_signal_is_seen_after_the_runtime_has_replaced_the_wake_up_descriptor(scene: Scene) -> None:
+    """As asyncio does for an event loop with signal handlers."""
     process = scene("signal.set_wakeup_fd(-1)\nwhile True: time.sleep(1e6)")
     assert end(process) < PROMISE
     assert process.returncode == 0
     assert complaints(process) == b""
 
 
-def test_other_signals_end_nothing(scene: Scene) -> None:
+def test_other_signals_do_not_end_the_process(scene: Scene) -> None:
     process = scene("time.sleep(1e6)", before="signal.signal(signal.SIGUSR1, lambda number, frame: None)")
     for _ in range(100):
         process.send_signal(signal.SIGUSR1)
@@ -328,13 +328,13 @@ def test_other_signals_end_nothing(scene: Scene) -> None:
     assert process.returncode == 0
 
 
-def test_only_the_main_thread_can_and_another_says_so() -> None:
+def test_other_thread_than_the_main_one_gets_false() -> None:
     from connector.sigterm import end_on_sigterm
 
     before = signal.getsignal(signal.SIGTERM)
-    said: List[bool] = []
-    other = threading.Thread(target=lambda: said.append(end_on_sigterm(lambda: None, threading.Thread())))
+    returned: List[bool] = []
+    other = threading.Thread(target=lambda: returned.append(end_on_sigterm(lambda: None, threading.Thread())))
     other.start()
     other.join(LONG)
-    assert said == [False]
+    assert returned == [False]
     assert signal.getsignal(signal.SIGTERM) is before

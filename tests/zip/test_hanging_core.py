@@ -1,0 +1,99 @@
+"""A core that accepts calls and never answers them, for real: the function stays alive in a core's default 16 MB.
+
+Time is compressed, in a copy of the connector: what takes 30 s takes 0.05 s, what takes 15 min takes 0.4 s. Weeks on a
+clock without waiting are in tests/connector/test_reporter_core.py.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Iterator, List, Tuple
+
+import pytest
+from bench.cgroup import MemoryGroup, Unavailable
+from bench.load import Load
+from bench.measure import CORE_LIMIT
+from local_core import LocalCore, Verdict
+
+from connector.publisher import MAX_UNANSWERED
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPRESSED: List[Tuple[str, str, str]] = [
+    ("publisher.py", "ANSWER_SECONDS = 30.0", "ANSWER_SECONDS = 0.05"),
+    ("transports/__init__.py", "MAX_SEND_SECONDS = 900.0", "MAX_SEND_SECONDS = 0.4"),
+    ("reporter.py", "delay = min(interval, ", "delay = min(0.02, "),
+]
+NO_GUARD = ("transports/greengrass_lambda.py", "        ipc_guard.install()\n", "")
+SOCKETS = 1000
+LONG = 120.0  # seconds that no test waits for
+MAX_GROWTH_BYTES = 3 << 19  # in 100 calls, of which each would leave 50 to 150 KB if it were kept
+
+
+@pytest.fixture
+def limited() -> Iterator[MemoryGroup]:
+    with ExitStack() as stack:
+        try:
+            group = stack.enter_context(MemoryGroup(CORE_LIMIT))
+        except Unavailable as reason:
+            pytest.skip(str(reason))
+        yield group
+
+
+def function(directory: Path, changes: List[Tuple[str, str, str]]) -> Path:
+    """Return a directory like the unpacked zip, with some constants of the connector changed."""
+    spec = importlib.util.find_spec("greengrasssdk")
+    assert spec is not None, "the tests need greengrasssdk"
+    for source in [ROOT / "connector", *map(Path, spec.submodule_search_locations or ())]:
+        shutil.copytree(str(source), str(directory / source.name), ignore=shutil.ignore_patterns("__pycache__"))
+    for name, before, after in changes:
+        path = directory / "connector" / name
+        text = path.read_text()
+        assert text.count(before) == 1, name
+        path.write_text(text.replace(before, after))
+    return directory
+
+
+def threads(core: LocalCore) -> int:
+    return len(os.listdir(f"/proc/{core.pid}/task"))
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["the transport ends calls", "nobody ends calls"])
+def test_unanswered_calls_hold_a_bounded_amount_of_memory(limited: MemoryGroup, tmp_path: Path, guarded: bool) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(Load(SOCKETS))
+        changes = COMPRESSED if guarded else [*COMPRESSED, NO_GUARD]
+        core = LocalCore(function(tmp_path / "function", changes), interval=1)
+        core.interpreter = core.interpreter._replace(path=limited.wrap(core.interpreter.path, tmp_path / "python"))
+        stack.enter_context(core)
+        core.wait_for_delivery()
+        before = threads(core)
+
+        core.faults.add("hang", MAX_UNANSWERED)
+        assert core.faults.wait(LONG), core.function_log
+        full, most = limited.anonymous, threads(core)
+        if guarded:
+            core.faults.add("hang", 100)
+            assert core.faults.wait(LONG), core.function_log
+        else:
+            core.faults.add("hang", 100)
+            end = time.monotonic() + 5.0
+            while time.monotonic() < end:
+                most = max(most, threads(core))
+                time.sleep(0.1)
+            assert core.faults.wait(0.0, left=100), "no call was made beyond the bound"
+            assert not core.faults.wait(0.0, left=99)
+            core.faults._queue.clear()
+            core.faults.release()  # the core drops its connections, as at its end
+        most = max(most, threads(core))
+        grown = limited.anonymous - full
+        for _ in range(2):
+            assert core.wait_for_delivery(LONG).verdict == Verdict(accepted=True)
+        assert core.stop() == 0
+    assert limited.kills == 0
+    assert grown < MAX_GROWTH_BYTES, grown
+    assert most - before <= MAX_UNANSWERED
