@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, List, Optional
 
 SCENES = Path(__file__).resolve().parent / "scene.py"
+ATTACKS = SCENES.with_name("attack_scene.py")
 
 
 def unshare() -> List[str]:
@@ -35,8 +36,8 @@ def refusal() -> Optional[str]:
     return None
 
 
-def play(scene: str, *arguments: str) -> Any:
-    """Play a scene of scene.py on a host of its own; return what it saw there."""
-    done = subprocess.run([*unshare(), sys.executable, str(SCENES), scene, *arguments], capture_output=True, timeout=60)
+def play(scene: str, *arguments: str, script: Path = SCENES) -> Any:
+    """Play a scene of scene.py, or another script, on a host of its own; return what it saw there."""
+    done = subprocess.run([*unshare(), sys.executable, str(script), scene, *arguments], capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout.decode())
