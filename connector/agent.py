@@ -92,9 +92,9 @@ def assemble(
     transport.start([parsed.topic + "/accepted", parsed.topic + "/rejected"])
     alarms, wanted = None, parsed.wanted
     if parsed.security_profiles:
-        from .alarms import make  # 2 MB of memory that only profiles need
+        from .alarms import make  # 1 MB of memory that only profiles need
 
-        alarms = make(parsed, Publisher(transport, clock, run_beside), clock, health, rng, logger)
+        alarms = make(parsed, transport, clock, run_beside, health, rng, logger)
         if alarms is not None:
             wanted = alarms.wanted(wanted)
     wait = clock.wait if alarms is None else alarms.wait

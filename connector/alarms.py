@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from . import names, profiles
 from .clock import Clock
@@ -22,27 +22,29 @@ from .detect.profile import Profile
 from .health import Health, plain
 from .kernel.dev import NOTHING, Counters
 from .kernel.host import CpuTimes
-from .outbox import Outbox
+from .outbox import PAUSE_FROM, Outbox
 from .publisher import Publisher
 from .report import cpu_usage
 from .snapshot import Snapshot, Wanted
 from .state import Memory
 from .traffic import Traffic, add
+from .transports import Transport
 
 MAX_LOGGED_CHARS = 1000
 
 
 def make(
     parsed: Config,
-    publisher: Publisher[int],
+    transport: Transport,
     clock: Clock,
+    run_beside: Callable[[Callable[[], None]], None],
     health: Health,
     rng: random.Random,
     logger: logging.Logger,
 ) -> Optional[Alarms]:
     """Return the alarms of the profiles that the settings name; None where none of them can be used. Logs why.
 
-    publisher: for the events only.
+    run_beside: runs a call of the transport on another thread.
     """
     found = profiles.load(parsed.security_profiles)
     for warning in found.warnings:
@@ -56,6 +58,7 @@ def make(
         ", ".join(profile.name for profile in found.usable),
         plain(parsed.violations_topic),
     )
+    publisher: Publisher[int] = Publisher(transport, clock, run_beside, pause_from=PAUSE_FROM)
     outbox = Outbox(parsed.violations_topic, publisher, parsed.interval, "alarms", clock, health, rng)
     return Alarms(found.usable, parsed.thing, parsed.interval, outbox, clock, health, logger)
 

@@ -13,6 +13,8 @@ from .health import Health
 from .publisher import FIRST_RETRY_SECONDS, Call, Publisher, retry_delay
 
 MAX_MESSAGES = 100
+# Of the publisher: half of what reports may leave unanswered, so that both together fit the 16 MB of a function.
+PAUSE_FROM = 2
 MIN_WAIT_SECONDS = 0.001  # so that rounding never makes a wait of 0, which would spin
 
 

@@ -20,7 +20,7 @@ STOP_SECONDS = (
 # Each unanswered call holds a thread and its message, about 100 KB. After PAUSE_FROM of them the publisher makes
 # pauses, each twice the one before; more than MAX_UNANSWERED there never are, whatever the peer does.
 PAUSE_FROM = 4
-MAX_UNANSWERED = 8
+MAX_UNANSWERED = 2 * PAUSE_FROM
 
 Carried = TypeVar("Carried")
 
@@ -63,7 +63,8 @@ class Publisher(Generic[Carried]):
     """Hands messages to a transport, each on a thread of its own, and does not wait longer than it should.
 
     transport: started already. clock: for waiting. start: runs a function on another thread. wait: waits like
-    `clock.wait`, which it is by default, and may use the time.
+    `clock.wait`, which it is by default, and may use the time. pause_from: so many unanswered calls begin the pauses,
+    and there are never more than twice as many.
     """
 
     def __init__(
@@ -72,10 +73,12 @@ class Publisher(Generic[Carried]):
         clock: Clock,
         start: Callable[[Callable[[], None]], None] = in_thread,
         wait: Optional[Callable[[float], None]] = None,
+        pause_from: int = PAUSE_FROM,
     ) -> None:
         self._transport = transport
         self._clock = clock
         self._wait = wait or clock.wait
+        self._pause_from = pause_from
         self._start = start
         self._unanswered: List[Call[Carried]] = []
 
@@ -101,8 +104,9 @@ class Publisher(Generic[Carried]):
         now = self._clock.monotonic()
         self._forget_failed()
         unanswered = len(self._unanswered)
-        if unanswered >= MAX_UNANSWERED or (
-            unanswered >= PAUSE_FROM and now - self._unanswered[-1].started < pause_after(unanswered)
+        pause = pause_after(unanswered, self._pause_from)
+        if unanswered >= 2 * self._pause_from or (
+            unanswered >= self._pause_from and now - self._unanswered[-1].started < pause
         ):
             raise PublishError(f"{self._transport.peer} has not answered {unanswered} calls: is it running?")
 
@@ -186,6 +190,6 @@ def retry_delay(failures: int, most: float, rng: random.Random) -> float:
     return min(most, FIRST_RETRY_SECONDS * 2.0 ** min(failures, 30)) * rng.uniform(0.5, 1.0)
 
 
-def pause_after(unanswered: int) -> float:
+def pause_after(unanswered: int, pause_from: int = PAUSE_FROM) -> float:
     """Return the seconds between the last call and the next one, once so many were not answered."""
-    return MAX_SEND_SECONDS * 2.0 ** (unanswered - PAUSE_FROM)
+    return MAX_SEND_SECONDS * 2.0 ** (unanswered - pause_from)
