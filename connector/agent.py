@@ -90,10 +90,18 @@ def assemble(
 
     transport.on_message = on_message
     transport.start([parsed.topic + "/accepted", parsed.topic + "/rejected"])
-    publisher: Publisher[Optional[Counters]] = Publisher(transport, clock, run_beside)
+    alarms, wanted = None, parsed.wanted
+    if parsed.security_profiles:
+        from .alarms import make  # 1 MB of memory that only profiles need
+
+        alarms = make(parsed, transport, clock, run_beside, health, rng, logger)
+        if alarms is not None:
+            wanted = alarms.wanted(wanted)
+    wait = clock.wait if alarms is None else alarms.wait
+    publisher: Publisher[Optional[Counters]] = Publisher(transport, clock, run_beside, wait)
     return Reporter(
         parsed,
-        take=source(parsed.wanted, rng).take,
+        take=source(wanted, rng).take,
         publisher=publisher,
         clock=clock,
         health=health,
@@ -101,6 +109,7 @@ def assemble(
         logger=logger,
         read_boot=lambda: read_boot(parsed.wanted.proc),
         verdicts=verdicts,
+        alarms=alarms,
     )
 
 

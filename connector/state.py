@@ -23,7 +23,9 @@ from .traffic import Traffic
 
 FILE = "device-defender-connector.json"
 VERSION = 1
-MAX_FILE_BYTES = 320 << 10  # MAX_INTERFACES of kernel/dev.py with the longest names and numbers need less
+# MAX_INTERFACES of kernel/dev.py with the longest names and numbers need 320 KB; 100 events of alarms with the longest
+# lists, and the criteria of five profiles, need 512 KB.
+MAX_FILE_BYTES = 1 << 20
 
 # Errors that say nothing of the file: too many open files, no memory, a medium that fails for a moment.
 PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN, errno.EINTR, errno.ESTALE)
@@ -38,12 +40,14 @@ class Memory(NamedTuple):
     sent: float, when the last accepted report was sent, in seconds on the monotonic clock; None for never.
     cpu: processor times at that report, for `cpu_usage`.
     traffic: the account of what was not reported yet.
+    alarms: what alarms.py keeps, for JSON; None where no profile is given.
     """
 
     report_id: int = 0
     sent: Optional[float] = None
     cpu: Optional[CpuTimes] = None
     traffic: Traffic = Traffic()
+    alarms: Optional[Dict[str, Any]] = None
 
 
 class Boot(NamedTuple):
@@ -188,7 +192,7 @@ def _load(path: str, thing: str, boot: Boot) -> Memory:
     if not same_boot(written, boot):
         raise StateError(
             f"{path} is of an earlier boot, whose last traffic is not reported",
-            Memory(report_id=memory.report_id),
+            Memory(report_id=memory.report_id, alarms=memory.alarms),
         )
     return memory
 
@@ -209,6 +213,8 @@ def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
         "cpu": memory.cpu,
         **_traffic_state(traffic),
     }
+    if memory.alarms is not None:  # which versions without alarms ignore
+        state["alarms"] = memory.alarms
     path = os.path.join(directory, FILE)
     new = path + ".new"
     try:
@@ -239,6 +245,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _memory(state: Dict[str, Any]) -> Memory:
+    alarms = state.get("alarms")
     if state["report_id"] >= 2**53:  # larger integers are not kept by every reader of JSON (RFC 8259, section 6)
         raise ValueError(f"report id {state['report_id']!r:.40}")
     return Memory(
@@ -246,6 +253,7 @@ def _memory(state: Dict[str, Any]) -> Memory:
         sent=None if state["sent"] is None else _number(state["sent"]),
         cpu=None if state["cpu"] is None else CpuTimes(*map(_ticks, state["cpu"])),
         traffic=_traffic(state),
+        alarms=alarms if isinstance(alarms, dict) else None,
     )
 
 

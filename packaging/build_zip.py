@@ -44,6 +44,8 @@ LEFT_OUT = (
     "cbor2/tool.py",
     "greengrasssdk/stream_manager/*",
 )
+# Profiles that only the service can judge: ML Detect learns from a fleet.
+CLOUD_PROFILES = ("MachineLearning.json", "MachineLearningHost.json")
 # pip settings that change what is downloaded are removed. Those that say from where, such as an index, are kept.
 PIP_SETTINGS = (
     *("PIP_ABI", "PIP_CONSTRAINT", "PIP_DRY_RUN", "PIP_IMPLEMENTATION", "PIP_NO_BINARY", "PIP_NO_DEPS"),
@@ -210,6 +212,9 @@ def collect(python: str, arch: str, version: str) -> dict[str, Entry]:
         # Editors leave hidden files such as .#name.py beside the source.
         if path.suffix in SUFFIXES and path.is_file() and not path.name.startswith("."):
             entries[path.relative_to(ROOT).as_posix()] = stored(read(path))
+    for path in (ROOT / "packaging" / "security_profiles").glob("*.json"):
+        if path.name not in CLOUD_PROFILES:
+            entries[f"connector/security_profiles/{path.name}"] = stored(read(path))
     for pin, wheel in wheels(python, arch):
         release = f"{pin.name}-{pin.version}"
         for info in zipfile.ZipFile(io.BytesIO(wheel)).infolist():

@@ -41,6 +41,14 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["", "a/+", "a/#", "a/{device}", "a/{", "a/}", "a\0", "a\n", "x" * 257],
     ),
     "StateDirectory": (["", "/var/lib/connector", "/a", "/a/", "/a b"], ["var/lib", "./a", "~", "/a\0"]),
+    "SecurityProfiles": (
+        ["", "DenialOfService", "A, /etc/profiles/b.json", "/a,/b", "a:b_c-1"],
+        ["a b", "./a.json", "a.json", "é", "x" * 129, "/a\0"],
+    ),
+    "ViolationsTopic": (
+        ["a", "device-defender/{thing}/violations", "$aws/rules/Violations/{thing}", "x" * 256],
+        ["", "a/+", "a/#", "a/{format}", "a/{", "a\n", "x" * 257],
+    ),
     "LogLevel": (["DEBUG", "INFO", "WARNING", "ERROR"], ["", "info", "TRACE", "10"]),
 }
 

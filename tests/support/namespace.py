@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, List, Optional
 
 SCENES = Path(__file__).resolve().parent / "scene.py"
+ATTACKS = SCENES.with_name("attack_scene.py")
 
 
 def unshare() -> List[str]:
