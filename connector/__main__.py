@@ -9,18 +9,23 @@ import random
 import signal
 import sys
 import time
-from typing import Callable, List, Optional, TypeVar
+from typing import Callable, List, Optional, Set, TypeVar
 
-from . import __version__
-from .config import CUSTOM_METRICS, DEFAULT_EXCLUDE
-from .encode import FORMATS, encode
+from . import __version__, config
+from .encode import encode
 from .errors import ConnectorError
-from .report import build
-from .snapshot import Wanted, take
+from .flags import Parser, add_flags, given
+from .names import JSON
+from .report import Report, build
+from .snapshot import take
 from .traffic import Traffic
 
 T = TypeVar("T", int, float)
 
+PROG = "python -m connector"
+MAX_COUNT = 10**9
+MAX_SECONDS = 10**9
+DEFAULT_SECONDS = 5.0
 EPILOG = """\
 The first report has no network_stats and no cpu_usage: they are the change since the report before, so ask for two.
 
@@ -28,26 +33,36 @@ The first report has no network_stats and no cpu_usage: they are the change sinc
   python -m connector -n 2 -s 10               two, ten seconds apart; the second has the traffic between them
   python -m connector -n 288 -s 300 > day.jsonl    a day's reports, one a line
 
-Exit codes: 0 all printed, 1 a report could not be made or written, 2 wrong usage.
+JSON is indented on a terminal and one line per report elsewhere; CBOR is hexadecimal on a terminal and bytes elsewhere.
+
+Exit codes: 0 all printed, 1 a report could not be made or written, 2 wrong usage, 130 ended by Ctrl-C.
+"""
+PARAMETERS_NOTE = """\
+With a device's values the reports are those of the device. Parameters that
+concern only sending, keeping or logging are accepted and have no effect here.
+ProcDestinationPath is /proc unless given.
 """
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
+    """Print reports as the command line says; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
         return _print_reports(options)
     except ConnectorError as error:
-        _say(str(error))
-    except OSError as error:  # what is read has errors of its own
-        _say(f"the report can't be written: {error.strerror or error}")
-        # What is left in the buffer would be tried again, and complained of, at the end.
+        _complain(str(error))
+    except OSError as error:  # reading the host raises errors of its own kind, so this one is of the output
+        _complain(f"the report can't be written: {error.strerror or error}")
+        # Python would try to write the rest of the buffer at the end, and print a second error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except KeyboardInterrupt:
+        return 130
     return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m connector",
+    parser = Parser(
+        prog=PROG,
         description="Print the metrics reports that the connector would send from this machine.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -56,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "-n",
         metavar="COUNT",
         dest="count",
-        type=_number(int, 1, 10**9, "a number of reports, 1 to 1000000000"),
+        type=_number(int, 1, MAX_COUNT, f"a number of reports, 1 to {MAX_COUNT}"),
         default=1,
         help="how many reports (1)",
     )
@@ -64,85 +79,80 @@ def _parser() -> argparse.ArgumentParser:
         "-s",
         metavar="SECONDS",
         dest="seconds",
-        type=_number(float, 0, 10**9, "a number of seconds, 0 to 1000000000"),
-        default=5.0,
-        help="seconds between them (5)",
-    )
-    parser.add_argument("--proc", metavar="PATH", default="/proc", help="where the host's proc is mounted (/proc)")
-    parser.add_argument(
-        "--short-names", action="store_true", help="short field names, as on the wire with MetricNames short"
+        type=_number(float, 0, MAX_SECONDS, f"a number of seconds, 0 to {MAX_SECONDS}"),
+        help="seconds between them (SampleIntervalSeconds if given, else 5)",
     )
     parser.add_argument(
-        "--format",
-        choices=FORMATS,
-        default="json",
-        help="json (pretty on a terminal, a line a report elsewhere), or cbor (bytes; on a terminal hexadecimal)",
+        "--proc", metavar="PATH", help="where the host's proc is mounted: ProcDestinationPath, with any path (/proc)"
     )
     parser.add_argument(
-        "--max-list-size",
-        metavar="N",
-        type=_number(int, 1, 500, "a size from 1 to 500"),
-        default=50,
-        help="longest list in a report, 1 to 500 (50)",
-    )
-    parser.add_argument(
-        "--custom-metrics",
-        metavar="LIST",
-        type=_custom_metrics,
-        default=(),
-        help="names separated by commas: " + ", ".join(CUSTOM_METRICS),
+        "--short-names", dest="MetricNames", action="store_const", const="short", help="the same as --MetricNames short"
     )
     parser.add_argument("--version", action="version", version=__version__)
+    add_flags(parser, also={"ReportFormat": ["--format"]}, note=PARAMETERS_NOTE)
     return parser
 
 
 def _print_reports(options: argparse.Namespace) -> int:
-    """Print what was asked for; return the exit code. Raises OSError where it can't be written, and ConnectorError."""
+    """Print the reports; return the exit code. Raises OSError where one can't be written, and ConnectorError."""
     if sys.stdout is None:  # closed by whoever started this
         raise OSError("there is no standard output")
-    wanted = Wanted(options.proc, options.max_list_size, DEFAULT_EXCLUDE.split(","), options.custom_metrics)
+    environ = given(options)
+    values, _ = config.read({"ProcDestinationPath": "/proc", **environ})
+    if options.proc is not None:
+        values["ProcDestinationPath"] = options.proc
+    wanted = config.wanted(values)
+    seconds = options.seconds
+    if seconds is None:
+        seconds = values["SampleIntervalSeconds"] if "SampleIntervalSeconds" in environ else DEFAULT_SECONDS
+
     rng = random.Random()
     traffic = Traffic()
     cpu = None
     report_id = 0
-    said: List[str] = []
+    complained: Set[str] = set()
     code = 0
     begun = time.monotonic()
     for number in range(options.count):
-        time.sleep(max(0.0, begun + number * options.seconds - time.monotonic()))
+        time.sleep(max(0.0, begun + number * seconds - time.monotonic()))
         snapshot = take(wanted, rng)
         for problem, sentence in snapshot.problems.items():
-            if problem not in said:
-                said.append(problem)
-                _say(f"{problem}: {sentence}")
+            if problem not in complained:
+                complained.add(problem)
+                _complain(f"{problem}: {sentence}")
         traffic = traffic.observe(snapshot)
         carried = traffic.carry(snapshot)
         report_id = max(int(time.time()), report_id + 1)
-        report = build(snapshot, report_id, carried, cpu, options.short_names)
+        report = build(snapshot, report_id, carried, cpu, values["MetricNames"] == "short")
         if report is None:
-            _say(f"nothing could be read under {options.proc}")
+            _complain(f"nothing could be read under {wanted.proc}")
             code = 1
             if not number:
                 break
             continue  # a long recording goes on, as the connector would
         traffic, cpu = traffic.delivered(carried), snapshot.cpu or cpu
-        if options.format == "json" and sys.stdout.isatty():
-            print(json.dumps(report, indent=2), flush=True)
-            continue
-        encoded = encode(report, options.format)
-        if options.format == "json":
-            encoded += b"\n"
-        elif sys.stdout.isatty():
-            encoded = encoded.hex().encode("ascii") + b"\n"
-        sys.stdout.buffer.write(encoded)
-        sys.stdout.flush()
+        _write(report, values["ReportFormat"])
     return code
 
 
-def _say(sentence: str) -> None:
-    """Tell whoever runs this. Where stderr is closed print() would write into the reports."""
+def _write(report: Report, report_format: str) -> None:
+    """Write one report to standard output, at once, so that a recording can be followed."""
+    terminal = sys.stdout.isatty()
+    if report_format == JSON:
+        encoded = json.dumps(report, indent=2).encode("ascii") if terminal else encode(report, JSON)
+        encoded += b"\n"
+    else:
+        encoded = encode(report, report_format)
+        if terminal:
+            encoded = encoded.hex().encode("ascii") + b"\n"
+    sys.stdout.buffer.write(encoded)
+    sys.stdout.flush()
+
+
+def _complain(sentence: str) -> None:
+    """Write one line to standard error. Where that is closed print() would write it among the reports."""
     if sys.stderr is not None:
-        print(sentence, file=sys.stderr)
+        print(f"{PROG}: {sentence}", file=sys.stderr)
 
 
 def _number(kind: Callable[[str], T], least: float, most: float, words: str) -> Callable[[str], T]:
@@ -158,16 +168,6 @@ def _number(kind: Callable[[str], T], least: float, most: float, words: str) -> 
     return parse
 
 
-def _custom_metrics(text: str) -> List[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in CUSTOM_METRICS:
-            raise argparse.ArgumentTypeError("{!r} is none of {}".format(name, ", ".join(CUSTOM_METRICS)))
-    return names
-
-
 if __name__ == "__main__":
-    # As other filters do: end quietly when the reader goes, or with Ctrl-C.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when the reader goes, as other filters do
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""The fourth room: a report as bytes, compact, the same bytes for the same report."""
+"""Fourth stage: a report as bytes, compact; equal reports give equal bytes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import json
 from typing import Any, Mapping
 
 from .errors import ConnectorError
+from .names import CBOR, JSON
 
-FORMATS = ("json", "cbor")
+FORMATS = (JSON, CBOR)
 
 
 def prepare(report_format: str) -> None:
-    """Load what `encode` needs while the process is still small; where that can't be, `encode` says so.
+    """Import what `encode` needs while the process is still small.
 
-    The zip for any processor has cbor2 as sources. To compile them takes 2 MB for a moment, which a function of 16 MB
-    has at its start, and not any more beside a report.
+    The zip for any processor has cbor2 as source files. Compiling them takes 2 MB for a moment: a function with 16 MB
+    has that at its start, but not while it makes a report. If the import fails, `encode` raises the error.
     """
-    if report_format == "cbor":
+    if report_format == CBOR:
         try:
             import cbor2  # noqa: F401
         except ImportError:
@@ -25,10 +26,10 @@ def prepare(report_format: str) -> None:
 
 def encode(report: Mapping[str, Any], report_format: str) -> bytes:
     """Return the report as JSON (RFC 8259) or CBOR (RFC 8949). Raises ConnectorError where cbor2 can't be imported."""
-    if report_format == "json":
+    if report_format == JSON:
         return json.dumps(report, separators=(",", ":"), allow_nan=False).encode("ascii")
     try:
-        import cbor2  # only where it is used: a function that sends JSON does not pay for it
+        import cbor2  # only here, so that a function that sends JSON does not load it
     except ImportError as error:
         raise ConnectorError(
             f"CBOR needs cbor2, which can't be imported ({error}): choose json, or install cbor2"

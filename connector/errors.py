@@ -1,21 +1,28 @@
-"""What can go wrong, in kinds a caller may want to tell apart."""
+"""The kinds of error that a caller may want to tell apart."""
 
 
 class ConnectorError(Exception):
-    """The root of this project's errors."""
+    """The root of the connector's errors.
+
+    exit_code: int, what a command line tool ends with that can't go on after it.
+    """
+
+    exit_code = 1
 
 
 class TableError(ConnectorError):
-    """A kernel table could not be read, or only in part, or has a shape this code does not know."""
+    """A kernel table could not be read, or only in part, or has an unknown format."""
 
 
 class ConfigError(ConnectorError):
     """The connector can't start with these settings."""
 
+    exit_code = 2
+
 
 class PublishError(ConnectorError):
-    """The core did not take a report."""
+    """A report was not accepted. The text says what to do."""
 
 
 class NoSubscriptionError(PublishError):
-    """The core has nobody to hand the reports to: it stays so until somebody adds a subscription."""
+    """The core has no subscription that carries the reports: nothing changes until somebody adds one."""

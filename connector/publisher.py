@@ -1,115 +1,156 @@
-"""The fifth room: bytes to a topic, through the Greengrass SDK."""
+"""Bytes to a topic, with patience: time-out, pauses and late answers, the same for every transport."""
 
 from __future__ import annotations
 
-import threading
+import _thread
+import weakref
 from typing import Any, Callable, Generic, List, Optional, TypeVar
 
 from .clock import Clock
-from .errors import NoSubscriptionError, PublishError
+from .errors import PublishError
+from .transports import MAX_SEND_SECONDS, Transport
 
-TIMEOUT = 30.0
-LAST_MOMENT = 0.5  # seconds for an answer at a stop: unread, it would have the same sent again after the next start
+ANSWER_SECONDS = 30.0  # to wait for an answer before the report counts as not accepted
+STOP_SECONDS = (
+    0.5  # to wait for it at a stop: an answer that is missed has the same traffic sent again at the next start
+)
 
-# A call that is never answered is a thread that waits, of some 50 KB. So a core that left a few of them is given
-# pauses, each twice the one before: one that lost some answers gets reports again soon, and one that hangs for days
-# does not fill the memory. Should it take such a call after all, late() says so.
-FEW = 4
-FIRST_PAUSE, LONGEST_PAUSE = 900.0, 4 * 3600.0
+# Each unanswered call holds a thread and its message, about 100 KB. After PAUSE_FROM of them the publisher makes
+# pauses, each twice the one before; more than MAX_UNANSWERED there never are, whatever the peer does.
+PAUSE_FROM = 4
+MAX_UNANSWERED = 8
 
 Carried = TypeVar("Carried")
 
 
 def in_thread(call: Callable[[], None]) -> None:
-    """Run the call on a thread that does not keep the process alive."""
-    threading.Thread(target=call, name="publish", daemon=True).start()
+    """Run the call on a thread that does not keep the process alive.
+
+    Not a threading.Thread: its start() waits for the new thread without a time-out, for ever where that ran out of
+    memory at its first step.
+    """
+    _thread.start_new_thread(call, ())
 
 
 class _Call(Generic[Carried]):
-    """One publish, made on a thread of its own as the core's IPC client waits for an answer without a time-out."""
+    """One call of the transport.
+
+    carried: what `late` returns, should the call be accepted after it was given up.
+    started: float, seconds on the monotonic clock.
+    done: bool, the transport returned or raised `error`.
+    """
 
     def __init__(self, carried: Carried, started: float) -> None:
         self.carried = carried
         self.started = started
         self.done = False
         self.error: Optional[BaseException] = None
+        self._runs: Callable[[], Any] = lambda: True
+
+    def runs_as(self, function: Callable[[], None]) -> None:
+        """Remember which function the thread runs, without keeping it: it goes when the thread ends."""
+        self._runs = weakref.ref(function)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the call is over. A thread may end without a word where there is no memory to run its first line."""
+        return self.done or self._runs() is None
 
 
 class Publisher(Generic[Carried]):
-    """Hands reports to the core.
+    """Hands messages to a transport, each on a thread of its own, and does not wait longer than it should.
 
-    client: the SDK's `greengrasssdk.client("iot-data")`. start: runs a function beside the caller.
+    transport: started already. clock: for waiting. start: runs a function on another thread.
     """
 
     def __init__(
         self,
-        client: Any,
-        topic: str,
+        transport: Transport,
         clock: Clock,
         start: Callable[[Callable[[], None]], None] = in_thread,
     ) -> None:
-        self._client = client
-        self._topic = topic
+        self._transport = transport
         self._clock = clock
         self._start = start
-        self._waiting: List[_Call[Carried]] = []
+        self._unanswered: List[_Call[Carried]] = []
 
-    def publish(self, payload: bytes, carried: Carried) -> None:
-        """Hand over one report and return when the core took it.
+    def publish(self, topic: str, payload: bytes, carried: Carried) -> None:
+        """Hand over one message; return when it was accepted.
 
-        carried: what `late()` gives back should the core take it after it was given up.
+        carried: what the message accounts for. `late` returns it if the message is accepted after this has raised.
 
-        Raises PublishError, with what to do, when the core refuses, can't be reached or does not answer in TIMEOUT;
-        NoSubscriptionError where that is what the core says.
+        Raises PublishError, with what to do, when the peer refuses, can't be reached, or does not answer within
+        ANSWER_SECONDS; NoSubscriptionError as the transport raises it.
         """
         now = self._clock.monotonic()
-        waiting = len(self._waiting)
-        if waiting >= FEW and now - self._waiting[-1].started < _pause(waiting):
-            raise PublishError(f"the core has left {waiting} calls unanswered: is it running?")
+        self._forget_failed()
+        unanswered = len(self._unanswered)
+        if unanswered >= MAX_UNANSWERED or (
+            unanswered >= PAUSE_FROM and now - self._unanswered[-1].started < pause_after(unanswered)
+        ):
+            raise PublishError(f"{self._transport.peer} has not answered {unanswered} calls: is it running?")
 
+        # Kept from the start: whatever interrupts this function, an acceptance is found by `late`.
         call: _Call[Carried] = _Call(carried, now)
+        self._unanswered.append(call)
+        try:
+            self._begin(call, topic, payload)
+        except BaseException:
+            self._unanswered.remove(call)
+            raise
+        self._wait_for(call)
+        if not call.ended:
+            raise PublishError(f"{self._transport.peer} did not answer in {ANSWER_SECONDS:.0f} s")
+        self._unanswered.remove(call)
+        if not call.done:
+            raise PublishError("the thread of the call ended early: is there enough memory?")
+        if isinstance(call.error, PublishError):
+            raise call.error
+        if call.error is not None:
+            reason = str(call.error) or type(call.error).__name__
+            raise PublishError(f"{self._transport.peer} did not accept the report: {reason}") from call.error
+
+    def late(self) -> List[Carried]:
+        """Return, once each, what messages carried that were accepted after `publish` had given them up."""
+        accepted = [call for call in self._unanswered if call.done and call.error is None]
+        self._unanswered = [call for call in self._unanswered if not call.ended]
+        return [call.carried for call in accepted]
+
+    def _forget_failed(self) -> None:
+        """Free what failed since. What was accepted stays for `late`."""
+        self._unanswered = [call for call in self._unanswered if not call.ended or (call.done and call.error is None)]
+
+    def _begin(self, call: _Call[Carried], topic: str, payload: bytes) -> None:
+        transport, clock = self._transport, self._clock
 
         def run() -> None:
             try:
-                # With this policy a full queue is an error; without one the core drops the message and says nothing.
-                self._client.publish(topic=self._topic, payload=payload, queueFullPolicy="AllOrException")
-            except BaseException as error:  # kept for publish() to raise; a thread has nobody else to tell
-                call.error = error
-            call.done = True
-            self._clock.wake()
+                transport.send(topic, payload)
+            except BaseException as error:  # kept for publish() to raise
+                # Without its frames, which hold the message.
+                call.error = error.with_traceback(None)
+            finally:
+                call.done = True
+                clock.wake()
 
+        call.runs_as(run)
         try:
             self._start(run)
         except RuntimeError as error:
             raise PublishError(f"no thread for the call: {error}") from error
-        until, stopping = now + TIMEOUT, False
-        while not call.done:
+
+    def _wait_for(self, call: _Call[Carried]) -> None:
+        """Return when the call has ended, or its time is over."""
+        until, stopping = call.started + ANSWER_SECONDS, False
+        while not call.ended:
             if self._clock.stopped and not stopping:
-                until, stopping = min(until, self._clock.monotonic() + LAST_MOMENT), True
+                until, stopping = min(until, self._clock.monotonic() + STOP_SECONDS), True
             left = until - self._clock.monotonic()
             if left <= 0:
-                self._waiting.append(call)
-                raise PublishError(f"the core did not answer in {TIMEOUT:.0f} s")
+                return
             self._clock.wait(left)
-        if call.error is not None:
-            raise self._explained(call.error) from call.error
-
-    def late(self) -> List[Carried]:
-        """Return, once each, what calls carried that the core took after they were given up."""
-        done = [call for call in self._waiting if call.done]
-        self._waiting = [call for call in self._waiting if not call.done]
-        return [call.carried for call in done if call.error is None]
-
-    def _explained(self, error: BaseException) -> PublishError:
-        text = str(error) or type(error).__name__
-        # A V2 core's answer where no subscription matches. The body says so, but not every runtime passes it on.
-        if "HTTP Error 400" in text and ("ubscription" in text or text.endswith("Bad Request")):
-            return NoSubscriptionError(
-                "no subscription carries the reports: add one with this function (V2: component:<its component>) as "
-                f"source, {self._topic} as subject and IoT Core (V2: cloud) as target; the core says: {text}"
-            )
-        return PublishError(f"the core did not take the report: {text}")
 
 
-def _pause(waiting: int) -> float:
-    return min(FIRST_PAUSE * 2.0 ** min(waiting - FEW, 30), LONGEST_PAUSE)
+def pause_after(unanswered: int) -> float:
+    """Return the seconds between the last call and the next one, once so many were not answered."""
+    return MAX_SEND_SECONDS * 2.0 ** (unanswered - PAUSE_FROM)

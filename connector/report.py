@@ -1,42 +1,19 @@
-"""The third room: a snapshot as a metrics report (AWS IoT Developer Guide, "Device metrics document specification")."""
+"""Third stage: a snapshot as a metrics report (AWS IoT developer guide, "Device metrics document specification")."""
 
 from __future__ import annotations
 
 import math
+import operator
 import socket
 from typing import Any, Callable, Dict, List, Optional
 
+from . import names
 from .kernel.dev import Counters
 from .kernel.host import CpuTimes
 from .snapshot import Connections, Ports, Snapshot
 
-# Long name -> short name. No other file spells either.
-SHORT_NAMES = {
-    "header": "hed",
-    "report_id": "rid",
-    "version": "v",
-    "metrics": "met",
-    "custom_metrics": "cmet",
-    "tcp_connections": "tc",
-    "established_connections": "ec",
-    "connections": "cs",
-    "remote_addr": "rad",
-    "local_port": "lp",
-    "local_interface": "li",
-    "listening_tcp_ports": "tp",
-    "listening_udp_ports": "up",
-    "ports": "pts",
-    "port": "pt",
-    "interface": "if",
-    "total": "t",
-    "network_stats": "ns",
-    "bytes_in": "bi",
-    "bytes_out": "bo",
-    "packets_in": "pi",
-    "packets_out": "po",
-}
-
 Report = Dict[str, Any]
+Name = Callable[[names.Field], str]  # picks the long or the short name
 
 
 def build(
@@ -46,79 +23,89 @@ def build(
     cpu_before: Optional[CpuTimes] = None,
     short_names: bool = False,
 ) -> Optional[Report]:
-    """Return the report of a snapshot, plain dicts and lists, or None where it would say nothing.
+    """Return the report of a snapshot as plain dicts and lists, or None if there is nothing to report.
 
-    What could not be read (None in the snapshot) is left out; what is empty is sent empty, so that an alarm can clear.
+    What could not be read (None in the snapshot) is left out; an empty list is sent empty, so that an alarm can clear.
 
-    report_id: positive, greater than that of every report before.
-    network_stats: the traffic since the last report; None in the first one and where counters can't be read.
-    cpu_before: processor times at the last report, for `cpu_usage`.
+    report_id: greater than that of every earlier report, and than 0
+    network_stats: traffic since the last report; None in the first report and where counters can't be read
+    cpu_before: processor times at the last report, for `cpu_usage`
     """
-    n: Callable[[str], str] = (lambda name: SHORT_NAMES[name]) if short_names else (lambda name: name)
+    n: Name = operator.attrgetter("short" if short_names else "long")
 
     metrics: Dict[str, Any] = {}
     if snapshot.established is not None:
-        metrics[n("tcp_connections")] = {n("established_connections"): _connections(snapshot.established, n)}
+        metrics[n(names.TCP_CONNECTIONS)] = {
+            n(names.ESTABLISHED_CONNECTIONS): _connections(snapshot.established, n),
+        }
     if snapshot.listening_tcp is not None:
-        metrics[n("listening_tcp_ports")] = _ports(snapshot.listening_tcp, n)
+        metrics[n(names.LISTENING_TCP_PORTS)] = _ports(snapshot.listening_tcp, n)
     if snapshot.listening_udp is not None:
-        metrics[n("listening_udp_ports")] = _ports(snapshot.listening_udp, n)
+        metrics[n(names.LISTENING_UDP_PORTS)] = _ports(snapshot.listening_udp, n)
     if network_stats is not None:
-        metrics[n("network_stats")] = {n(name): number for name, number in network_stats._asdict().items()}
+        metrics[n(names.NETWORK_STATS)] = {
+            n(names.BYTES_IN): network_stats.bytes_in,
+            n(names.BYTES_OUT): network_stats.bytes_out,
+            n(names.PACKETS_IN): network_stats.packets_in,
+            n(names.PACKETS_OUT): network_stats.packets_out,
+        }
 
     numbers: Dict[str, float] = dict(snapshot.custom)
     cpu_usage = _cpu_usage(cpu_before, snapshot.cpu)
     if cpu_usage is not None:
-        numbers["cpu_usage"] = cpu_usage
+        numbers[names.CPU_USAGE] = cpu_usage
 
-    report: Report = {n("header"): {n("report_id"): report_id, n("version"): "1.0"}}
+    report: Report = {n(names.HEADER): {n(names.REPORT_ID): report_id, n(names.VERSION): names.SCHEMA_VERSION}}
     if metrics:
-        report[n("metrics")] = metrics
+        report[n(names.METRICS)] = metrics
     if numbers:
-        # The type key stays long in both styles, and the list is required, even of one.
-        report[n("custom_metrics")] = {name: [{"number": number}] for name, number in numbers.items()}
+        # The service requires a list, even of one value.
+        report[n(names.CUSTOM_METRICS)] = {name: [{names.NUMBER: number}] for name, number in numbers.items()}
     return report if len(report) > 1 else None
 
 
-def _connections(connections: Connections, n: Callable[[str], str]) -> Dict[str, Any]:
+def _connections(connections: Connections, n: Name) -> Dict[str, Any]:
     entries: List[Dict[str, Any]] = []
     for connection in connections.items:
         entry = {
-            n("remote_addr"): _endpoint(connection.remote, connection.remote_port),
-            n("local_port"): connection.local_port,
+            n(names.REMOTE_ADDR): _endpoint(connection.remote, connection.remote_port),
+            n(names.LOCAL_PORT): connection.local_port,
         }
         if connection.interface is not None:
-            entry[n("local_interface")] = plain_name(connection.interface)
+            entry[n(names.LOCAL_INTERFACE)] = plain_name(connection.interface)
         entries.append(entry)
-    return {n("connections"): entries, n("total"): connections.total}
+    return {n(names.CONNECTIONS): entries, n(names.TOTAL): connections.total}
 
 
-def _ports(ports: Ports, n: Callable[[str], str]) -> Dict[str, Any]:
-    # Names that differ only in what plain_name() leaves out are one entry.
+def _ports(ports: Ports, n: Name) -> Dict[str, Any]:
+    # The service accepts an interface and port only once: names that plain_name() makes equal become one entry.
     shown = dict.fromkeys((port.port, port.interface and plain_name(port.interface)) for port in ports.items)
     entries: List[Dict[str, Any]] = []
     for port, interface in shown:
-        entry: Dict[str, Any] = {n("port"): port}
+        entry: Dict[str, Any] = {n(names.PORT): port}
         if interface is not None:
-            entry[n("interface")] = interface
+            entry[n(names.INTERFACE)] = interface
         entries.append(entry)
-    return {n("ports"): entries, n("total"): ports.total}
+    return {n(names.PORTS): entries, n(names.TOTAL): ports.total}
 
 
 def _endpoint(address: bytes, port: int) -> str:
-    """Return "ip:port"; IPv6 as "[ip]:port"."""
+    """Return "ip:port", for IPv6 "[ip]:port"."""
     if len(address) == 4:
         return f"{socket.inet_ntop(socket.AF_INET, address)}:{port}"
     return f"[{socket.inet_ntop(socket.AF_INET6, address)}]:{port}"
 
 
 def plain_name(interface: str) -> str:
-    """Return a name that costs one byte a character in any encoding, which bounds the report's size."""
+    """Return an interface's name with `?` for what JSON would escape, so that each character is one byte.
+
+    That bounds the report's size; a kernel name may hold any byte but NUL, `/` and whitespace.
+    """
     return "".join(character if "!" <= character <= "~" and character not in '"\\' else "?" for character in interface)
 
 
 def _cpu_usage(before: Optional[CpuTimes], now: Optional[CpuTimes]) -> Optional[float]:
-    """Return the percentage of processor time at work between two readings, to a tenth."""
+    """Return how much of the processor time between two readings was spent at work: percent, to a tenth."""
     if before is None or now is None or now.total <= before.total:
         return None
     usage = 100.0 * (now.busy - before.busy) / (now.total - before.total)

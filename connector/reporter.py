@@ -10,12 +10,11 @@ from typing import Callable, Mapping, Optional
 from . import state
 from .clock import Clock
 from .config import Config
-from .encode import encode
+from .cycle import delivered, make_report, observe
 from .errors import PublishError
 from .health import Health, plain
 from .kernel.dev import Counters
 from .publisher import Publisher
-from .report import build
 from .snapshot import NETWORK, Snapshot
 from .state import Boot, Memory, StateError
 
@@ -128,16 +127,12 @@ class Reporter:
             problems = {**self._problems, **problems}
         self._health.update(problems, self._problems)
         self._problems = problems
-        traffic = self._memory.traffic.observe(snapshot)
-        report_id = max(int(self._clock.time()), self._memory.report_id + 1)
-        self._memory = self._memory._replace(traffic=traffic, report_id=report_id)
-        carried = traffic.carry(snapshot)
-        report = build(snapshot, report_id, carried, self._memory.cpu, self._config.short_names)
-        if report is None:
+        self._memory = observe(self._memory, snapshot, self._clock.time())
+        made = make_report(self._memory, snapshot, self._config.short_names, self._config.report_format)
+        if made is None:
             return None
-        payload = encode(report, self._config.report_format)
         try:
-            self._publisher.publish(payload, carried)
+            self._publisher.publish(self._config.topic, made.payload, made.carried)
         except PublishError as error:
             if not self._clock.stopped:
                 self._health.failing("publishing", str(error), type(error).__name__)
@@ -147,10 +142,8 @@ class Reporter:
         self._health.well("publishing")
         now = self._clock.monotonic()
         sent = begun if now - begun < STALLED else now
-        self._logger.debug("report %d was taken by the core: %d bytes", report_id, len(payload))
-        self._remember(
-            self._memory._replace(traffic=traffic.delivered(carried), sent=sent, cpu=snapshot.cpu or self._memory.cpu)
-        )
+        self._logger.debug("report %d was taken by the core: %d bytes", made.report_id, len(made.payload))
+        self._remember(delivered(self._memory, made)._replace(sent=sent))
         return True
 
     def _load(self) -> None:

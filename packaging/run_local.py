@@ -16,7 +16,12 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
+
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent))  # the repository, for the package connector
+
+from connector import __version__
+from connector.flags import Parser, SetAction, add_flags, given
 
 if TYPE_CHECKING:
     from local_core import Delivery, LocalCore
@@ -27,8 +32,8 @@ EPILOG = """examples:
   run_local.py ZIP                    watch the reports, one every 300 s as in the field
   run_local.py ZIP --once             one report; exit code 1 if it was rejected
   run_local.py ZIP --interval 5       several reports soon
-  run_local.py ZIP --set MetricNames=short --set CustomMetrics=cpu_usage,memory_usage
-  run_local.py ZIP --set ReportFormat=cbor
+  run_local.py ZIP --MetricNames short --CustomMetrics cpu_usage,memory_usage
+  run_local.py ZIP --report-format cbor
   run_local.py ZIP --interval 5 --fault status:503:2 --fault hang
   run_local.py ZIP --mqtt localhost:1883
 
@@ -43,8 +48,9 @@ faults, as KIND or KIND:COUNT; they befall the next publishes, in the order give
   restart      the core drops all connections and starts again on the same port
   refuse       nothing listens on the core's port, for COUNT seconds from the start
 
-exit codes: 0 ended by Ctrl-C or by the reader of its output, or with --once accepted, or sent to a topic that the
-service does not judge; 1 rejected with --once, no report, or the function ended or could not be started; 2 bad usage
+exit codes: 0 ended by SIGTERM or by the reader of its output, or with --once accepted, or sent to a topic that the
+service does not judge; 1 rejected with --once, no report, or the function ended or could not be started; 2 bad usage;
+130 ended by Ctrl-C
 """
 FAULTS = ("hang", "reset", "lost", "cut", "slow", "full", "restart", "refuse")
 
@@ -52,10 +58,13 @@ FAULTS = ("hang", "reset", "lost", "cut", "slow", "full", "restart", "refuse")
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run the command line; return the exit code."""
     options = _parse(arguments)
+    if options.parse_only:
+        print(options.python or "")
+        return 0
     # after the options: it needs the packages of requirements.txt, which --help can do without
     from local_core import FUNCTION_ARN, FunctionError, LocalCore, LocalCoreError, read_subscriptions
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _stop)
     # with --once it ends by itself, and the exit code counts; with --mqtt a broker may watch
     screen = Screen(on_lost=_go_on if options.once or options.mqtt else _end)
     try:
@@ -71,7 +80,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
             thing=options.thing,
             python=options.python,
             handler=options.handler,
-            environment=dict(options.set),
+            environment={**given(options), **dict(options.env)},
             subscriptions=subscriptions,
             generation=options.generation,
             interval=options.interval,
@@ -91,7 +100,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
             finally:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)  # an end that is interrupted leaves the function behind
     except KeyboardInterrupt:
-        return 0
+        return 130
     except FunctionError as error:
         screen.say(f"run_local: {error.reason}; the function's lines above say more.")
     except (LocalCoreError, OSError, ValueError) as error:
@@ -111,7 +120,11 @@ def _go_on() -> None:
 
 
 def _end() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)  # for the main thread, as Ctrl-C is
+    os.kill(os.getpid(), signal.SIGTERM)  # signals are handled in the main thread
+
+
+def _stop(number: int, frame: Any) -> None:
+    sys.exit(0)
 
 
 class Screen:
@@ -159,7 +172,7 @@ class Screen:
 
 def _parse(arguments: Optional[List[str]]) -> argparse.Namespace:
     script = os.environ.get("RUN_LOCAL_SCRIPT")  # who was called, and names the zip itself
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=script or "run_local.py",
         description=__doc__,
         epilog=EPILOG.replace("run_local.py ZIP", script) if script else EPILOG,
@@ -172,13 +185,14 @@ def _parse(arguments: Optional[List[str]]) -> argparse.Namespace:
     add("--once", action="store_true", help="stop after the first report")
     add("--python", help="interpreter for the function (default: the one that runs this, without its environment)")
     add("--thing", default="local-core", metavar="NAME", help="thing name (default: %(default)s)")
+    add("--set", action=SetAction, metavar="NAME=VALUE", help="a parameter of the connector; the same as --NAME VALUE")
     add(
-        "--set",
+        "--env",
         action="append",
-        type=_setting,
+        type=_variable,
         default=[],
         metavar="NAME=VALUE",
-        help="a parameter of the connector, or another variable of its environment; repeat for more",
+        help="any variable of the function's environment, not checked; repeat for more",
     )
     add(
         "--interval",
@@ -208,13 +222,17 @@ def _parse(arguments: Optional[List[str]]) -> argparse.Namespace:
         help="how events reach the handler (default: json, or binary with ReportFormat=cbor, as CBOR verdicts need)",
     )
     add("--handler", default="connector.handler.function_handler", help="module and function (default: %(default)s)")
+    add("--version", action="version", version=__version__)
+    # For run_local.sh, before it builds the zip: check the options, and print the value of --python.
+    add("--parse-only", action="store_true", help=argparse.SUPPRESS)
+    add_flags(parser, note="As the function's environment has them. ProcDestinationPath: see --proc.")
     options = parser.parse_args(arguments)
     if options.encoding_type is None:
-        options.encoding_type = "binary" if dict(options.set).get("ReportFormat") == "cbor" else "json"
+        options.encoding_type = "binary" if given(options).get("ReportFormat") == "cbor" else "json"
     return options
 
 
-def _setting(text: str) -> Tuple[str, str]:
+def _variable(text: str) -> Tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE")

@@ -16,17 +16,15 @@ version_of() { # INTERPRETER HOW-IT-IS-NAMED
 
 version_of "$PYTHON" "PYTHON=python3.11" >/dev/null
 
-function_python=$PYTHON
-previous=
 for argument in "$@"; do
   case $argument in
-    -h | --help) exec "$PYTHON" "$root/packaging/run_local.py" --help ;;
-    --python=*) function_python=${argument#--python=} ;;
+    -h | --help | --version) exec "$PYTHON" "$root/packaging/run_local.py" "$argument" ;;
   esac
-  [ "$previous" = --python ] && function_python=$argument
-  previous=$argument
 done
 
+# Ends here if an option is wrong, before anything is built.
+function_python=$("$PYTHON" "$root/packaging/run_local.py" --parse-only ZIP "$@")
+function_python=${function_python:-$PYTHON}
 function_version=$(version_of "$function_python" "--python python3.11")
 # the zip has to fit the interpreter that the function runs on
 built=$("$root/build_zip.sh" --python "$function_version" | tail -n 1)

@@ -1,57 +1,30 @@
-"""The connector's parameters as packaging/parameters.json describes them.
-
-`required` is the service's word for its own connector: a deployment must carry the parameter. Here each has a
-default, so deploy.py always sets it and nobody has to give it.
-"""
+"""The connector's parameters (connector/config.py) for deploy.py: as flags, and checked where a file names them."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import re
-from dataclasses import dataclass
-from pathlib import Path
 
+from connector import config, flags
+from connector.config import RESOURCE_ID
+from connector.flags import given
 from deployment.errors import UsageError
 
-FILE = Path(__file__).resolve().parent.parent / "parameters.json"
-RESOURCE_ID = "ProcDestinationPath-ResourceId"
+__all__ = ["PARAMETERS", "RESOURCE_ID", "Parameter", "add_flags", "given"]
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One entry of parameters.json."""
-
-    name: str
-    alias: str | None
-    displayName: str
-    pattern: str
-    default: str | None
-    required: bool
-    description: str
+class Parameter(config.Parameter):
+    """A parameter whose invalid values are the caller's error."""
 
     def check(self, value: str) -> str:
-        """Return `value`; raise UsageError if it doesn't match the pattern as a whole."""
-        if not re.fullmatch(self.pattern, value):
-            raise UsageError(f"--{self.name}: {value!r} is not valid. {self.description}")
+        """Return `value`; raise UsageError if it is invalid."""
+        if not self.allows(value):
+            raise UsageError(f"{self.name}: {value!r} is not valid: {self.valid}")
         return value
 
 
-PARAMETERS = tuple(Parameter(**entry) for entry in json.loads(FILE.read_text(encoding="utf-8")))
+PARAMETERS = tuple(Parameter(*parameter) for parameter in config.PARAMETERS)
 
 
 def add_flags(parser: argparse.ArgumentParser, *, resource_id: bool) -> None:
-    """Add one flag per parameter, under exactly its name; the volume resource's id exists on V1 only."""
-    group = parser.add_argument_group("connector's parameters")
-    for parameter in PARAMETERS:
-        if parameter.name == RESOURCE_ID and not resource_id:
-            continue
-        default = parameter.default or "none"
-        text = f"{parameter.displayName}. {parameter.description} Default: {default}."
-        group.add_argument(f"--{parameter.name}", dest=parameter.name, metavar="VALUE", help=text.replace("%", "%%"))
-
-
-def given(args: argparse.Namespace) -> dict[str, str]:
-    """Return the parameters given as flags, checked; raise UsageError for the first that is not valid."""
-    values = {p.name: (p, getattr(args, p.name, None)) for p in PARAMETERS}
-    return {name: p.check(value) for name, (p, value) in values.items() if value is not None}
+    """Add a flag for each parameter; `resource_id`: also for the id of the volume, which only V1 groups have."""
+    flags.add_flags(parser, config.PARAMETERS if resource_id else flags.READ_BY_FUNCTION)

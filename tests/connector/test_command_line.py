@@ -20,6 +20,7 @@ from support import proc
 
 from connector import __version__
 from connector.__main__ import main
+from connector.flags import READ_BY_FUNCTION, spellings
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS: Dict[str, Any] = {
@@ -115,7 +116,7 @@ def test_the_second_report_has_the_traffic_since_the_first(host: str) -> None:
     assert second["header"]["report_id"] > first["header"]["report_id"] > 1_600_000_000
 
 
-def test_of_this_machine() -> None:
+def test_without_proc_the_reports_are_of_this_machine() -> None:
     """Without --proc: the machine it runs on, with what a metric needs two readings for in the second."""
     ran = run("-n", "2", "-s", "0.1", "--custom-metrics", "cpu_usage,process_count")
     first, second = ran.reports()
@@ -133,10 +134,63 @@ def test_short_names_and_custom_metrics(host: str) -> None:
     )
 
 
-def test_the_longest_list(host: str) -> None:
+def test_max_list_size_bounds_a_list_and_not_its_total(host: str) -> None:
     (report,) = run("--proc", host, "--max-list-size", "1").reports()
     established = report["metrics"]["tcp_connections"]["established_connections"]
     assert (established["total"], len(established["connections"])) == (2, 1)
+
+
+DEVICE = {
+    "SampleIntervalSeconds": "600",
+    "MetricNames": "short",
+    "ReportFormat": "json",
+    "MaxListSize": "1",
+    "CustomMetrics": "uptime_seconds",
+    "ExcludeInterfaces": "lo,docker*",
+    "MetricsTopic": "my/{thing}",
+    "StateDirectory": "/var/lib/connector",
+    "LogLevel": "DEBUG",
+}
+
+
+@pytest.mark.parametrize("spelling", [0, 1], ids=["name", "lower case"])
+def test_parameters_of_a_device_are_accepted_in_both_spellings(host: str, spelling: int) -> None:
+    """A recording then shows what the device sends; nothing is sent or kept here."""
+    flags = {parameter.name: spellings(parameter)[spelling] for parameter in READ_BY_FUNCTION}
+    assert sorted(flags) == sorted([*DEVICE, "ProcDestinationPath"])
+    ran = run("--proc", host, *[text for name, value in DEVICE.items() for text in (flags[name], value)])
+    (report,) = ran.reports()
+    assert (ran.code, ran.err, report["cmet"]) == (0, "", {"uptime_seconds": [{"number": 35353}]})
+    assert report["met"]["tc"]["ec"]["t"] == 2
+    assert len(report["met"]["tc"]["ec"]["cs"]) == 1
+
+
+def test_excluded_interfaces_are_not_in_the_traffic(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = proc.tree(tmp_path)
+    count = [0]
+
+    def wait(seconds: float) -> None:
+        count[0] += 1
+        table = proc.dev({"eth0": (count[0] * 7, 0, 0, 0), "wg0": (count[0] * 5, 0, 0, 0)})
+        (host / "1" / "net" / "dev").write_bytes(table)
+
+    monkeypatch.setattr("connector.__main__.time.sleep", wait)
+    assert main(["--proc", str(host), "-n", "2", "--ExcludeInterfaces", "lo,wg*"]) == 0
+    second = json.loads(capsys.readouterr().out.splitlines()[1])
+    assert second["metrics"]["network_stats"]["bytes_in"] == 7
+
+
+def test_seconds_between_reports_are_the_interval_parameter_unless_s_is_given(
+    host: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: List[float] = []
+    monkeypatch.setattr("connector.__main__.time.sleep", waits.append)
+    monkeypatch.setattr("connector.__main__.time.monotonic", lambda: 100.0)
+    for arguments in ([], ["--SampleIntervalSeconds", "600"], ["--sample-interval-seconds", "600", "-s", "1"]):
+        assert main(["--proc", host, "-n", "2", *arguments]) == 0
+    assert waits == [0.0, 5.0, 0.0, 600.0, 0.0, 1.0]
 
 
 def test_cbor_is_bytes_when_piped_and_hexadecimal_on_a_terminal(host: str) -> None:
@@ -150,16 +204,17 @@ def test_cbor_is_bytes_when_piped_and_hexadecimal_on_a_terminal(host: str) -> No
     assert (code, shown.count(b"\n"), cbor2.loads(bytes.fromhex(shown.decode()))["metrics"]) == (0, 1, METRICS)
 
 
-def test_where_nothing_can_be_read_it_says_so_and_ends_with_1(tmp_path: Path) -> None:
+def test_unreadable_proc_is_an_error_and_ends_with_1(tmp_path: Path) -> None:
     ran = run("--proc", str(tmp_path / "absent"), "-n", "3", "-s", "0")
     assert (ran.code, ran.out) == (1, b"")
     lines = ran.err.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("network tables: nothing of the network can be read: no network tables under")
-    assert lines[1] == "nothing could be read under {}".format(tmp_path / "absent")
+    start = "python -m connector: network tables: nothing of the network can be read: no network tables under"
+    assert lines[0].startswith(start)
+    assert lines[1] == f"python -m connector: nothing could be read under {tmp_path / 'absent'}"
 
 
-def test_what_can_not_be_read_is_said_once_and_not_in_the_reports(host: str) -> None:
+def test_unreadable_table_is_reported_once_and_left_out(host: str) -> None:
     (Path(host) / "1" / "net" / "udp").unlink()
     ran = run("--proc", host, "-n", "3", "-s", "0")
     assert (ran.code, [sorted(report["metrics"]) for report in ran.reports()][1:]) == (
@@ -167,7 +222,8 @@ def test_what_can_not_be_read_is_said_once_and_not_in_the_reports(host: str) -> 
         [["listening_tcp_ports", "network_stats", "tcp_connections"]] * 2,
     )
     assert ran.err == (
-        f"UDP sockets: left out of the reports: {host}/1/net/udp can't be read: No such file or directory\n"
+        "python -m connector: UDP sockets: left out of the reports: "
+        f"{host}/1/net/udp can't be read: No such file or directory\n"
     )
 
 
@@ -179,47 +235,52 @@ def test_what_can_not_be_read_is_said_once_and_not_in_the_reports(host: str) -> 
         (["-s", "-1"], "argument -s: '-1' is not a number of seconds"),
         (["-s", "nan"], "argument -s: 'nan' is not a number of seconds"),
         (["-s", "inf"], "argument -s: 'inf' is not a number of seconds, 0 to 1000000000"),
-        (["--max-list-size", "501"], "argument --max-list-size: '501' is not a size from 1 to 500"),
-        (["--max-list-size", "5.5"], "argument --max-list-size: '5.5' is not a size from 1 to 500"),
-        (["--format", "xml"], "argument --format: invalid choice: 'xml'"),
-        (["--custom-metrics", "cpu"], "argument --custom-metrics: 'cpu' is none of cpu_usage, memory_usage, "),
+        (["--max-list-size", "501"], "argument --MaxListSize/--max-list-size: '501' is not valid: 1 to 500"),
+        (["--MaxListSize", "5.5"], "argument --MaxListSize/--max-list-size: '5.5' is not valid: 1 to 500"),
+        (["--format", "xml"], "argument --ReportFormat/--report-format/--format: 'xml' is not valid: json or cbor"),
+        (["--MetricNames", "Long"], "argument --MetricNames/--metric-names: 'Long' is not valid: long or short"),
+        (["--custom-metrics", "cpu"], "argument --CustomMetrics/--custom-metrics: 'cpu' is not valid: names separated"),
+        (["--exclude-interfaces", "lo eth0"], "argument --ExcludeInterfaces/--exclude-interfaces: 'lo eth0' is not va"),
         (["--interval", "5"], "unrecognized arguments: --interval 5"),
         (["300"], "unrecognized arguments: 300"),
     ],
 )
-def test_wrong_usage_is_named_and_ends_with_2(
+def test_wrong_usage_is_one_line_and_ends_with_2(
     capsys: pytest.CaptureFixture[str], arguments: List[str], words: str
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     out, err = capsys.readouterr()
     assert (ended.value.code, out) == (2, "")
-    assert "error: " + words in err
+    assert err.startswith(f"python -m connector: {words}")
+    assert err.endswith(" (python -m connector --help lists the options)\n")
+    assert err.count("\n") == 1
 
 
 def test_help_names_every_option() -> None:
     ran = run("--help")
     assert (ran.code, ran.err) == (0, "")
-    options = b"-n COUNT|-s SECONDS|--proc PATH|--short-names|--format|--max-list-size N|--custom-metrics LIST"
-    assert [option for option in options.split(b"|") if option not in ran.out] == []
+    options = ["-n COUNT", "-s SECONDS", "--proc PATH", "--short-names", "--format", "--version"]
+    options += [flag for parameter in READ_BY_FUNCTION for flag in spellings(parameter)]
+    assert [option for option in options if option.encode() not in ran.out] == []
     assert b"python -m connector -n 2 -s 10" in ran.out
-    assert b"Exit codes: 0 all printed, 1 a report could not be made or written, 2 wrong usage." in ran.out
+    assert b"Exit codes: 0 all printed, 1 a report could not be made or written, 2 wrong usage, " in ran.out
 
 
-def test_version() -> None:
+def test_version_is_printed() -> None:
     assert run("--version") == Ran(0, __version__.encode() + b"\n", "")
 
 
-def test_without_cbor2_the_error_says_what_to_do(
+def test_missing_cbor2_is_an_error_that_names_it(
     host: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "cbor2", None)
     assert main(["--proc", host, "--format", "cbor"]) == 1
     out, err = capsys.readouterr()
-    assert (out, err.startswith("CBOR needs cbor2, which can't be imported")) == ("", True)
+    assert (out, err.startswith("python -m connector: CBOR needs cbor2, which ")) == ("", True)
 
 
-def test_each_report_is_there_as_soon_as_it_is_made(host: str) -> None:
+def test_each_report_is_written_as_soon_as_it_is_made(host: str) -> None:
     """A day's reports can be followed while they come."""
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(
@@ -236,7 +297,7 @@ def test_each_report_is_there_as_soon_as_it_is_made(host: str) -> None:
         process.stdout.close()
 
 
-def test_it_ends_quietly_when_its_reader_goes(host: str) -> None:
+def test_closed_pipe_ends_it_without_an_error(host: str) -> None:
     """As `| head -1` does; no traceback."""
     process = subprocess.Popen(
         command("--proc", host, "-n", "100000", "-s", "0"),
@@ -256,7 +317,7 @@ def test_it_ends_quietly_when_its_reader_goes(host: str) -> None:
         process.stderr.close()
 
 
-def test_a_recording_goes_on_after_a_moment_in_which_nothing_could_be_read(
+def test_recording_continues_after_an_unreadable_moment(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = proc.tree(tmp_path / "proc")
@@ -277,7 +338,7 @@ def test_a_recording_goes_on_after_a_moment_in_which_nothing_could_be_read(
     assert f"nothing could be read under {host}" in said.err
 
 
-def test_the_reports_are_the_given_seconds_apart_and_each_has_its_own_traffic(
+def test_reports_are_the_given_seconds_apart_and_each_has_its_own_traffic(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What leaves the device is counted; what a bridge or a container pair carries again is not."""
@@ -307,17 +368,20 @@ def test_the_reports_are_the_given_seconds_apart_and_each_has_its_own_traffic(
     [(">/dev/full", "No space left on device"), (">&-", "there is no standard output")],
     ids=["a full disk", "a closed output"],
 )
-def test_a_report_that_can_not_be_written_is_one_line_and_ends_with_1(host: str, where: str, words: str) -> None:
+def test_failed_write_is_one_line_and_ends_with_1(host: str, where: str, words: str) -> None:
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" ' + where, "sh", *command("--proc", host)],
         cwd=str(ROOT),
         capture_output=True,
         timeout=60,
     )
-    assert (done.returncode, done.stderr.decode()) == (1, f"the report can't be written: {words}\n")
+    assert (done.returncode, done.stderr.decode()) == (
+        1,
+        f"python -m connector: the report can't be written: {words}\n",
+    )
 
 
-def test_with_stderr_closed_nothing_but_reports_is_written(host: str) -> None:
+def test_closed_stderr_adds_nothing_to_the_reports(host: str) -> None:
     """print() to a file that is None writes to stdout, into the recording."""
     (Path(host) / "1" / "net" / "udp").unlink()
     done = subprocess.run(
@@ -330,7 +394,7 @@ def test_with_stderr_closed_nothing_but_reports_is_written(host: str) -> None:
     check_report(json.loads(done.stdout))
 
 
-def test_ctrl_c_ends_it_quietly(host: str) -> None:
+def test_ctrl_c_ends_it_with_130_and_no_output(host: str) -> None:
     process = subprocess.Popen(
         command("--proc", host, "-n", "2", "-s", "600"),
         cwd=str(ROOT),
@@ -342,4 +406,4 @@ def test_ctrl_c_ends_it_quietly(host: str) -> None:
     assert process.stdout.readline().startswith(b"{")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (-signal.SIGINT, b"")
+    assert (process.returncode, err) == (130, b"")

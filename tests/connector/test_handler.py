@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, Iterator, List, Optional
@@ -14,11 +14,11 @@ from typing import Any, Dict, Iterator, List, Optional
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.loop import THING, TOPIC, Records
+from support.loop import THING, TOPIC, FakeClock, Records
 from support.proc import tree
 
-from connector import handler
-from connector.health import Health
+from connector import agent, config, handler
+from connector.transports.greengrass_lambda import GreengrassLambda
 from connector.verdict import MOST_CHANGES, Verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,12 +28,14 @@ REJECTED = TOPIC + "/rejected"
 
 @pytest.fixture
 def records(monkeypatch: pytest.MonkeyPatch) -> Iterator[Records]:
-    """On a core; what the handler logs."""
+    """What the handler logs on a core, with the parts connected as at a start."""
     found = Records()
     handler.logger.addHandler(found)
     handler.logger.setLevel(logging.INFO)
-    health = Health(handler.logger, time.monotonic)
-    monkeypatch.setattr(handler, "_verdicts", Verdicts(THING, TOPIC, health, handler.logger, time.monotonic))
+    monkeypatch.setenv("MY_FUNCTION_ARN", ARN)
+    monkeypatch.setattr(handler, "transport", GreengrassLambda(object()))
+    parsed, _ = config.parse({"AWS_IOT_THING_NAME": THING})
+    agent.assemble(parsed, handler.transport, FakeClock(), random.Random(1), handler.logger)
     yield found
     handler.logger.removeHandler(found)
 
@@ -143,25 +145,28 @@ def test_no_message_raises(records: Records, event: Any, subject: Any) -> None:
     handler.function_handler(event, context(subject))
 
 
-def test_should_a_message_raise_it_does_not_end_the_function(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_that_breaks_the_verdicts_is_one_plain_line(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     def take(self: Verdicts, event: Any, subject: Optional[str]) -> None:
-        raise ValueError("\x1b[2J\nnever")
+        raise ValueError("\x1b[2J\nnever" + "\u009b31m" + "x" * 10_000)
 
     monkeypatch.setattr(Verdicts, "take", take)
     handler.function_handler({}, None)
-    assert records.lines == ["WARNING a message could not be read: ValueError('\\x1b[2J\\nnever')"]
+    (line,) = records.lines
+    assert line.startswith("WARNING a message could not be read: ValueError('\\x1b[2J\\nnever")
+    assert line.isascii()
+    assert len(line) < 600
 
 
 # --- whose network
 
 
 def test_the_first_log_line_says_whose_network_it_is(tmp_path: Path) -> None:
-    assert handler.whose_network(str(tmp_path)) == "which can't be read yet"
-    assert handler.whose_network(str(tree(tmp_path / "host"))) == "the host's network"
+    assert agent.whose_network(str(tmp_path)) == "which can't be read yet"
+    assert agent.whose_network(str(tree(tmp_path / "host"))) == "the host's network"
     (tmp_path / "hidden" / "net").mkdir(parents=True)
     (tmp_path / "hidden" / "net" / "dev").write_text("")
-    assert handler.whose_network(str(tmp_path / "hidden")) == "this function's own network"
-    assert handler.whose_network("/proc") in (
+    assert agent.whose_network(str(tmp_path / "hidden")) == "this function's own network"
+    assert agent.whose_network("/proc") in (
         "the host's network, which this function shares",
         "the host's network",
         "this function's own network",
@@ -216,7 +221,7 @@ sdk.client = lambda name: say("client", name) or Client()
 sys.modules["greengrasssdk"] = sdk
 import connector.handler
 assert published.wait(30)
-say("threads", sorted(thread.name for thread in threading.enumerate() if thread.name != "publish"))
+say("threads", sorted(thread.name for thread in threading.enumerate() if "Dummy" not in thread.name))
 say("daemons", all(thread.daemon for thread in threading.enumerate() if thread.name != "MainThread"))
 say("sdk logs", logging.getLogger("greengrasssdk.client").isEnabledFor(logging.ERROR))
 """
@@ -242,21 +247,6 @@ def test_on_a_core_the_import_starts_the_loop_and_returns() -> None:
         "daemons True",
         "sdk logs False",
     ]
-
-
-def test_a_message_that_breaks_the_handler_is_one_plain_line(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Broken:
-        def take(self, event: object, subject: object) -> None:
-            raise ValueError("\u009b31m" + "x" * 10_000)
-
-    monkeypatch.setattr(handler, "_verdicts", Broken())
-    handler.function_handler({}, None)
-    (record,) = caplog.records
-    assert record.getMessage().startswith("a message could not be read: ValueError(")
-    assert record.getMessage().isascii()
-    assert len(record.getMessage()) < 600
 
 
 def test_settings_that_are_not_valid_are_warnings_of_plain_text() -> None:

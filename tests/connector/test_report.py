@@ -11,7 +11,8 @@ from local_core.service import LONG_NAMES, check_report
 from connector.encode import encode
 from connector.kernel.dev import Counters
 from connector.kernel.host import CpuTimes
-from connector.report import SHORT_NAMES, build
+from connector.names import FIELDS
+from connector.report import build
 from connector.snapshot import Connection, Connections, Port, Ports, Snapshot
 
 V6 = socket.inet_pton(socket.AF_INET6, "2001:db8::99")
@@ -78,7 +79,7 @@ def test_everything_there_is_to_say(short_names: bool, expected: Dict[str, Any])
 
 
 def test_the_names_are_those_that_the_service_knows() -> None:
-    assert {short: long for long, short in SHORT_NAMES.items()} == LONG_NAMES
+    assert {field.short: field.long for field in FIELDS} == LONG_NAMES
 
 
 def test_what_is_empty_is_sent_empty() -> None:

@@ -13,8 +13,9 @@ import pytest
 from support.loop import EPOCH, START, THING, TOPIC, After, Answer, FakeClock, Loop, Never, total
 
 from connector import reporter, state
+from connector.errors import NoSubscriptionError
 from connector.kernel.dev import MOST_INTERFACES, Counters
-from connector.publisher import LAST_MOMENT, TIMEOUT
+from connector.publisher import ANSWER_SECONDS, STOP_SECONDS
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -30,7 +31,7 @@ FAULTS: Dict[str, Callable[[], Answer]] = {
     "half a body": lambda: http.client.IncompleteRead(b"", 2),
     "full queue": lambda: Exception("Failed to invoke function due to HTTP Error 429: Too Many Requests: full"),
     "no answer": Never,
-    "late error": lambda: After(TIMEOUT - 1, ConnectionResetError(104, "Connection reset by peer")),
+    "late error": lambda: After(ANSWER_SECONDS - 1, ConnectionResetError(104, "Connection reset by peer")),
     "no text": Exception,
 }
 
@@ -53,7 +54,7 @@ def test_it_reports_at_once_and_then_every_interval(loop: Loop) -> None:
     moving(loop)
     loop.run(DAY + 1)
     assert loop.moments == [300.0 * number for number in range(289)]
-    assert loop.core.settings == [(TOPIC, "AllOrException")] * 289
+    assert loop.core.topics == [TOPIC] * 289
     assert [taken.traffic for taken in loop.core.taken] == [None] + [Counters(1_000_003, 70_001, 701, 303)] * 288
     assert loop.lines == []
 
@@ -97,7 +98,7 @@ def test_one_fault_is_one_warning_a_retry_and_one_info(loop: Loop, fault: str) -
     loop.run(700)
     first, failed, retry, after = loop.core.calls
     assert (first, failed) == (START, START + 300)
-    given_up = TIMEOUT if fault == "no answer" else TIMEOUT - 1 if fault == "late error" else 0
+    given_up = ANSWER_SECONDS if fault == "no answer" else ANSWER_SECONDS - 1 if fault == "late error" else 0
     assert 0.5 * reporter.FIRST_RETRY <= retry - failed - given_up <= reporter.FIRST_RETRY
     assert after == retry + 300, "no sooner than the service takes one"
     warning, info = loop.lines
@@ -127,7 +128,7 @@ def test_a_day_of_faults_is_two_lines_and_never_a_burst(loop: Loop, fault: str) 
     # Not one of the old ones was kept: one report has all that passed, and says so to the byte.
     accepted = loop.moments
     assert accepted[0] == 0
-    assert DAY < accepted[1] <= DAY + 600 + TIMEOUT
+    assert DAY < accepted[1] <= DAY + 600 + ANSWER_SECONDS
     assert min(gaps(accepted)) >= 300
     assert total(loop.core.taken).bytes_in == 1_000_003 * (len(loop.looks) - 1)
 
@@ -176,22 +177,12 @@ def test_a_report_at_the_end_of_its_interval_puts_off_the_next(tmp_path: Path) -
     assert min(gaps(loop.moments)) >= 300
 
 
-def test_the_missing_subscription_says_which_to_add(loop: Loop) -> None:
-    loop.core.usual = Exception(
-        "Failed to invoke function due to HTTP Error 400: Bad Request: No subscription exists for the source x"
-    )
-    loop.run(10)
-    (line,) = loop.lines
-    assert "add one with this function" in line
-    assert TOPIC in line
-
-
 # --- a core that answers after it was given up
 
 
 def test_a_late_yes_stands_for_the_report(loop: Loop) -> None:
     moving(loop)
-    loop.core.answers.extend([None, After(TIMEOUT + 1)])
+    loop.core.answers.extend([None, After(ANSWER_SECONDS + 1)])
     loop.run(700)
     # Taken 31 s after its time: the retry finds that, makes no second one, and the service has its 300 s.
     first, late, after = loop.core.taken
@@ -203,7 +194,7 @@ def test_a_late_yes_stands_for_the_report(loop: Loop) -> None:
 
 
 def test_what_got_through_twice_is_taken_off_the_next_reports(loop: Loop) -> None:
-    loop.core.answers.extend([None, After(TIMEOUT + 120), None])
+    loop.core.answers.extend([None, After(ANSWER_SECONDS + 120), None])
     loop.clock.at(START + 299, lambda: loop.host.passed("eth0", 1000, 0, 100, 0))
     loop.clock.at(START + 310, lambda: loop.host.passed("eth0", 30, 3, 3, 3))
     loop.clock.at(START + 500, lambda: loop.host.passed("eth0", 400, 5, 5, 5))
@@ -222,31 +213,17 @@ def test_what_got_through_twice_is_taken_off_the_next_reports(loop: Loop) -> Non
 
 def test_a_late_no_changes_nothing(loop: Loop) -> None:
     moving(loop)
-    loop.core.answers.extend([None, After(TIMEOUT + 50, ConnectionResetError()), None])
+    loop.core.answers.extend([None, After(ANSWER_SECONDS + 50, ConnectionResetError()), None])
     loop.run(900)
     assert loop.looks == loop.core.calls
     assert total(loop.core.taken) == Counters(*(number * 3 for number in (1_000_003, 70_001, 701, 303)))
     assert len(loop.said("publishing")) == 2
 
 
-def test_a_core_that_hangs_for_days_gets_few_calls_and_is_tried_again(loop: Loop) -> None:
-    moving(loop)
-    loop.core.usual = Never()
-    loop.clock.at(START + 3 * DAY, lambda: setattr(loop.core, "usual", None))
-    loop.run(4 * DAY)
-    assert len(loop.core.hanging) == 0, "the run is over"
-    hung = [call for call in loop.core.calls if call < START + 3 * DAY]
-    # A few, some with growing pauses, then one in four hours.
-    assert len(hung) <= 4 + 4 + 3 * 6
-    assert START + 3 * DAY <= loop.core.taken[0].moment < START + 3 * DAY + 4 * HOUR + 600
-    assert min(gaps(loop.moments)) >= 300
-    assert len(loop.said("publishing")) == 2
-
-
 def test_a_core_that_is_up_at_last_and_has_no_subscription_says_what_to_do(loop: Loop) -> None:
     """What fails first at a boot must not hide what fails from then on."""
     loop.core.answers.extend([ConnectionRefusedError("refused")] * 2)
-    loop.core.usual = Exception("HTTP Error 400: Bad Request")
+    loop.core.usual = NoSubscriptionError("no subscription carries the reports: add one")
     loop.run(DAY)
     first, second = loop.said("publishing")
     assert "refused" in first
@@ -519,7 +496,7 @@ def test_a_stop_ends_the_wait_for_the_core_and_is_no_fault(loop: Loop) -> None:
     loop.core.usual = Never()
     loop.clock.at(START + 10, loop.clock.stop)
     loop.run(DAY)
-    assert loop.clock.monotonic() == START + 10 + LAST_MOMENT
+    assert loop.clock.monotonic() == START + 10 + STOP_SECONDS
     assert loop.lines == []
 
 
@@ -738,7 +715,7 @@ def test_the_state_is_written_once_a_report(loop: Loop, monkeypatch: pytest.Monk
         save(directory, thing, boot, memory)
 
     monkeypatch.setattr(state, "save", count)
-    loop.core.answers.extend([None, ConnectionRefusedError(), Never(), None, After(TIMEOUT + 1), None])
+    loop.core.answers.extend([None, ConnectionRefusedError(), Never(), None, After(ANSWER_SECONDS + 1), None])
     loop.remember().run(HOUR)
     assert len(written) == len(loop.core.calls) + 1, "the late answer is remembered, too"
     assert (loop.state / state.FILE).stat().st_mode & 0o777 == 0o600

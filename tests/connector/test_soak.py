@@ -16,7 +16,7 @@ from support.loop import START, After, Answer, Core, Loop, Never
 from support.proc import dev
 
 from connector.kernel.dev import NOTHING, Counters
-from connector.publisher import TIMEOUT
+from connector.publisher import ANSWER_SECONDS
 from connector.reporter import LATE
 from connector.traffic import add
 
@@ -60,7 +60,7 @@ class FaultyCore(Core):
         self._of_call = 0
         self._last_accepted = -DAY
 
-    def start(self, call: Callable[[], None]) -> None:
+    def start_call(self, call: Callable[[], None]) -> None:
         self._number += 1
         number, moment = self._number, self._clock.monotonic()
 
@@ -72,7 +72,7 @@ class FaultyCore(Core):
             while self.hanging:
                 self.hanging.pop()(ConnectionResetError())
         self.answers.append(self._answer(moment))
-        super().start(watched)
+        super().start_call(watched)
         self.calls.clear()
 
     def _answer(self, now: float) -> Answer:
@@ -85,10 +85,10 @@ class FaultyCore(Core):
             return None
         error = rng.choice([ConnectionRefusedError(), ConnectionResetError(), Exception("HTTP Error 503: no")])
         late = After(rng.uniform(0.5, LATEST), rng.choice([None, error]))
-        answers: List[Answer] = [error, error, After(rng.uniform(0.5, TIMEOUT - 0.5)), late, Never()]
+        answers: List[Answer] = [error, error, After(rng.uniform(0.5, ANSWER_SECONDS - 0.5)), late, Never()]
         return rng.choice(answers)
 
-    def publish(self, topic: str, payload: bytes, queueFullPolicy: str = "") -> None:
+    def send(self, topic: str, payload: bytes) -> None:
         report = json.loads(payload.decode("ascii"))
         self.ids_by_call[self._of_call] = report["header"]["report_id"]
         if self._error is not None:
@@ -98,7 +98,7 @@ class FaultyCore(Core):
         if stats is not None:
             self.sum = add(self.sum, Counters(**stats))
         self.accepted += 1
-        if self._clock.monotonic() - self._called >= TIMEOUT:
+        if self._clock.monotonic() - self._called >= ANSWER_SECONDS:
             self.late += 1  # given up by then: nobody can know that its successor comes too soon
             return
         if self._called - self._last_accepted < 300.0 - LATE:  # an exception here would be taken for the core's
@@ -189,7 +189,7 @@ class Soak:
 
     def forget(self) -> None:
         """Drop what the fakes have kept, which is not what is measured."""
-        kept: List[List[Any]] = [self.loop.looks, self.loop.lines, self.core.ids, self.core.settings, self.core.taken]
+        kept: List[List[Any]] = [self.loop.looks, self.loop.lines, self.core.ids, self.core.topics, self.core.taken]
         for records in kept:
             records.clear()
 

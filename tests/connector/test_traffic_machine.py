@@ -22,7 +22,7 @@ from support.proc import dev
 
 from connector import state
 from connector.kernel.dev import NOTHING, Counters
-from connector.publisher import TIMEOUT
+from connector.publisher import ANSWER_SECONDS
 from connector.reporter import LATE
 from connector.traffic import add
 
@@ -146,16 +146,16 @@ class ObservedCore(Core):
         self._machine = machine
         self._call: Optional[Call] = None
 
-    def start(self, call: Callable[[], None]) -> None:
+    def start_call(self, call: Callable[[], None]) -> None:
         mine = self._machine.called()
 
         def watched() -> None:
             self._call = mine
             call()
 
-        super().start(watched)
+        super().start_call(watched)
 
-    def publish(self, topic: str, payload: bytes, queueFullPolicy: str = "") -> None:
+    def send(self, topic: str, payload: bytes) -> None:
         report = json.loads(payload.decode("ascii"))
         stats = report["metrics"].get("network_stats")
         carried = None if stats is None else Counters(**stats)
@@ -163,7 +163,7 @@ class ObservedCore(Core):
         self._machine.ids[self._call.number] = report["header"]["report_id"]
         if carried != self._call.to_tell:
             self._machine.wrong.append(f"a report says {carried}, not {self._call.to_tell}")
-        super().publish(topic, payload, queueFullPolicy)
+        super().send(topic, payload)
         self._machine.accepted(self._call, carried or NOTHING)
 
 
@@ -178,7 +178,9 @@ answers = st.one_of(
     errors,
     st.builds(Never),
     st.builds(
-        After, st.sampled_from([0.5, TIMEOUT - 0.5, TIMEOUT, TIMEOUT + 0.5, 70.0, 290.0, 700.0]), st.none() | errors
+        After,
+        st.sampled_from([0.5, ANSWER_SECONDS - 0.5, ANSWER_SECONDS, ANSWER_SECONDS + 0.5, 70.0, 290.0, 700.0]),
+        st.none() | errors,
     ),
 )
 names = st.sampled_from(NAMES)
@@ -390,7 +392,7 @@ class TrafficMachine(RuleBasedStateMachine):
             self.core.answers.clear()
             self.core.usual = None
             self.readable = True
-            self.clock.advance(2 * TIMEOUT + 1)
+            self.clock.advance(2 * ANSWER_SECONDS + 1)
             for answered in self.core.hanging[:]:
                 answered(None)
             self.core.hanging.clear()

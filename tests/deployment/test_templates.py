@@ -175,8 +175,10 @@ def test_the_connectors_parameters_are_as_described(parameter: Any) -> None:
         "String",
         parameter.pattern,
         parameter.default,
-        parameter.displayName,
+        parameter.title,
     )
+    assert about["Description"].startswith(parameter.description)
+    assert about["Description"].endswith(f" Valid: {parameter.valid}.")
 
 
 def test_every_parameter_stands_in_one_group() -> None:

@@ -16,14 +16,13 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List
-from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support import proc  # noqa: E402
 
-from connector import config, handler, state  # noqa: E402
+from connector import config, state  # noqa: E402
 from connector.encode import encode  # noqa: E402
 from connector.errors import ConfigError, TableError  # noqa: E402
 from connector.health import Health, plain  # noqa: E402
@@ -36,6 +35,7 @@ from connector.kernel.sockets import Listeners, read_tcp, read_udp  # noqa: E402
 from connector.report import build  # noqa: E402
 from connector.snapshot import Snapshot  # noqa: E402
 from connector.state import Boot, StateError  # noqa: E402
+from connector.transports.greengrass_lambda import GreengrassLambda  # noqa: E402
 from connector.verdict import Verdicts  # noqa: E402
 
 THING = "gateway-7"
@@ -163,9 +163,10 @@ def function_handler(data: bytes) -> None:
     lines: List[str] = []
     logger = _logger(lines)
     verdicts = Verdicts(THING, TOPIC, Health(logger, lambda: 0.0), logger, lambda: 0.0)
-    with mock.patch.object(handler, "_verdicts", verdicts), mock.patch.object(handler, "logger", logger):
-        for event in events:
-            handler.function_handler(event, context)
+    transport = GreengrassLambda()
+    transport.on_message = verdicts.take
+    for event in events:
+        transport.receive(event, context)
     assert not any("could not be read" in line for line in lines), lines
     assert len(lines) <= 4, lines
     _log_is_harmless(lines)

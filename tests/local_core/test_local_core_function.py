@@ -659,7 +659,7 @@ def test_once_shows_an_accepted_report_and_ends_with_0(make_zip: Callable[..., P
 
 
 def test_once_ends_with_1_for_a_rejected_report(make_zip: Callable[..., Path]) -> None:
-    done = run_command(make_zip({"function.py": REPORTER}), "--once", "--set", "VERSION=2")
+    done = run_command(make_zip({"function.py": REPORTER}), "--once", "--env", "VERSION=2")
     assert done.returncode == 1
     assert "bytes: REJECTED, InvalidPayload: Malformed metrics report: header.version: '2' is not one of" in done.stdout
 
@@ -733,8 +733,8 @@ def test_it_ends_when_nobody_reads_its_output_any_more(make_zip: Callable[..., P
     assert not is_alive(pid_in(output))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_it_quietly(make_zip: Callable[..., Path], number: int) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_signal_ends_it_and_the_function_without_output(make_zip: Callable[..., Path], number: int, code: int) -> None:
     process = subprocess.Popen(
         command(make_zip({"function.py": REPORTER})),
         stdout=subprocess.PIPE,
@@ -751,7 +751,7 @@ def test_ctrl_c_ends_it_quietly(make_zip: Callable[..., Path], number: int) -> N
         output += line
     process.send_signal(number)
     rest, _ = process.communicate(timeout=30)
-    assert (process.returncode, rest) == (0, "")
+    assert (process.returncode, rest) == (code, "")
     assert not is_alive(pid_in(output))
 
 

@@ -15,12 +15,11 @@ from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from connector import clock as real
 from connector import config
-from connector.health import Health
+from connector.agent import assemble
 from connector.kernel.dev import Counters
-from connector.publisher import Publisher
 from connector.reporter import Reporter
-from connector.snapshot import Snapshot, take
-from connector.state import read_boot
+from connector.snapshot import Snapshot, Wanted, take
+from connector.transports import Transport
 from support.proc import dev, tree
 
 THING = "gateway-7"
@@ -135,24 +134,26 @@ class After(NamedTuple):
 Answer = Union[Exception, Never, After, None]  # None: the report is taken at once
 
 
-class Core:
-    """Stands for the SDK's client and for the thread that a call is made on.
+class Core(Transport):
+    """A transport without a core, and the thread that a call is made on.
 
     answers: what it does with the next calls, in order. usual: with those after them.
     """
+
+    peer = "the core"
 
     def __init__(self, clock: FakeClock) -> None:
         self.answers: Deque[Answer] = Deque()
         self.usual: Answer = None
         self.calls: List[float] = []  # when each call was made
         self.ids: List[int] = []  # the report id of each call, once it got through to the client
-        self.settings: List[Tuple[str, str]] = []  # topic and policy of each
+        self.topics: List[str] = []  # the topic of each
         self.taken: List[Taken] = []
         self.hanging: List[Callable[[Optional[Exception]], None]] = []
         self._clock = clock
         self._error: Optional[Exception] = None
 
-    def start(self, call: Callable[[], None]) -> None:
+    def start_call(self, call: Callable[[], None]) -> None:
         """What the publisher takes for a new thread."""
         self.calls.append(self._clock.monotonic())
         answer = self.answers.popleft() if self.answers else self.usual
@@ -169,8 +170,8 @@ class Core:
         else:
             answered(answer)
 
-    def publish(self, topic: str, payload: bytes, queueFullPolicy: str = "") -> None:
-        self.settings.append((topic, queueFullPolicy))
+    def send(self, topic: str, payload: bytes) -> None:
+        self.topics.append(topic)
         report = json.loads(payload.decode("ascii"))
         self.ids.append(report["header"]["report_id"])
         if self._error is not None:
@@ -221,23 +222,16 @@ class Loop:
         parsed, warnings = config.parse(self.settings)
         assert not warnings
         wanted = parsed.wanted._replace(proc=str(self.host.directory))
-        rng = random.Random(self.seed)
 
-        def look() -> Snapshot:
+        def look(wanted: Wanted, rng: random.Random) -> Snapshot:
             self.looks.append(self.clock.monotonic())
             self.before_look()
             self.host.write()
             return take(wanted, rng, own=str(self.host.directory / "none"))
 
-        return Reporter(
-            parsed,
-            take=look,
-            publisher=Publisher(self.core, parsed.topic, self.clock, self.core.start),
-            clock=self.clock,
-            health=Health(self.logger, self.clock.monotonic),
-            rng=rng,
-            logger=self.logger,
-            read_boot=lambda: read_boot(wanted.proc),
+        rng = random.Random(self.seed)
+        return assemble(
+            parsed._replace(wanted=wanted), self.core, self.clock, rng, self.logger, look, self.core.start_call
         )
 
     def run(self, seconds: float) -> Loop:

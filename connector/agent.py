@@ -1,0 +1,123 @@
+"""Puts a connector together and starts it, for any entry: settings and a transport in, a running loop out."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from typing import Any, Callable, Mapping, NamedTuple, Optional
+
+from . import config, snapshot
+from .clock import Clock
+from .config import Config
+from .encode import prepare
+from .errors import TableError
+from .health import Health, plain
+from .kernel.dev import Counters
+from .kernel.proc import locate
+from .publisher import Publisher, in_thread
+from .reporter import Reporter
+from .sigterm import end_on_sigterm
+from .snapshot import Snapshot, Wanted
+from .state import read_boot
+from .transports import Transport
+from .verdict import Verdicts
+
+
+class Agent(NamedTuple):
+    """A running connector.
+
+    loop: the thread that reports; it ends after a stop.
+    clock: its `stop()` ends the loop, from any thread.
+    """
+
+    loop: threading.Thread
+    clock: Clock
+
+
+def start(settings: Mapping[str, str], transport: Transport, logger: logging.Logger) -> Agent:
+    """Start reporting through a transport, on a thread; return at once.
+
+    settings: the parameters by name, as in `config.PARAMETERS`, and AWS_IOT_THING_NAME; on a core the environment.
+    SIGTERM ends the process, where the caller is the main thread and there is no other handler.
+
+    Raises ConfigError where these settings can't work.
+    """
+    clock = Clock()
+    loop = threading.Thread(target=lambda: run(reporter, transport, logger), name="reporter", daemon=True)
+    ends = end_on_sigterm(clock.stop, loop)
+    parsed, warnings = config.parse(settings)
+    logger.setLevel(parsed.log_level)
+    if not ends:
+        logger.debug("not started by the main thread: SIGTERM is not handled")
+    for warning in warnings:
+        logger.warning("%s", plain(warning, 1000))
+    prepare(parsed.report_format)
+    reporter = assemble(parsed, transport, clock, random.Random(), logger)
+    logger.info(
+        "metrics of %s go to %s every %d s, read from %s: %s",
+        parsed.thing,
+        plain(parsed.topic),
+        parsed.interval,
+        parsed.wanted.proc,
+        whose_network(parsed.wanted.proc),
+    )
+    loop.start()
+    return Agent(loop, clock)
+
+
+def assemble(
+    parsed: Config,
+    transport: Transport,
+    clock: Clock,
+    rng: random.Random,
+    logger: logging.Logger,
+    take: Callable[[Wanted, random.Random], Snapshot] = snapshot.take,
+    run_beside: Callable[[Callable[[], None]], None] = in_thread,
+) -> Reporter:
+    """Connect the parts, start the transport and return the loop, which does not run yet.
+
+    take: makes a snapshot. run_beside: runs a call of the transport on another thread.
+    """
+    health = Health(logger, clock.monotonic)
+    verdicts = Verdicts(parsed.thing, parsed.topic, health, logger, clock.monotonic)
+
+    def on_message(message: Any, topic: Optional[str]) -> None:
+        try:
+            verdicts.take(message, topic)
+        except Exception as error:  # a message must not end the function
+            logger.warning("a message could not be read: %s", plain(repr(error)))
+
+    transport.on_message = on_message
+    transport.start([parsed.topic + "/accepted", parsed.topic + "/rejected"])
+    publisher: Publisher[Optional[Counters]] = Publisher(transport, clock, run_beside)
+    return Reporter(
+        parsed,
+        take=lambda: take(parsed.wanted, rng),
+        publisher=publisher,
+        clock=clock,
+        health=health,
+        rng=rng,
+        logger=logger,
+        read_boot=lambda: read_boot(parsed.wanted.proc),
+    )
+
+
+def run(reporter: Reporter, transport: Transport, logger: logging.Logger) -> None:
+    """Report until the clock is stopped, then close the transport."""
+    reporter.run()
+    try:
+        transport.close()
+    except Exception as error:  # the reports are sent: this is not worth a traceback at a stop
+        logger.warning("the connection could not be closed: %s", plain(repr(error)))
+
+
+def whose_network(proc: str) -> str:
+    """Return in words whose network the reports show."""
+    try:
+        found = locate(proc)
+    except TableError:
+        return "which can't be read yet"
+    if found.host:
+        return "the host's network" + (", which this function shares" if found.shared else "")
+    return "this function's own network"

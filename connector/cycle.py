@@ -1,0 +1,59 @@
+"""One reporting cycle without time, waiting or sending: the loop and `python -m connector` both make reports here.
+
+memory = observe(memory, take(...), clock)     what was read is accounted for, whatever happens to the report
+made = make_report(memory, snapshot, ...)      the report of this moment, as a dict and as bytes
+memory = delivered(memory, made)               once it was accepted, or printed
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional
+
+from .encode import encode
+from .kernel.dev import Counters
+from .kernel.host import CpuTimes
+from .report import Report, build
+from .snapshot import Snapshot
+from .state import Memory
+
+
+class Made(NamedTuple):
+    """A report and what it takes off the account once it is accepted.
+
+    report_id: int, as in the header.
+    report: plain dicts and lists.
+    payload: bytes, the report in the chosen format.
+    carried: traffic since the last report, as its network_stats has it; None where it has none.
+    cpu: processor times that the next `cpu_usage` is compared with; None where they could not be read.
+    """
+
+    report_id: int
+    report: Report
+    payload: bytes
+    carried: Optional[Counters]
+    cpu: Optional[CpuTimes]
+
+
+def observe(memory: Memory, snapshot: Snapshot, now: float) -> Memory:
+    """Return the memory with the snapshot's traffic added and the next report id.
+
+    now: seconds since 1970. Ids are that, or one more than the last where the clock was set back: they must increase.
+    """
+    return memory._replace(traffic=memory.traffic.observe(snapshot), report_id=max(int(now), memory.report_id + 1))
+
+
+def make_report(memory: Memory, snapshot: Snapshot, short_names: bool, report_format: str) -> Optional[Made]:
+    """Return the report of a snapshot that `memory` has observed, or None where nothing could be read.
+
+    Raises ConnectorError where `report_format` needs a package that can't be imported.
+    """
+    carried = memory.traffic.carry(snapshot)
+    report = build(snapshot, memory.report_id, carried, memory.cpu, short_names)
+    if report is None:
+        return None
+    return Made(memory.report_id, report, encode(report, report_format), carried, snapshot.cpu)
+
+
+def delivered(memory: Memory, made: Made) -> Memory:
+    """Return the memory after a report was accepted: its traffic is accounted for."""
+    return memory._replace(traffic=memory.traffic.delivered(made.carried), cpu=made.cpu or memory.cpu)
