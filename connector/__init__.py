@@ -1,15 +1,16 @@
-"""Device Defender metrics from an AWS IoT Greengrass core.
+"""Device Defender metrics of a host, from an AWS IoT Greengrass core or any other entry point.
 
-The way of a datum, one room a step; each knows its own step only:
+Data flows one way, and each module knows its own stage only:
 
     kernel/        tables of the mounted proc -> values
-    snapshot.py    one picture of sockets, counters and custom metrics
-    report.py      the picture as a metrics report
-    encode.py      the report as JSON or CBOR bytes
-    publisher.py   the bytes to a topic, through the Greengrass SDK
+    snapshot.py    values -> one snapshot of sockets, counters and custom metrics
+    report.py      snapshot -> metrics report, with the names of names.py
+    encode.py      report -> JSON or CBOR bytes
+    publisher.py   bytes -> topic, over one of transports/
 
-`reporter.py` is the loop that owns time, retries and what was not sent yet. `handler.py` is what a core imports and
-the only module whose import starts anything; `python -m connector` prints reports without any core.
+`reporter.py` is the loop: it owns time, retries and what is not sent yet. `agent.py` assembles and starts everything.
+Entry points are `handler.py`, which a Greengrass core imports and which is the only module whose import starts
+anything, and `__main__.py`, which prints reports without a core.
 """
 
 __version__ = "1.0.0"

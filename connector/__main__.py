@@ -12,13 +12,12 @@ import time
 from typing import Callable, List, Optional, Set, TypeVar
 
 from . import __version__, config
-from .encode import encode
+from .cycle import Made, delivered, make_report, observe
 from .errors import ConnectorError
 from .flags import Parser, add_flags, given
 from .names import JSON
-from .report import Report, build
 from .snapshot import take
-from .traffic import Traffic
+from .state import Memory
 
 T = TypeVar("T", int, float)
 
@@ -107,9 +106,7 @@ def _print_reports(options: argparse.Namespace) -> int:
         seconds = values["SampleIntervalSeconds"] if "SampleIntervalSeconds" in environ else DEFAULT_SECONDS
 
     rng = random.Random()
-    traffic = Traffic()
-    cpu = None
-    report_id = 0
+    memory = Memory()
     complained: Set[str] = set()
     code = 0
     begun = time.monotonic()
@@ -120,32 +117,28 @@ def _print_reports(options: argparse.Namespace) -> int:
             if problem not in complained:
                 complained.add(problem)
                 _complain(f"{problem}: {sentence}")
-        traffic = traffic.observe(snapshot)
-        carried = traffic.carry(snapshot)
-        report_id = max(int(time.time()), report_id + 1)
-        report = build(snapshot, report_id, carried, cpu, values["MetricNames"] == "short")
-        if report is None:
+        memory = observe(memory, snapshot, time.time())
+        made = make_report(memory, snapshot, values["MetricNames"] == "short", values["ReportFormat"])
+        if made is None:
             _complain(f"nothing could be read under {wanted.proc}")
             code = 1
             if not number:
                 break
             continue  # a long recording goes on, as the connector would
-        traffic, cpu = traffic.delivered(carried), snapshot.cpu or cpu
-        _write(report, values["ReportFormat"])
+        _write(made, values["ReportFormat"])
+        memory = delivered(memory, made)
     return code
 
 
-def _write(report: Report, report_format: str) -> None:
+def _write(made: Made, report_format: str) -> None:
     """Write one report to standard output, at once, so that a recording can be followed."""
+    text = made.payload
     terminal = sys.stdout.isatty()
     if report_format == JSON:
-        encoded = json.dumps(report, indent=2).encode("ascii") if terminal else encode(report, JSON)
-        encoded += b"\n"
-    else:
-        encoded = encode(report, report_format)
-        if terminal:
-            encoded = encoded.hex().encode("ascii") + b"\n"
-    sys.stdout.buffer.write(encoded)
+        text = (json.dumps(made.report, indent=2).encode("ascii") if terminal else text) + b"\n"
+    elif terminal:
+        text = text.hex().encode("ascii") + b"\n"
+    sys.stdout.buffer.write(text)
     sys.stdout.flush()
 
 

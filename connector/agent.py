@@ -100,6 +100,7 @@ def assemble(
         rng=rng,
         logger=logger,
         read_boot=lambda: read_boot(parsed.wanted.proc),
+        verdicts=verdicts,
     )
 
 

@@ -1,4 +1,4 @@
-"""Time as the loop sees it: two clocks, and a wait that can be ended."""
+"""Time for the loop: the wall clock, the monotonic clock, and a wait that another thread can end."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import os
 import select
 import time
 
-DAY = 86400.0
+MAX_WAIT_SECONDS = 86_400.0  # poll(2) counts milliseconds in an int
+MAX_SLEEP_SECONDS = 1.0
 
 
 class Clock:
     """The real clock.
 
-    Its wait is poll(2) on a pipe, not a threading.Event: before Python 3.11 a lock's time-out counts on the wall clock,
-    and a device whose clock is set back by a day would sleep for that day.
+    stopped: bool, whether `stop` was called.
+
+    The wait is poll(2) on a pipe, not a threading.Event: before Python 3.11 the time-out of a lock counts on the wall
+    clock, so a device whose clock is set back by a day would sleep for that day.
     """
 
     def __init__(self) -> None:
@@ -25,26 +28,29 @@ class Clock:
         self._poll.register(self._wake_in, select.POLLIN)
 
     def time(self) -> float:
-        """Seconds since 1970, as far as the device knows."""
+        """Return seconds since 1970, as far as the device knows."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds since the boot, whatever is done to the wall clock (Linux: CLOCK_MONOTONIC)."""
+        """Return seconds since the boot, which no change of the wall clock affects (Linux: CLOCK_MONOTONIC)."""
         return time.monotonic()
 
     def wait(self, seconds: float) -> None:
-        """Return after `seconds`, a day, or `wake()`, whichever comes first."""
-        if self._poll.poll(1000.0 * min(DAY, max(0.0, seconds))):
-            os.read(self._wake_in, 4096)
+        """Return after `seconds`, MAX_WAIT_SECONDS or `wake`, whichever comes first. May return early."""
+        try:
+            if self._poll.poll(1000.0 * min(MAX_WAIT_SECONDS, max(0.0, seconds))):
+                os.read(self._wake_in, 4096)
+        except OSError:  # somebody else in this process has closed the pipe: wait all the same, or the loop would spin
+            time.sleep(min(MAX_SLEEP_SECONDS, max(0.0, seconds)))
 
     def wake(self) -> None:
         """End the wait, from any thread or signal handler."""
         try:
             os.write(self._wake_out, b"\0")
-        except BlockingIOError:
-            pass  # full of wake-ups: one is enough
+        except OSError:
+            pass  # the pipe is full of wake-ups, of which one is enough, or closed
 
     def stop(self) -> None:
-        """End the wait, and say that there is nothing more to wait for."""
+        """End the wait for good."""
         self.stopped = True
         self.wake()

@@ -1,78 +1,84 @@
-"""What fails and what is well again: a line in the log when that changes, not one a cycle."""
+"""Log changes of state: one line when something fails, one when it recovers, none in between."""
 
 from __future__ import annotations
 
 import logging
 from typing import Callable, Dict, Mapping, Set
 
-LONGEST = 500
-LASTING = 3  # times in a row that a failure must have another reason to be said again
+MAX_TEXT = 500  # characters of a message from outside in one log line
+MIN_REPEATS = 3  # failures in a row for another reason before that reason is logged too
 
 
 class _Failure:
-    """since: the monotonic time. said: the reasons that were. reason, times: the last one, and how often in a row."""
+    """Something that has failed and has not recovered.
+
+    since: float, seconds on the monotonic clock.
+    logged: the reasons that have had a line.
+    reason, times: the latest reason, and how often in a row it came.
+    """
 
     def __init__(self, since: float) -> None:
         self.since = since
-        self.said: Set[str] = set()
+        self.logged: Set[str] = set()
         self.reason = ""
         self.times = 0
 
     def is_news(self, reason: str) -> bool:
-        """Count a failure; return whether it is to be said."""
+        """Count a failure; return whether its reason has to be logged."""
         self.times = self.times + 1 if reason == self.reason else 1
         self.reason = reason
-        if reason in self.said or (self.said and self.times < LASTING):
+        if reason in self.logged or (self.logged and self.times < MIN_REPEATS):
             return False
-        self.said.add(reason)
+        self.logged.add(reason)
         return True
 
 
 class Health:
-    """Remembers what is failing since when."""
+    """Remembers what has failed, since when and why, so that the log is not filled with repetitions."""
 
     def __init__(self, logger: logging.Logger, monotonic: Callable[[], float]) -> None:
         self._logger = logger
         self._monotonic = monotonic
         self._failures: Dict[str, _Failure] = {}
 
-    def failing(self, what: str, sentence: str, reason: str = "") -> None:
-        """Log that something fails: a WARNING the first time, DEBUG until it is well again.
+    def failed(self, what: str, sentence: str, reason: str = "") -> None:
+        """Log a failure: WARNING the first time, DEBUG from then on until `recovered`.
 
-        Another reason, one of few, gets a WARNING of its own if it lasts: a core that is not up yet must not hide that
-        it then has no subscription.
+        reason: one of a few kinds, such as an error's class. Another reason than the logged ones gets a WARNING of its
+        own after MIN_REPEATS in a row: at a boot "connection refused" must not hide that the core, once it is up, has
+        no subscription.
         """
         failure = self._failures.setdefault(what, _Failure(self._monotonic()))
         level = logging.WARNING if failure.is_news(reason) else logging.DEBUG
         self._logger.log(level, "%s: %s", what, plain(sentence))
 
-    def well(self, what: str) -> None:
-        """Log, if it was failing, that something is well again and how long it was not."""
+    def recovered(self, what: str) -> None:
+        """Log that something works again and how long it did not; nothing if it had not failed."""
         failure = self._failures.pop(what, None)
         if failure is not None:
-            self._logger.info("%s: well again after %s", what, duration(self._monotonic() - failure.since))
+            self._logger.info("%s: recovered after %s", what, duration(self._monotonic() - failure.since))
 
     def update(self, problems: Mapping[str, str], before: Mapping[str, str]) -> None:
-        """Log what is in `problems`, and what was in `before` and is not any more."""
+        """Log a failure for each entry of `problems`, and a recovery for those that only `before` has."""
         for what, sentence in problems.items():
-            self.failing(what, sentence)
+            self.failed(what, sentence)
         for what in before:
             if what not in problems:
-                self.well(what)
+                self.recovered(what)
 
 
-def plain(text: object, longest: int = LONGEST) -> str:
-    """Return the text as printable ASCII of bounded length: whoever wrote it does not get to write into a log."""
+def plain(text: object, longest: int = MAX_TEXT) -> str:
+    """Return the text as printable ASCII of bounded length, so that no outsider can forge or flood log lines."""
     shown = str(text)
     cut = shown[:longest] + ("..." if len(shown) > longest else "")
     return "".join(character if " " <= character <= "~" else "?" for character in cut)
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person would say them: "40 s", "12 min", "3 h 5 min"."""
-    minutes = int(seconds) // 60
-    if minutes < 1:
-        return f"{int(seconds)} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
+    """Return a time in its two largest units: "40 s", "1 min 30 s", "12 min", "3 h 5 min"."""
+    minutes, rest = divmod(int(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    large, small = (f"{hours} h", f"{minutes} min") if hours else (f"{minutes} min", f"{rest} s")
+    return large if small.startswith("0 ") else f"{large} {small}"

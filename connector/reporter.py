@@ -1,4 +1,4 @@
-"""The loop: when to report, what was not sent yet, and what to do when the core does not take it."""
+"""The loop: when to report, what to do when a report is not accepted, and what is kept for the next one."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ from .health import Health, plain
 from .kernel.dev import Counters
 from .publisher import Publisher
 from .snapshot import NETWORK, Snapshot
-from .state import Boot, Memory, StateError
+from .state import Boot, DirectoryLock, Memory, StateError
+from .verdict import Verdicts
 
-FIRST_RETRY = 5.0  # seconds; doubled with each further failure, up to the interval
-LATE = 1.0  # seconds; a report that begins later than this after its time had its time missed
-STALLED = 60.0  # seconds; a report that takes longer had a stall in it: no core is waited for so long
+FIRST_RETRY_SECONDS = 5.0  # doubled with each further failure, up to the interval
+MAX_DELAY_SECONDS = 1.0  # a report that begins within this after its time counts as begun at its time
+# No report takes longer, with its 30 s for an answer, unless the process or the device stood still meanwhile. The
+# distance to the next report then counts from its end: nobody knows when it was sent.
+MAX_REPORT_SECONDS = 60.0
+MAX_LOADS = 3  # attempts to read the state file before reporting begins without it
 
 
 class Reporter:
     """Reports until its clock is stopped.
 
-    take: makes a snapshot. publisher: hands bytes to the core. read_boot: says which boot a saved state must be of, or
-    None where that can't be read now.
+    take: makes a snapshot. read_boot: returns the boot that a saved state must be of, or None where it can't be read
+    now. verdicts: told of each accepted report.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Reporter:
         rng: random.Random,
         logger: logging.Logger,
         read_boot: Callable[[], Optional[Boot]],
+        verdicts: Verdicts,
     ) -> None:
         self._config = config
         self._take = take
@@ -49,50 +54,80 @@ class Reporter:
         self._rng = rng
         self._logger = logger
         self._read_boot = read_boot
-        self._boot: Optional[Boot] = None  # until a state is loaded and may be saved
+        self._verdicts = verdicts
+        self._lock = DirectoryLock(config.state_directory)
+        self._loads = 0
+        self._boot: Optional[Boot] = None  # set once the state was loaded; nothing is saved before
         self._memory = Memory()
         self._problems: Mapping[str, str] = {}
         self._failures = 0
+        self._origin: Optional[float] = None
 
     def run(self) -> None:
         """Report at once, then every interval, until the clock is stopped. Never raises.
 
-        The times are a grid on the monotonic clock, which does not drift with what a report takes; times missed in a
-        stall are not made up for. A report that the core did not take is tried again before its successor's time, as a
-        new one of that moment; then the distance that the service asks for may move the next off the grid.
+        Report times form a grid on the monotonic clock, so they don't drift with the time that a report takes; times
+        missed in a stall are skipped. A report that was not accepted is followed by a new one after a growing delay.
         """
+        try:
+            while not self._clock.stopped:
+                try:
+                    self._report_on_time()
+                except Exception as error:  # such as MemoryError, anywhere: reporting must go on
+                    self._survive(error)
+        finally:
+            self._lock.release()
+
+    def _report_on_time(self) -> None:
+        """The loop proper. May raise at any point: called again, it goes on with what it has in its attributes."""
         self._load()
-        origin = due = self._first_time()
+        due = self._first_time()
+        if self._origin is None:
+            self._origin = due
         while self._wait_until(due):
             now = self._clock.monotonic()
-            begun = due if now - due < LATE else now
-            taken = self._guarded_report(begun)
-            due = self._next_time(origin, begun, taken)
+            begun = due if now - due < MAX_DELAY_SECONDS else now
+            accepted = self._guarded_report(begun)
+            due = self._next_time(begun, accepted)
+
+    def _survive(self, error: Exception) -> None:
+        """Log an error of the loop itself and wait a little. With no memory either may fail again: that is ignored."""
+        try:
+            self._health.failed("report", f"none could be made: {error!r} at {_place(error)}")
+        except Exception:
+            pass
+        del error  # its frames hold a snapshot and a report
+        try:
+            self._clock.wait(FIRST_RETRY_SECONDS)
+        except Exception:
+            pass
 
     def _first_time(self) -> float:
+        """Return now, or the time that the service asks for after the report before."""
         now = self._clock.monotonic()
         sent = self._memory.sent
-        if sent is None or sent > now:
+        if sent is None or sent > now:  # a time to come can't be one of this boot
             return now
         return max(now, sent + self._config.spacing)
 
-    def _next_time(self, origin: float, begun: float, taken: Optional[bool]) -> float:
-        """taken: whether the core took the report begun at `begun`; None where there was none to take."""
+    def _next_time(self, begun: float, accepted: Optional[bool]) -> float:
+        """accepted: whether the report begun at `begun` was; None where there was nothing to send."""
         interval = self._config.interval
         now = self._clock.monotonic()
-        # The thousandth keeps a rounding error from finding the time that has just come.
+        origin = now if self._origin is None else self._origin
+        # +0.001 so that rounding never yields the time that has just passed.
         following = origin + interval * (int((now - origin) / interval + 0.001) + 1)
-        if taken:
+        if accepted:
             self._failures = 0
             return max(following, (self._memory.sent or begun) + self._config.spacing)
-        if taken is None:
-            return following
-        delay = min(interval, FIRST_RETRY * 2.0 ** min(self._failures, 30)) * self._rng.uniform(0.5, 1.0)
+        if accepted is None:
+            return max(following, self._first_time())
+        delay = min(interval, FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 30)) * self._rng.uniform(0.5, 1.0)
         self._failures += 1
         return min(following, now + delay)
 
     def _wait_until(self, due: float) -> bool:
-        """Return whether there is a report to make, and not an end."""
+        """Return whether a report is due now; False at a stop."""
         while not self._clock.stopped:
             left = due - self._clock.monotonic()
             if left <= 0:
@@ -102,82 +137,105 @@ class Reporter:
 
     def _guarded_report(self, begun: float) -> Optional[bool]:
         try:
-            taken = self._report(begun)
-        except Exception as error:  # whatever it was, the next report must come
-            self._health.failing("report", f"none could be made: {error!r} at {_place(error)}")
+            accepted = self._report(begun)
+        except Exception as error:
+            self._health.failed("report", f"none could be made: {error!r} at {_place(error)}")
             return None
-        if taken is not None:
-            self._health.well("report")
-        return taken
+        if accepted is not None:
+            self._health.recovered("report")
+        return accepted
 
     def _report(self, begun: float) -> Optional[bool]:
-        """Make one report of this moment; return whether the core took it, or None where there was nothing to send."""
-        self._load()
+        """Make and send one report of this moment; return whether it was accepted, None where nothing could be read."""
+        if not self._load():
+            return False
         late = self._publisher.late()
-        for late_carried in late:
-            self._memory = self._memory._replace(traffic=self._memory.traffic.delivered(late_carried))
+        for carried in late:
+            self._memory = self._memory._replace(traffic=self._memory.traffic.delivered(carried))
         if late and self._failures:
-            self._health.well("publishing")
-            self._remember(self._memory._replace(sent=begun))
+            # One of the reports that were given up was accepted after all, just now: it stands for this one, as another
+            # would come too soon after it for the service.
+            self._health.recovered("publishing")
+            self._save(self._memory._replace(sent=begun))
+            self._verdicts.count_report()
             return True
 
         snapshot = self._take()
+        self._memory = observe(self._memory, snapshot, self._clock.time())
         problems = snapshot.problems
-        if NETWORK in problems:  # what can't be looked at is no better than it was
+        if NETWORK in problems:  # no table could be read: what failed before has not recovered
             problems = {**self._problems, **problems}
         self._health.update(problems, self._problems)
         self._problems = problems
-        self._memory = observe(self._memory, snapshot, self._clock.time())
         made = make_report(self._memory, snapshot, self._config.short_names, self._config.report_format)
         if made is None:
             return None
+        made = made._replace(report={})  # free both before the payload is copied on its way
+        del snapshot
         try:
             self._publisher.publish(self._config.topic, made.payload, made.carried)
         except PublishError as error:
             if not self._clock.stopped:
-                self._health.failing("publishing", str(error), type(error).__name__)
-            # At a stop, too: what was seen now may be gone at the next start, and the core may have taken this id.
-            self._remember(self._memory)
+                self._health.failed("publishing", str(error), type(error).__name__)
+            # At a stop, too: an interface may be gone at the next start, and the report may have been accepted, with
+            # this id.
+            self._save(self._memory)
             return False
-        self._health.well("publishing")
         now = self._clock.monotonic()
-        sent = begun if now - begun < STALLED else now
-        self._logger.debug("report %d was taken by the core: %d bytes", made.report_id, len(made.payload))
-        self._remember(delivered(self._memory, made)._replace(sent=sent))
+        sent = begun if now - begun < MAX_REPORT_SECONDS else now
+        self._save(delivered(self._memory, made)._replace(sent=sent))
+        self._health.recovered("publishing")
+        self._logger.debug("report %d was accepted: %d bytes", made.report_id, len(made.payload))
+        self._verdicts.count_report()
         return True
 
-    def _load(self) -> None:
-        """Take, once, what an earlier run has left; not before proc, a volume that may come late, tells the boot."""
-        if not self._config.state_directory or self._boot is not None:
-            return
-        self._boot = self._read_boot()
-        if self._boot is None:
-            self._health.failing("StateDirectory", "not used yet: proc does not tell which boot of the host this is")
-            return
-        self._health.well("StateDirectory")
-        try:
-            left = state.load(self._config.state_directory, self._config.thing, self._boot)
-        except StateError as error:
-            left = error.memory
-            self._logger.warning("StateDirectory: %s", plain(error))
-        # A report that was under way when the function was killed may have used one more id.
-        report_id = max(self._memory.report_id, left.report_id + 1)
-        kept = left if self._memory.traffic.counters is None else self._memory
-        self._memory = kept._replace(report_id=report_id)
+    def _load(self) -> bool:
+        """Load, once, what an earlier run has saved. Return False where the report has to wait for that.
 
-    def _remember(self, memory: Memory) -> None:
+        It waits for MAX_LOADS attempts, then goes on without: a StateDirectory is never a condition for a report.
+        Nothing is saved before it is loaded, or known to be unusable.
+        """
+        directory = self._config.state_directory
+        if not directory or self._boot is not None:
+            return True
+        self._loads += 1
+        saved = Memory()
+        try:
+            self._lock.acquire()
+            boot = self._read_boot()
+            if boot is None:
+                raise StateError("not used yet: proc does not show which boot of the host this is", passing=True)
+            saved = state.load(directory, self._config.thing, boot)
+        except StateError as error:
+            if error.passing:
+                self._health.failed("StateDirectory", str(error))
+                return self._loads > MAX_LOADS
+            saved = error.memory
+            self._logger.warning("StateDirectory: %s", plain(error))
+        # + 1: a report that was on its way when the function was killed may have used one more id.
+        report_id = max(self._memory.report_id, saved.report_id + 1)
+        kept = saved if self._memory.traffic.counters is None else self._memory
+        self._memory = kept._replace(report_id=report_id)
+        self._boot = boot
+        self._health.recovered("StateDirectory")
+        return True
+
+    def _save(self, memory: Memory) -> None:
+        """Keep what is known now, in this process and in the file."""
         self._memory = memory
-        if self._boot is not None:
-            try:
-                state.save(self._config.state_directory, self._config.thing, self._boot, memory)
-            except StateError as error:
-                self._health.failing("StateDirectory", str(error))
-            else:
-                self._health.well("StateDirectory")
+        if self._boot is None:
+            return
+        try:
+            self._lock.acquire()
+            state.save(self._config.state_directory, self._config.thing, self._boot, memory)
+        except StateError as error:
+            self._health.failed("StateDirectory", str(error))
+        else:
+            self._health.recovered("StateDirectory")
 
 
 def _place(error: BaseException) -> str:
-    """Return where an error was raised, as `report.py:88`."""
+    """Return where an error was raised, as "report.py:88"."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

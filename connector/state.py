@@ -1,11 +1,13 @@
-"""What outlives a restart of the function, where StateDirectory gives it a place: one small JSON file.
+"""What the connector remembers over a restart of the function: one small JSON file in StateDirectory, if that is set.
 
-So that traffic during a redeploy is reported, and a function that is restarted again and again sends no more often than
-the service takes. It is a help, never a condition: whatever is wrong with the file costs what was in it.
+So that traffic during a redeploy is reported, and that a function which restarts again and again sends no more often
+than the service accepts. Reporting never depends on it: whatever is wrong with the file costs its content only.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -20,13 +22,21 @@ from .traffic import Traffic
 
 FILE = "device-defender-connector.json"
 VERSION = 1
-LONGEST = 256 << 10  # bytes; as many interfaces as there may be need less
+MAX_FILE_BYTES = 256 << 10  # MAX_INTERFACES of kernel/dev.py with the longest names need less
+
+# Errors that say nothing of the file: too many open files, no memory, a medium that fails for a moment.
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN, errno.EINTR, errno.ESTALE)
+# Errors that say that proc does not show a file to us, and will not.
+HIDDEN = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM)
 
 
 class Memory(NamedTuple):
-    """report_id: the last one used, 0 for none. sent: when, on the monotonic clock, the last report was taken.
+    """What is known of the reports before.
 
-    cpu: the processor times of that report. traffic: what is unsent.
+    report_id: int, the last one used, 0 for none.
+    sent: float, when the last accepted report was sent, in seconds on the monotonic clock; None for never.
+    cpu: processor times at that report, for `cpu_usage`.
+    traffic: the account of what was not reported yet.
     """
 
     report_id: int = 0
@@ -36,65 +46,136 @@ class Memory(NamedTuple):
 
 
 class Boot(NamedTuple):
-    """Which boot of the host this is: counters and the monotonic clock begin anew with each."""
+    """One boot of the host: counters and the monotonic clock begin at zero with each.
+
+    boot_id: str, empty where it is hidden.
+    seconds: int, boot time since 1970, 0 where it is hidden.
+    """
 
     boot_id: str
-    seconds: int  # boot time since 1970, 0 where unknown
+    seconds: int
 
 
 class StateError(ConnectorError):
-    """The state file can't be used, or only `memory` of it."""
+    """The state file can't be used, or only `memory` of it.
 
-    def __init__(self, text: str, memory: Optional[Memory] = None) -> None:
+    memory: what could be used all the same.
+    passing: bool, whether the same call may succeed later; then the file is not to be replaced yet.
+    """
+
+    def __init__(self, text: str, memory: Optional[Memory] = None, passing: bool = False) -> None:
         super().__init__(text)
         self.memory = memory or Memory()
+        self.passing = passing
+
+
+class DirectoryLock:
+    """Keeps two functions from replacing each other's file: flock(2) on StateDirectory itself, so no file is added.
+
+    Held until `release` or the end of the process. On file systems without locks it does nothing.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._descriptor: Optional[int] = None
+
+    def acquire(self) -> None:
+        """Lock the directory unless it is locked already, also one that was made anew since.
+
+        A directory that can't be opened is not locked: reading or writing the file gives the reason. Raises StateError
+        where another process has the lock.
+        """
+        try:
+            if self._descriptor is not None:
+                if os.path.samestat(os.fstat(self._descriptor), os.stat(self._directory)):
+                    return
+                self.release()
+            descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno in PASSING:
+                raise StateError(f"{self._directory} can't be locked: {_reason(error)}", passing=True) from error
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise StateError(
+                f"{self._directory} is in use by another function: each needs a StateDirectory of its own",
+                passing=True,
+            ) from error
+        except OSError:  # ENOLCK, EBADF on NFS: no locks here
+            os.close(descriptor)
+            return
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the directory free."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
 
 
 def read_boot(proc: str) -> Optional[Boot]:
-    """Return what the proc mounted at `proc` says (random(4), boot_id; proc(5), btime); None where it says neither."""
+    """Return the boot of the host whose proc is mounted at `proc`; None where it can't be read now, or is hidden.
+
+    From sys/kernel/random/boot_id (random(4)) and the line btime of stat (proc(5)).
+    """
     try:
-        boot_id = read(proc, "sys", "kernel", "random", "boot_id").decode("ascii", "replace").strip()
-    except TableError:
-        boot_id = ""
-    try:
-        found = re.search(rb"^btime ([0-9]{1,15})$", read(proc, "stat"), re.MULTILINE)
-    except TableError:
-        found = None
+        boot_id = _read_unless_hidden(proc, "sys", "kernel", "random", "boot_id").decode("ascii", "replace").strip()
+        found = re.search(rb"^btime ([0-9]{1,15})$", _read_unless_hidden(proc, "stat"), re.MULTILINE)
+    except TableError:  # an id that is missing for a moment must not look like another boot
+        return None
     return Boot(boot_id, int(found.group(1)) if found else 0) if boot_id or found else None
 
 
+def _read_unless_hidden(*path: str) -> bytes:
+    try:
+        return read(*path)
+    except TableError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in HIDDEN:
+            return b""
+        raise
+
+
 def same_boot(one: Boot, other: Boot) -> bool:
-    """The id decides; only where it is hidden the boot time does, which moves with each step of the wall clock."""
+    """Compare the ids; only where both are hidden the boot times, which move when the wall clock is set."""
     if one.boot_id or other.boot_id:
         return one.boot_id == other.boot_id
     return one.seconds > 0 and abs(one.seconds - other.seconds) <= 5
 
 
 def load(directory: str, thing: str, boot: Boot) -> Memory:
-    """Return what an earlier run of this thing's function left, or an empty Memory where there is no file.
+    """Return what an earlier run of this thing's function saved, or an empty Memory where there is no file.
 
-    Raises StateError where it is another thing's or no state, and with the report id where it is of an earlier boot.
+    Raises StateError: passing where it could not be read now; with the report id where the file is of an earlier boot;
+    without anything where it is another thing's or damaged.
     """
-    path = os.path.join(directory, FILE)
+    try:
+        return _load(os.path.join(directory, FILE), thing, boot)
+    except MemoryError as error:
+        raise StateError(f"{directory} can't be read: there is not enough memory", passing=True) from error
+
+
+def _load(path: str, thing: str, boot: Boot) -> Memory:
     try:
         with open(path, "rb", opener=_open) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise StateError(f"{path} is no file and was ignored")
-            content = file.read(LONGEST + 1)
+                raise StateError(f"{path} is not a regular file and was ignored")
+            content = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         return Memory()
     except OSError as error:
-        raise StateError(f"{path} can't be read: {error.strerror}") from error
-    if len(content) > LONGEST:
-        raise StateError(f"{path} is over {LONGEST} bytes long and was ignored")
+        raise StateError(f"{path} can't be read: {_reason(error)}", passing=error.errno in PASSING) from error
+    if len(content) > MAX_FILE_BYTES:
+        raise StateError(f"{path} is over {MAX_FILE_BYTES} bytes long and was ignored")
     try:
         state = json.loads(content.decode("ascii"))
         if state["version"] != VERSION:
-            raise ValueError("version {}".format(state["version"]))
+            raise ValueError(f"version {state['version']!r:.40}")
         owner = state["thing"]
         written = Boot(str(state["boot"][0]), _natural(state["boot"][1]))
         memory = _memory(state)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(f"{path} is damaged or of another version and was ignored ({error!r})") from error
     if owner != thing:
         raise StateError(f"{path} belongs to the thing {owner!r} and was ignored")
@@ -107,9 +188,10 @@ def load(directory: str, thing: str, boot: Boot) -> Memory:
 
 
 def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
-    """Replace the file at once, mode 0600. Raises StateError.
+    """Replace the file, mode 0600. Raises StateError.
 
-    Also where the power goes, it is the old one or the new one: report ids increase over boots.
+    Written beside the old file, synced, then renamed: after a loss of power there is the old one or the new one, never
+    a part of one, so that report ids increase over boots too.
     """
     traffic = memory.traffic
     state = {
@@ -127,28 +209,35 @@ def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
     new = path + ".new"
     try:
         try:
-            os.unlink(new)
+            os.unlink(new)  # of a function that was killed while it wrote
         except FileNotFoundError:
             pass
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        with open(new, "w", encoding="ascii", opener=_open_new) as file:
             json.dump(state, file, separators=(",", ":"))
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, path)
-    except OSError as error:
-        raise StateError(f"{path} can't be written: {error.strerror}") from error
+    except (OSError, MemoryError) as error:
+        raise StateError(f"{path} can't be written: {_reason(error)}") from error
 
 
 def _open(path: str, flags: int) -> int:
-    """Neither follow a link nor wait for who would write into a pipe."""
+    """Open without following a link, and without waiting where somebody has put a pipe in the file's place."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _open_new(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def _memory(state: Dict[str, Any]) -> Memory:
     counters = state["interfaces"]
-    if state["report_id"] >= 2**53:  # past it not every reader of JSON keeps an integer (RFC 8259, 6)
-        raise ValueError("report id {!r:.40}".format(state["report_id"]))
+    if state["report_id"] >= 2**53:  # larger integers are not kept by every reader of JSON (RFC 8259, section 6)
+        raise ValueError(f"report id {state['report_id']!r:.40}")
     return Memory(
         report_id=_natural(state["report_id"]),
         sent=None if state["sent"] is None else _number(state["sent"]),
@@ -165,7 +254,7 @@ def _memory(state: Dict[str, Any]) -> Memory:
 
 def _whole(value: Any) -> int:
     if type(value) is not int or abs(value) >= 2**80:
-        raise ValueError(f"{value!r:.40} is no whole number")
+        raise ValueError(f"{value!r:.40} is not a whole number")
     return value
 
 
@@ -177,5 +266,5 @@ def _natural(value: Any) -> int:
 
 def _number(value: Any) -> float:
     if type(value) not in (int, float) or not 0 <= value < 2**63:
-        raise ValueError(f"{value!r:.40} is no time")
+        raise ValueError(f"{value!r:.40} is not a time")
     return float(value)

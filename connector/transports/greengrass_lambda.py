@@ -7,7 +7,8 @@ localhost; the core answers a publish once it has queued the message.
 from __future__ import annotations
 
 import logging
-from typing import Any, Optional, Sequence
+from contextlib import contextmanager
+from typing import Any, Callable, ContextManager, Iterator, Optional, Sequence
 
 from ..errors import NoSubscriptionError, PublishError
 from . import Transport
@@ -24,6 +25,7 @@ class GreengrassLambda(Transport):
 
     def __init__(self, client: Optional[Any] = None) -> None:
         self._client = client
+        self._guarded: Callable[[], ContextManager[None]] = unguarded
 
     def start(self, topics: Sequence[str]) -> None:
         """Import the SDK. `topics` need nothing: which messages a function receives, its group's subscriptions say."""
@@ -31,16 +33,21 @@ class GreengrassLambda(Transport):
             return
         import greengrasssdk
 
+        from . import ipc_guard  # with urllib.request, which a core's runtime has loaded already
+
+        ipc_guard.install()
+        self._guarded = ipc_guard.guarded
         # The SDK logs a traceback for each failed call before it raises; the connector logs one line for all of them.
         logging.getLogger("greengrasssdk").setLevel(logging.CRITICAL)
         self._client = greengrasssdk.client("iot-data")
 
     def send(self, topic: str, payload: bytes) -> None:
-        """Publish one message. The core's IPC client waits for the answer without a time-out."""
+        """Publish one message; nothing but a 2xx answer from the core's own port is an acceptance."""
         assert self._client is not None, "start() comes first"
         try:
-            # With this policy a full queue is an error; without one the core drops the message without an error.
-            self._client.publish(topic=topic, payload=payload, queueFullPolicy="AllOrException")
+            with self._guarded():
+                # With this policy a full queue is an error; without it the core drops the message without one.
+                self._client.publish(topic=topic, payload=payload, queueFullPolicy="AllOrException")
         except Exception as error:
             raise explained(error, topic) from error
 
@@ -55,6 +62,12 @@ class GreengrassLambda(Transport):
         except Exception:  # another kind of core, or an invocation by something else than a subscription
             subject = None
         self.on_message(event, subject if isinstance(subject, str) else None)
+
+
+@contextmanager
+def unguarded() -> Iterator[None]:
+    """Guard nothing: a client that was handed over is not the core's."""
+    yield
 
 
 def explained(error: BaseException, topic: str) -> PublishError:

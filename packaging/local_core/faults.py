@@ -32,15 +32,18 @@ class Faults:
     def add(self, kind: str, times: int = 1) -> None:
         """Let a kind of fault befall the next `times` publishes.
 
-        status:CODE: answered with that HTTP status, 400 to 599. hang: accepted and never answered. reset: the
+        status:CODE: answered with that HTTP status, 400 to 599. redirect:PORT: answered 302, to that port of this
+        machine, as by something else than a core. hang: accepted and never answered. reset: the
         connection is reset. lost: taken, and the connection is reset before the answer. cut: the answer ends in the
         middle of its first line. slow: taken after a second. full: the queue is full. restart: the core drops all
         connections and starts again on the same port. refuse: no matter of publishes, as nobody can count what is
         refused; the port is closed at once, for `times` seconds or until
         `release`. Raises LocalCoreError for any other kind.
         """
-        if kind not in KINDS and not re.fullmatch("status:[45][0-9][0-9]", kind):
-            raise LocalCoreError(f"there is no fault '{kind}'; there are {', '.join(KINDS)} and status:CODE")
+        if kind not in KINDS and not re.fullmatch("status:[45][0-9][0-9]|redirect:[0-9]{1,5}", kind):
+            raise LocalCoreError(
+                f"there is no fault '{kind}'; there are {', '.join(KINDS)}, status:CODE and redirect:PORT"
+            )
         if kind == "refuse":
             self._refuse(times)
             return

@@ -255,6 +255,9 @@ class _Request(BaseHTTPRequestHandler):
         fault = api.faults.take() or ""
         if fault.startswith("status:"):
             raise HttpError(int(fault[len("status:") :]), "A fault that was asked for")
+        if fault.startswith("redirect:"):
+            self._send(headers={"Location": f"http://127.0.0.1:{fault[len('redirect:') :]}/"}, status=302)
+            return
         if fault == "full" and publish.queue_full_policy == "AllOrError":
             # no public source says with which status a core refuses
             raise HttpError(429, "The queue is full")

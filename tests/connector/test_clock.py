@@ -1,4 +1,4 @@
-"""The clock: its wait ends in time, early when woken, and from a signal handler."""
+"""The clock: waits end on time, on wake(), and from a signal handler."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_it_is_not_stopped_from_the_start() -> None:
+def test_new_clock_is_not_stopped() -> None:
     assert not Clock().stopped
 
 
@@ -32,38 +32,38 @@ def timed(call: Callable[[], None]) -> float:
 
 
 @pytest.mark.parametrize("seconds", [0.0, -5.0, 1e-9, 0.05])
-def test_a_wait_takes_what_it_should(clock: Clock, seconds: float) -> None:
+def test_wait_lasts_as_long_as_asked(clock: Clock, seconds: float) -> None:
     assert seconds <= timed(lambda: clock.wait(seconds)) < LONG / 2
 
 
-def test_it_is_the_systems_time(clock: Clock) -> None:
+def test_times_are_the_systems(clock: Clock) -> None:
     assert abs(clock.time() - time.time()) < LONG
     assert abs(clock.monotonic() - time.clock_gettime(time.CLOCK_MONOTONIC)) < LONG
 
 
 @pytest.mark.parametrize("seconds", [LONG, 86_400.0 * 365, 1e9, 1e300])
-def test_a_wake_from_another_thread_ends_the_wait(clock: Clock, seconds: float) -> None:
-    """Also one that is longer than poll(2) can count."""
+def test_wake_from_another_thread_ends_the_wait(clock: Clock, seconds: float) -> None:
+    """Also a wait longer than poll(2) can count."""
     other = threading.Thread(target=clock.wake)
     other.start()
     assert timed(lambda: clock.wait(seconds)) < LONG / 2
     other.join(LONG)
 
 
-def test_a_wake_before_the_wait_is_not_lost_and_ends_one_wait(clock: Clock) -> None:
+def test_wakes_before_a_wait_end_that_wait_only(clock: Clock) -> None:
     clock.wake()
     clock.wake()
     assert timed(lambda: clock.wait(LONG)) < LONG / 2
     assert timed(lambda: clock.wait(0.05)) >= 0.05
 
 
-def test_wakes_that_nobody_waits_for_do_not_block(clock: Clock) -> None:
+def test_wakes_without_a_wait_do_not_block(clock: Clock) -> None:
     for _ in range(70_000):  # more than a pipe holds
         clock.wake()
     clock.wait(LONG)
 
 
-def test_a_stop_ends_the_wait_and_stays(clock: Clock) -> None:
+def test_stop_ends_the_wait_and_is_kept(clock: Clock) -> None:
     clock.stop()
     assert clock.stopped
     assert timed(lambda: clock.wait(LONG)) < LONG / 2
@@ -78,7 +78,7 @@ def _alarm() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_alarm")
-def test_a_stop_from_a_signal_handler_ends_the_wait(clock: Clock) -> None:
+def test_stop_from_a_signal_handler_ends_the_wait(clock: Clock) -> None:
     def handler(number: int, frame: Any) -> None:
         clock.stop()
 
@@ -89,7 +89,7 @@ def test_a_stop_from_a_signal_handler_ends_the_wait(clock: Clock) -> None:
 
 
 @pytest.mark.usefixtures("_alarm")
-def test_another_signal_does_not_end_the_wait(clock: Clock) -> None:
+def test_other_signal_does_not_end_the_wait(clock: Clock) -> None:
     signals = []
     signal.signal(signal.SIGALRM, lambda number, frame: signals.append(number))
     signal.setitimer(signal.ITIMER_REAL, 0.02)
@@ -97,7 +97,16 @@ def test_another_signal_does_not_end_the_wait(clock: Clock) -> None:
     assert signals == [signal.SIGALRM]
 
 
-def test_its_pipe_does_not_go_to_children() -> None:
+def test_wait_without_its_pipe_does_not_spin(clock: Clock) -> None:
+    """Somebody else in the process has closed the descriptors."""
+    os.close(clock._wake_in)
+    os.close(clock._wake_out)
+    assert timed(lambda: clock.wait(0.05)) >= 0.05
+    clock.stop()
+    assert clock.stopped
+
+
+def test_pipe_is_not_inherited_by_children() -> None:
     before = pipes()
     clock = Clock()
     made = pipes() - before
@@ -106,7 +115,7 @@ def test_its_pipe_does_not_go_to_children() -> None:
 
 
 def pipes() -> Set[int]:
-    """The process' descriptors that are pipes."""
+    """Return the process' descriptors that are pipes."""
     found = set()
     for name in os.listdir("/proc/self/fd"):
         try:

@@ -1,4 +1,4 @@
-"""`python -m connector`: what a person sees who tries it on a machine, and what a script can rely on."""
+"""`python -m connector`: what a person sees who tries it, and what a script can rely on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import random
 import select
 import signal
 import subprocess
@@ -18,9 +19,12 @@ import pytest
 from local_core.service import check_report
 from support import proc
 
-from connector import __version__
+from connector import __version__, config
 from connector.__main__ import main
+from connector.cycle import make_report, observe
 from connector.flags import READ_BY_FUNCTION, spellings
+from connector.snapshot import take
+from connector.state import Memory
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS: Dict[str, Any] = {
@@ -165,6 +169,19 @@ def test_parameters_of_a_device_are_accepted_in_both_spellings(host: str, spelli
     assert len(report["met"]["tc"]["ec"]["cs"]) == 1
 
 
+def test_report_is_the_one_that_the_loop_makes(host: str) -> None:
+    """With a device's settings: the same names, numbers and order; only the header's id depends on the time."""
+    environ = {"AWS_IOT_THING_NAME": "a-thing", "MetricNames": "short", "CustomMetrics": "uptime_seconds"}
+    settings, warnings = config.parse(environ)
+    snapshot = take(settings.wanted._replace(proc=host), random.Random())
+    made = make_report(observe(Memory(), snapshot, 1_700_000_000), snapshot, settings.short_names, "json")
+    assert warnings == []
+    assert made is not None
+    printed = run("--proc", host, "--MetricNames", "short", "--CustomMetrics", "uptime_seconds").out
+    report_id = str(json.loads(printed)["hed"]["rid"]).encode()
+    assert printed == made.payload.replace(b"1700000000", report_id) + b"\n"
+
+
 def test_excluded_interfaces_are_not_in_the_traffic(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,7 +298,7 @@ def test_missing_cbor2_is_an_error_that_names_it(
 
 
 def test_each_report_is_written_as_soon_as_it_is_made(host: str) -> None:
-    """A day's reports can be followed while they come."""
+    """So that a day's recording can be followed."""
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(
         command("--proc", host, "-n", "2", "-s", "86400"), cwd=str(ROOT), env=environ, stdout=subprocess.PIPE
@@ -341,7 +358,7 @@ def test_recording_continues_after_an_unreadable_moment(
 def test_reports_are_the_given_seconds_apart_and_each_has_its_own_traffic(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What leaves the device is counted; what a bridge or a container pair carries again is not."""
+    """Traffic of eth0 is counted; the same traffic on a bridge or in a container is not."""
     host = proc.tree(tmp_path)
     now = [100.0]
     begun: List[float] = []
@@ -352,7 +369,7 @@ def test_reports_are_the_given_seconds_apart_and_each_has_its_own_traffic(
         count = len(begun)
         table = proc.dev({"eth0": (count * 7, 0, 0, 0), "docker0": (count * 1000, 0, 0, 0), "lo": (count, 0, 0, 0)})
         (host / "1" / "net" / "dev").write_bytes(table)
-        now[0] += 0.25  # what a report takes does not move the next
+        now[0] += 0.25  # the time that a report takes does not delay the next one
 
     monkeypatch.setattr("connector.__main__.time.sleep", wait)
     monkeypatch.setattr("connector.__main__.time.monotonic", lambda: now[0])

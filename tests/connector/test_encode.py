@@ -1,4 +1,4 @@
-"""A report as bytes: compact, the same bytes for the same report, readable by any decoder."""
+"""A report as bytes: compact, equal for equal reports, readable by any decoder."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ REPORT = {
 }
 
 
-def test_json_has_no_space_and_keeps_the_order() -> None:
+def test_json_is_compact_and_keeps_the_order() -> None:
     assert encode(REPORT, "json") == (
         b'{"hed":{"rid":1635800375,"v":"1.0"},"met":{"up":{"pts":[{"pt":68,"if":"0.0.0.0"}],"t":1},'
         b'"ns":{"bi":9223372036854775808,"bo":0}},"cmet":{"cpu_usage":[{"number":12.5}],"process_count":[{"number":90}]}}'
     )
 
 
-def test_cbor_is_what_rfc_8949_says() -> None:
+def test_cbor_is_as_rfc_8949_defines_it() -> None:
     """Maps and lists of definite length, text, integers in their shortest form; 12.5 as a double (fb)."""
     assert encode(REPORT, "cbor").hex() == (
         "a3"  # map of 3
@@ -42,21 +42,21 @@ def test_cbor_is_what_rfc_8949_says() -> None:
 
 
 @pytest.mark.parametrize("report_format", ["json", "cbor"])
-def test_what_is_decoded_is_what_was_encoded(report_format: str) -> None:
+def test_decoded_report_equals_the_encoded_one(report_format: str) -> None:
     encoded = encode(REPORT, report_format)
     decoded = json.loads(encoded.decode("ascii")) if report_format == "json" else cbor2.loads(encoded)
     assert decoded == REPORT
     assert encode(decoded, report_format) == encoded
 
 
-def test_without_cbor2_the_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_cbor2_is_an_error_that_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cbor2", None)
     with pytest.raises(ConnectorError, match="CBOR needs cbor2, .*: choose json, or install cbor2"):
         encode(REPORT, "cbor")
     assert encode({}, "json") == b"{}"
 
 
-def test_what_json_has_no_number_for_is_an_error() -> None:
-    """NaN and infinities would be no JSON (RFC 8259, 6); what reads the host lets none through."""
+def test_number_that_json_does_not_have_is_an_error() -> None:
+    """JSON has no NaN and no infinities (RFC 8259, 6); what reads the host never returns one."""
     with pytest.raises(ValueError, match="not JSON compliant"):
         encode({"custom_metrics": {"a": [{"number": float("nan")}]}}, "json")

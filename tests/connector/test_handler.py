@@ -1,4 +1,4 @@
-"""The entry: what importing it starts and where, and that no message can harm it."""
+"""The Lambda entry: what its import starts on a core and elsewhere; messages never raise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.proc import tree
 
 from connector import agent, config, handler
 from connector.transports.greengrass_lambda import GreengrassLambda
-from connector.verdict import MOST_CHANGES, Verdicts
+from connector.verdict import MAX_CHANGES_PER_HOUR, Verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:device-defender-connector:1"
@@ -74,24 +74,25 @@ def nested(depth: int) -> Any:
     return value
 
 
-def test_a_rejection_reaches_the_log(records: Records) -> None:
+def test_rejection_is_logged(records: Records) -> None:
     handler.function_handler({"reportId": 7, "statusDetails": {"ErrorCode": "Throttled"}}, context(REJECTED))
     (line,) = records.lines
     assert line.startswith("WARNING Device Defender's verdict: report 7 was rejected: Throttled: ")
 
 
 @pytest.mark.parametrize("odd", NO_SUBJECT, ids=[str(number) for number in range(len(NO_SUBJECT))])
-def test_a_message_by_no_subscription_is_ignored_and_said_once(records: Records, odd: Any) -> None:
+def test_message_without_a_topic_is_ignored_and_logged_once(records: Records, odd: Any) -> None:
     handler.function_handler({"reportId": 7}, odd)
     for other in [*NO_SUBJECT, context(nested(100_000)), context(10**5000)]:
         handler.function_handler({"reportId": 7}, other)
     assert records.lines == [
-        "WARNING ignored, as all further ones will be: a message that is no answer to this thing's reports; topic: None"
+        "WARNING ignored a message that is not an answer to this thing's reports, on topic None; further ones are "
+        "ignored without a line"
     ]
 
 
 class Odd:
-    """An event of no type that a core has."""
+    """An event of a type that no core passes."""
 
     def __str__(self) -> str:
         raise RuntimeError("\x1b[2J")
@@ -99,7 +100,7 @@ class Odd:
     __repr__ = __str__
 
 
-def test_ten_thousand_hostile_messages_do_not_fill_the_log(records: Records) -> None:
+def test_ten_thousand_hostile_messages_are_a_few_lines(records: Records) -> None:
     events: List[Any] = [
         None,
         7,
@@ -127,7 +128,7 @@ def test_ten_thousand_hostile_messages_do_not_fill_the_log(records: Records) -> 
     subjects: List[Any] = [REJECTED, TOPIC + "/accepted", TOPIC, "\x1b]0;x\x07", None, 7, nested(50_000), "x" * 100_000]
     for number in range(10_000):
         handler.function_handler(events[number % len(events)], context(subjects[number % len(subjects)]))
-    assert 0 < len(records.lines) <= 1 + MOST_CHANGES
+    assert 0 < len(records.lines) <= 1 + MAX_CHANGES_PER_HOUR
     assert all(len(line) < 1000 and all(" " <= character <= "~" for character in line) for line in records.lines)
 
 
@@ -160,7 +161,7 @@ def test_message_that_breaks_the_verdicts_is_one_plain_line(records: Records, mo
 # --- whose network
 
 
-def test_the_first_log_line_says_whose_network_it_is(tmp_path: Path) -> None:
+def test_whose_network_is_named_in_words(tmp_path: Path) -> None:
     assert agent.whose_network(str(tmp_path)) == "which can't be read yet"
     assert agent.whose_network(str(tree(tmp_path / "host"))) == "the host's network"
     (tmp_path / "hidden" / "net").mkdir(parents=True)
@@ -188,7 +189,7 @@ def run(source: str, environ: Optional[Dict[str, str]] = None) -> subprocess.Com
     )
 
 
-def test_away_from_a_core_the_import_starts_nothing() -> None:
+def test_import_outside_a_core_starts_nothing() -> None:
     done = run(
         "import signal, sys, threading\n"
         "import connector.handler\n"
@@ -205,8 +206,8 @@ def test_away_from_a_core_the_import_starts_nothing() -> None:
     ]
 
 
-# A core without its runtime: the SDK's client says what it is given. print() writes a line in pieces, and
-# another thread's line may come between them; one write is whole.
+# A core without its runtime: the SDK's client prints its arguments. One os.write() a line: print() writes a line in
+# pieces, between which another thread's may come.
 ON_A_CORE = """
 import json, logging, os, sys, threading, types
 def say(*words):
@@ -231,7 +232,7 @@ def on_a_core(**settings: str) -> Dict[str, str]:
     return {"MY_FUNCTION_ARN": ARN, "AWS_IOT_THING_NAME": "a-thing", "ProcDestinationPath": "/proc", **settings}
 
 
-def test_on_a_core_the_import_starts_the_loop_and_returns() -> None:
+def test_import_on_a_core_starts_the_loop_and_returns() -> None:
     done = run(ON_A_CORE, on_a_core(MetricNames="long"))
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
@@ -249,7 +250,7 @@ def test_on_a_core_the_import_starts_the_loop_and_returns() -> None:
     ]
 
 
-def test_settings_that_are_not_valid_are_warnings_of_plain_text() -> None:
+def test_invalid_settings_are_warnings_of_plain_text() -> None:
     done = run(ON_A_CORE, on_a_core(MetricNames="sh\x1b[2Jort\r\nERROR forged", SampleIntervalSeconds="5"))
     assert done.returncode == 0, done.stdout
     warnings = [line.partition(" WARNING ")[2] for line in done.stdout.splitlines() if " WARNING " in line]
@@ -258,7 +259,7 @@ def test_settings_that_are_not_valid_are_warnings_of_plain_text() -> None:
     assert not any(line.startswith("ERROR") for line in done.stdout.splitlines())
 
 
-def test_without_a_thing_the_import_fails_and_says_why() -> None:
+def test_import_without_a_thing_name_fails_with_the_reason() -> None:
     environ = on_a_core()
     del environ["AWS_IOT_THING_NAME"]
     done = run(ON_A_CORE, environ)
@@ -269,15 +270,14 @@ def test_without_a_thing_the_import_fails_and_says_why() -> None:
     assert "published" not in done.stdout
 
 
-def test_the_log_of_a_runtime_is_left_as_it_is() -> None:
+def test_logging_that_a_runtime_has_set_up_is_kept() -> None:
     begin = "import logging, sys; logging.basicConfig(stream=sys.stdout, format='RUNTIME %(message)s')\n"
     done = run(begin + ON_A_CORE, on_a_core())
     assert "RUNTIME metrics of a-thing go to " in done.stdout
     assert " INFO " not in done.stdout
 
 
-def test_a_process_that_cant_be_told_to_stop_runs_all_the_same() -> None:
-    """Imported by another thread than the main one, as some runtime might."""
+def test_import_by_another_thread_runs_without_a_sigterm_handler() -> None:
     source = ON_A_CORE.replace(
         "import connector.handler\n",
         "import importlib\n"

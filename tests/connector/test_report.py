@@ -1,4 +1,4 @@
-"""The report: what a snapshot says, in the specification's names, and nothing that was not read."""
+"""The report of a snapshot: the specification's names, and nothing that could not be read."""
 
 from __future__ import annotations
 
@@ -72,17 +72,17 @@ SHORT: Dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("short_names", "expected"), [(False, LONG), (True, SHORT)])
-def test_everything_there_is_to_say(short_names: bool, expected: Dict[str, Any]) -> None:
+def test_report_of_everything_in_long_and_short_names(short_names: bool, expected: Dict[str, Any]) -> None:
     report = build(SNAPSHOT, 1635800375, STATS, CpuTimes(10.0, 20.0), short_names)
     assert report == expected
     assert check_report(report) == LONG
 
 
-def test_the_names_are_those_that_the_service_knows() -> None:
+def test_names_are_those_that_the_service_knows() -> None:
     assert {field.short: field.long for field in FIELDS} == LONG_NAMES
 
 
-def test_what_is_empty_is_sent_empty() -> None:
+def test_empty_list_is_sent_empty() -> None:
     """An empty list with a total of 0 clears an alarm, so it must be there."""
     empty = Snapshot(established=Connections(0, []), listening_tcp=Ports(0, []), listening_udp=Ports(0, []))
     report = build(empty, 7, Counters(0, 0, 0, 0))
@@ -107,8 +107,8 @@ def test_what_is_empty_is_sent_empty() -> None:
         ({}, "network_stats"),
     ],
 )
-def test_what_could_not_be_read_is_left_out(lost: Dict[str, Any], block: str) -> None:
-    """The block is not there at all, and all the others are as they were."""
+def test_unread_table_is_left_out(lost: Dict[str, Any], block: str) -> None:
+    """The block is absent and all other blocks are unchanged."""
     stats = None if block == "network_stats" else STATS
     report = build(SNAPSHOT._replace(**lost), 1635800375, stats, CpuTimes(10.0, 20.0))
     metrics = {name: value for name, value in LONG["metrics"].items() if name != block}
@@ -116,12 +116,12 @@ def test_what_could_not_be_read_is_left_out(lost: Dict[str, Any], block: str) ->
     check_report(report)
 
 
-def test_a_report_of_nothing_is_no_report() -> None:
+def test_snapshot_of_nothing_gives_no_report() -> None:
     assert build(Snapshot(), 7) is None
     assert build(Snapshot(cpu=CpuTimes(1.0, 2.0)), 7) is None
 
 
-def test_a_report_may_have_custom_metrics_alone() -> None:
+def test_report_may_have_custom_metrics_only() -> None:
     report = build(Snapshot(custom={"load_average_1m": 0.5}), 7)
     assert report == {
         "header": {"report_id": 7, "version": "1.0"},
@@ -141,7 +141,7 @@ def test_a_report_may_have_custom_metrics_alone() -> None:
         ("64:ff9b::c000:201", "[64:ff9b::c000:201]:65535"),
     ],
 )
-def test_the_form_of_a_remote_address(address: str, expected: str) -> None:
+def test_remote_address_is_ip_and_port(address: str, expected: str) -> None:
     packed = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
     report = build(Snapshot(established=Connections(1, [Connection(packed, 65535, 1, None)])), 7)
     assert report is not None
@@ -162,8 +162,8 @@ def test_the_form_of_a_remote_address(address: str, expected: str) -> None:
         ("\u2028\x01\x7f ", "????"),
     ],
 )
-def test_a_name_of_any_bytes_is_written_in_plain_ascii(name: str, written: str) -> None:
-    """A byte a character, and nothing that a report's reader could trip over."""
+def test_interface_name_of_any_bytes_is_written_in_plain_ascii(name: str, written: str) -> None:
+    """One byte for each character, and nothing that JSON would escape."""
     snapshot = Snapshot(
         established=Connections(1, [Connection(V6, 1, 2, name)]), listening_udp=Ports(1, [Port(3, name)])
     )
@@ -197,13 +197,13 @@ CPU: List[Tuple[Optional[CpuTimes], Optional[CpuTimes], Optional[float]]] = [
 def test_cpu_usage_is_the_percentage_since_the_last_report(
     before: Optional[CpuTimes], now: Optional[CpuTimes], usage: Optional[float]
 ) -> None:
-    """Between 0 and 100 and to a tenth; left out without a time before it, or after a clock that was set back."""
+    """From 0 to 100, to a tenth; left out without an earlier reading, and where the counters went back."""
     report = build(SNAPSHOT._replace(custom={}, cpu=now), 7, cpu_before=before)
     assert report is not None
     assert report.get("custom_metrics") == (None if usage is None else {"cpu_usage": [{"number": usage}]})
 
 
-def test_the_longest_report_is_shorter_than_what_aws_iot_takes() -> None:
+def test_longest_report_is_within_the_limit_of_aws_iot() -> None:
     """128 KB, with lists of 500 and every value as long as it can be, in the longest encoding."""
     address = socket.inet_pton(socket.AF_INET6, "fd0f:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
     ports = Ports(10**9, [Port(10_000 + number, "\udcff" * 15) for number in range(500)])
@@ -222,8 +222,8 @@ def test_the_longest_report_is_shorter_than_what_aws_iot_takes() -> None:
     assert sizes["cbor"] < sizes["json"]
 
 
-def test_two_names_that_are_written_alike_are_one_entry() -> None:
-    """The service takes an interface and a port once; the total stays that of the kernel."""
+def test_interface_names_that_are_written_alike_are_one_entry() -> None:
+    """The service accepts an interface and port once; the total stays the kernel's."""
     snapshot = Snapshot(listening_tcp=Ports(3, [Port(80, "\u00e90"), Port(80, "\u00e80"), Port(81, "\u00e80")]))
     report = build(snapshot, 1)
     assert report is not None

@@ -99,11 +99,11 @@ def test_one_fault_is_one_warning_a_retry_and_one_info(loop: Loop, fault: str) -
     first, failed, retry, after = loop.core.calls
     assert (first, failed) == (START, START + 300)
     given_up = ANSWER_SECONDS if fault == "no answer" else ANSWER_SECONDS - 1 if fault == "late error" else 0
-    assert 0.5 * reporter.FIRST_RETRY <= retry - failed - given_up <= reporter.FIRST_RETRY
+    assert 0.5 * reporter.FIRST_RETRY_SECONDS <= retry - failed - given_up <= reporter.FIRST_RETRY_SECONDS
     assert after == retry + 300, "no sooner than the service takes one"
     warning, info = loop.lines
     assert warning.startswith("WARNING publishing: the core did not ")
-    assert info == f"INFO publishing: well again after {int(retry - failed - given_up)} s"
+    assert info == f"INFO publishing: recovered after {int(retry - failed - given_up)} s"
     # The retry is a new report: of the moment of the retry, with all that passed.
     assert loop.core.taken[1].traffic == Counters(2_000_006, 140_002, 1402, 606)
     assert total(loop.core.taken) == Counters(*(3 * number for number in (1_000_003, 70_001, 701, 303)))
@@ -122,7 +122,7 @@ def test_a_day_of_faults_is_two_lines_and_never_a_burst(loop: Loop, fault: str) 
     assert len(loop.said("publishing")) == 2, loop.lines
     assert loop.lines[0].startswith("WARNING publishing: ")
     assert loop.lines[1].startswith(
-        ("INFO publishing: well again after 23 h ", "INFO publishing: well again after 24 h ")
+        ("INFO publishing: recovered after 23 h ", "INFO publishing: recovered after 24 h ")
     )
     assert max(loop.calls_within(300.0)) <= 8
     # Not one of the old ones was kept: one report has all that passed, and says so to the byte.
@@ -140,7 +140,7 @@ def test_retries_wait_longer_each_time_and_stay_inside_the_interval(tmp_path: Pa
     delays = gaps(loop.core.calls)
     assert len(delays) == len(loop.core.calls) - 1 >= 5
     for number, delay in enumerate(delays):
-        assert 0.5 <= delay / (reporter.FIRST_RETRY * 2.0**number) <= 1.0
+        assert 0.5 <= delay / (reporter.FIRST_RETRY_SECONDS * 2.0**number) <= 1.0
     # What was put off beyond the interval is done at its end.
     loop = Loop(tmp_path)
     loop.core.usual = ConnectionRefusedError()
@@ -372,7 +372,7 @@ def test_a_table_that_fails_costs_its_block_is_said_once_and_comes_back(
     warning, info = loop.lines
     assert warning.startswith(f"WARNING {problem}: ")
     assert f"{loop.host.directory}/1/net/{table}" in warning or "net/dev" in warning or problem == "network tables"
-    assert info == f"INFO {problem}: well again after 20 min"
+    assert info == f"INFO {problem}: recovered after 20 min"
     # What passed while nobody could look is in the report of the next look.
     assert total(loop.core.taken) == Counters(*(7 * number for number in (1_000_003, 70_001, 701, 303)))
 
@@ -390,7 +390,7 @@ def test_a_volume_that_is_not_mounted_costs_reports_and_no_restart(loop: Loop) -
     warning, info = loop.lines
     assert warning.startswith("WARNING network tables: nothing of the network can be read: no network tables under ")
     assert warning.endswith("is the host's /proc mounted there?")
-    assert info == "INFO network tables: well again after 10 min"
+    assert info == "INFO network tables: recovered after 10 min"
     assert total(loop.core.taken) == Counters(*(5 * number for number in (1_000_003, 70_001, 701, 303)))
 
 
@@ -415,8 +415,8 @@ def test_what_a_volume_away_hides_is_not_well_again(loop: Loop) -> None:
     assert [line.partition(": left out")[0].partition(": nothing of")[0] for line in loop.lines] == [
         "WARNING TCP sockets",
         "WARNING network tables",
-        "INFO network tables: well again after 10 min",
-        "INFO TCP sockets: well again after 25 min",
+        "INFO network tables: recovered after 10 min",
+        "INFO TCP sockets: recovered after 25 min",
     ]
 
 
@@ -458,7 +458,7 @@ def test_ten_thousand_interfaces_cost_network_stats_while_they_are_there(loop: L
     warning, info = loop.lines
     assert warning.startswith("WARNING network_stats: left out of the reports: net/dev: over ")
     assert warning.endswith(" in ExcludeInterfaces")
-    assert info == "INFO network_stats: well again after 10 min"
+    assert info == "INFO network_stats: recovered after 10 min"
     assert total(loop.core.taken) == Counters(*(5 * number for number in (1_000_003, 70_001, 701, 303)))
 
 
@@ -478,7 +478,7 @@ def test_an_error_of_our_own_costs_one_report_and_is_placed(loop: Loop) -> None:
     assert warning == (
         f"WARNING report: none could be made: ZeroDivisionError('\\x1b[31mno\\nway') at test_reporter.py:{line}"
     )
-    assert info == "INFO report: well again after 15 min"
+    assert info == "INFO report: recovered after 15 min"
     assert total(loop.core.taken) == Counters(*(5 * number for number in (1_000_003, 70_001, 701, 303)))
 
 
@@ -662,7 +662,7 @@ def unusable(path: Path, how: str) -> None:
         path.rename(path.with_name("elsewhere"))
         path.symlink_to(path.with_name("elsewhere"))
     elif how == "too large":
-        path.write_bytes(path.read_bytes() + b" " * state.LONGEST)
+        path.write_bytes(path.read_bytes() + b" " * state.MAX_FILE_BYTES)
     elif how == "of another version":
         path.write_text(json.dumps(dict(json.loads(path.read_text()), version=99)))
     elif how == "empty":

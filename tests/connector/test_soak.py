@@ -17,7 +17,7 @@ from support.proc import dev
 
 from connector.kernel.dev import NOTHING, Counters
 from connector.publisher import ANSWER_SECONDS
-from connector.reporter import LATE
+from connector.reporter import MAX_DELAY_SECONDS
 from connector.traffic import add
 
 DAY = 86_400.0
@@ -101,7 +101,9 @@ class FaultyCore(Core):
         if self._clock.monotonic() - self._called >= ANSWER_SECONDS:
             self.late += 1  # given up by then: nobody can know that its successor comes too soon
             return
-        if self._called - self._last_accepted < 300.0 - LATE:  # an exception here would be taken for the core's
+        if (
+            self._called - self._last_accepted < 300.0 - MAX_DELAY_SECONDS
+        ):  # an exception here would be taken for the core's
             self.wrong.append(f"two reports within {self._called - self._last_accepted} s")
         self._last_accepted = self._called
 

@@ -279,7 +279,7 @@ def test_any_bytes_are_refused(directory: Path, content: bytes) -> None:
 def test_a_file_over_its_size_is_refused_and_not_read_whole(directory: Path) -> None:
     with (directory / state.FILE).open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(StateError, match=f"is over {state.LONGEST} bytes long and was ignored"):
+    with pytest.raises(StateError, match=f"is over {state.MAX_FILE_BYTES} bytes long and was ignored"):
         load(str(directory), "gateway-7", BOOT)
 
 
@@ -296,7 +296,7 @@ def make_pipe(path: Path) -> None:
     ("make", "reason"),
     [
         (make_link, "can't be read: Too many levels of symbolic links"),
-        (make_pipe, "is no file and was ignored"),
+        (make_pipe, "is not a regular file and was ignored"),
         (Path.mkdir, "can't be read: Is a directory"),
     ],
 )
@@ -310,7 +310,7 @@ def test_a_pipe_somebody_holds_open_is_refused(directory: Path) -> None:
     make_pipe(directory / state.FILE)
     descriptor = os.open(str(directory / state.FILE), os.O_RDWR)
     try:
-        with pytest.raises(StateError, match="is no file and was ignored"):
+        with pytest.raises(StateError, match="is not a regular file and was ignored"):
             load(str(directory), "gateway-7", BOOT)
     finally:
         os.close(descriptor)

@@ -23,7 +23,7 @@ from support.proc import dev
 from connector import state
 from connector.kernel.dev import NOTHING, Counters
 from connector.publisher import ANSWER_SECONDS
-from connector.reporter import LATE
+from connector.reporter import MAX_DELAY_SECONDS
 from connector.traffic import add
 
 BOUND = 60.0  # seconds that a thread may take for its next step; a test that needs them has failed
@@ -247,7 +247,7 @@ class TrafficMachine(RuleBasedStateMachine):
             self.late = add(self.late, carried)
             return
         last = self.account.accepted
-        if last is not None and call.moment - last < 300 - LATE:
+        if last is not None and call.moment - last < 300 - MAX_DELAY_SECONDS:
             self.wrong.append(f"two reports within {call.moment - last} s")
         self.account = self.account._replace(told=add(self.account.told, carried), accepted=call.moment)
 

@@ -137,7 +137,8 @@ Answer = Union[Exception, Never, After, None]  # None: the report is taken at on
 class Core(Transport):
     """A transport without a core, and the thread that a call is made on.
 
-    answers: what it does with the next calls, in order. usual: with those after them.
+    answers: what it does with the next calls, in order. usual: with those after them. verdicts: whether Device Defender
+    answers an accepted report.
     """
 
     peer = "the core"
@@ -145,6 +146,7 @@ class Core(Transport):
     def __init__(self, clock: FakeClock) -> None:
         self.answers: Deque[Answer] = Deque()
         self.usual: Answer = None
+        self.verdicts = True
         self.calls: List[float] = []  # when each call was made
         self.ids: List[int] = []  # the report id of each call, once it got through to the client
         self.topics: List[str] = []  # the topic of each
@@ -177,6 +179,10 @@ class Core(Transport):
         if self._error is not None:
             raise self._error
         self.taken.append(Taken(self._clock.monotonic(), report))
+        if self.verdicts:
+            self.on_message(
+                {"thingName": topic.split("/")[2], "reportId": self.ids[-1], "status": "ACCEPTED"}, topic + "/accepted"
+            )
 
 
 class Records(logging.Handler):

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
@@ -134,7 +135,7 @@ def test_faults_of_the_core_lose_no_byte_are_two_lines_and_leave_nothing_behind(
             assert core.faults.wait(LONG, left), core.function_log
         core.faults.release()  # dropped; to wait for the 30 s is the fake clock's business
         core.wait_for_delivery(LONG)
-        wait_until(lambda: lines(core, "INFO", "publishing: well again"), core)
+        wait_until(lambda: lines(core, "INFO", "publishing: recovered"), core)
         core.faults.add("refuse", 3600)
         host.pass_by(step)
         wait_until(lambda: len(lines(core, "WARNING", "publishing: ")) == 2, core)
@@ -162,13 +163,31 @@ def test_a_report_whose_answer_was_lost_is_told_again(directory: Path) -> None:
         host.pass_by(Counters(1000, 100, 10, 1))
         core.faults.add("lost")
         assert core.faults.wait(LONG), core.function_log
-        wait_until(lambda: lines(core, "INFO", "publishing: well again"), core)
+        wait_until(lambda: lines(core, "INFO", "publishing: recovered"), core)
         host.pass_by(Counters(7, 7, 7, 7))
         wait_until(lambda: told(core.deliveries).packets_out in (8, 9), core)
         assert core.stop() == 0
     stats = [delivery.report["metrics"].get("network_stats") for delivery in accepted(core)]
     amounts = [found["bytes_in"] for found in stats if found and found["bytes_in"]]
     assert amounts in ([1000, 1000, 7], [1000, 7])
+    assert is_quiet(core), core.function_log
+
+
+def test_redirect_is_not_an_acceptance_and_is_not_followed(directory: Path) -> None:
+    """A 302 on the core's port, to a server that would answer 200: the report is not accepted, and is sent again."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(5)
+        other.settimeout(0)
+        with FunctionCore(directory) as core:
+            core.wait_for_delivery()
+            core.faults.add(f"redirect:{other.getsockname()[1]}")
+            wait_until(lambda: lines(core, "INFO", "publishing: recovered"), core)
+            assert core.stop() == 0
+        with pytest.raises(BlockingIOError):
+            other.accept()
+    (warning,) = lines(core, "WARNING")
+    assert "did not accept the report: Failed to invoke function due to HTTP Error 302" in warning
     assert is_quiet(core), core.function_log
 
 
@@ -224,7 +243,7 @@ def test_a_proc_that_goes_and_comes_back_needs_no_restart(directory: Path) -> No
         wait_until(lambda: lines(core, "WARNING", "network tables: "), core)
         net.with_name("away").rename(net)
         host.pass_by(Counters(5, 6, 7, 8))
-        wait_until(lambda: lines(core, "INFO", "network tables: well again"), core)
+        wait_until(lambda: lines(core, "INFO", "network tables: recovered"), core)
         core.wait_for_delivery()
         assert core.stop() == 0
     assert told(accepted(core)) == Counters(5, 6, 7, 8)

@@ -1,0 +1,58 @@
+"""Makes the core's IPC client, which calls urllib.request.urlopen, wait a bounded time and talk to the core only.
+
+The client (`greengrass_ipc_python_sdk`, part of the core's runtime and on no package index) opens its requests without
+a time-out and follows redirects: whoever answered 302 on the core's port had the report's request repeated elsewhere,
+as a GET, and its 200 counted as the core's. urlopen() takes its opener from urllib.request.install_opener(), so that is
+where both are changed, for the calls of `guarded()` alone: the runtime's own wait for work may last for days.
+
+A core whose client does not use urllib.request is not guarded; the publisher's bound on unanswered calls holds for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import urllib.request
+from contextlib import contextmanager
+from http.client import HTTPMessage
+from typing import IO, Any, Iterator, Optional
+
+from . import MAX_SEND_SECONDS
+
+_thread = threading.local()
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Guard the requests that this thread makes meanwhile."""
+    _thread.is_guarded = True
+    try:
+        yield
+    finally:
+        _thread.is_guarded = False
+
+
+def install(seconds: float = MAX_SEND_SECONDS) -> None:
+    """Guard requests made inside `guarded()`; all others go on as before. seconds: to wait for an answer."""
+    before: Optional[urllib.request.OpenerDirector] = getattr(urllib.request, "_opener", None)
+    urllib.request.install_opener(_Opener(before or urllib.request.build_opener(), seconds))
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> None:
+        """Follow no redirect: it is an HTTPError, as any other answer but 2xx."""
+
+
+class _Opener(urllib.request.OpenerDirector):
+    def __init__(self, before: urllib.request.OpenerDirector, seconds: float) -> None:
+        super().__init__()
+        self._before = before
+        self._seconds = seconds
+        # No proxy either, whatever the environment says.
+        self._guarded = urllib.request.build_opener(_NoRedirect(), urllib.request.ProxyHandler({}))
+
+    def open(self, fullurl: Any, data: Any = None, timeout: Any = None, *arguments: Any) -> Any:
+        if getattr(_thread, "is_guarded", False):
+            return self._guarded.open(fullurl, data, self._seconds)
+        return self._before.open(fullurl, data, timeout, *arguments)
