@@ -118,6 +118,7 @@ class MqttTransport(Transport):
         self._rng = rng
         self._logger = logger
         self._monotonic = monotonic
+        self.peer = f"{settings.host}:{settings.port}"
         self._protocol = settings.protocol
         self._topics: Sequence[str] = ()
         self._changed = threading.Condition()  # guards what follows, up to _trouble
@@ -127,7 +128,8 @@ class MqttTransport(Transport):
         self._closing = False
         self._short = 0
         self._logged: List[str] = []
-        self._ended: Optional[str] = None
+        self._ended: Optional[str] = None  # why the present connection ended
+        self._answered = False  # whether the broker answered its CONNECT
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
@@ -146,7 +148,7 @@ class MqttTransport(Transport):
         message = _Message(topic, payload)
         with self._changed:
             if self._closing or self._trouble is not None:
-                raise PublishError(f"not connected to {self._where()}: {self._trouble or 'closed'}")
+                raise PublishError(f"not connected to {self.peer}: {self._trouble or 'closed'}")
             self._queue.append(message)
             self._wake()
             while not message.done:
@@ -185,7 +187,7 @@ class MqttTransport(Transport):
     def _connection(self) -> str:
         """Connect, carry messages until the connection ends, and return why it did. Raises OSError where there is none."""
         client = self._client()
-        self._ended = None
+        self._ended, self._answered = None, False
         client.connect(self._settings.host, self._settings.port, KEEP_ALIVE_SECONDS, **self._connect_options())
         begun = self._monotonic()
         connection = client.socket()
@@ -205,7 +207,7 @@ class MqttTransport(Transport):
             if not client.is_connected():
                 seconds = begun + MAX_CONNECT_SECONDS - self._monotonic()
                 if seconds <= 0:
-                    self._ended = f"{self._where()} did not answer CONNECT in {MAX_CONNECT_SECONDS:.0f} s"
+                    self._ended = f"no answer in {MAX_CONNECT_SECONDS:.0f} s"
                     return
             ready = dict(poll.poll(1000.0 * seconds))
             if self._wake_in in ready:
@@ -276,24 +278,25 @@ class MqttTransport(Transport):
             self._sent.clear()
             self._queue.clear()
         for message in queued:
-            self._finish(message, f"not connected to {self._where()}: {reason}")
+            self._finish(message, f"not connected to {self.peer}: {reason}")
         for message in sent:
             self._finish(
                 message,
-                f"the connection ended before {self._where()} acknowledged the message ({reason}); does the policy of the "
+                f"the connection ended before {self.peer} acknowledged the message ({reason}); does the policy of the "
                 f"certificate allow iot:Publish on {message.topic}?",
             )
 
     # What paho calls, all on the connection's own thread.
 
     def _on_connect(self, client: paho.Client, userdata: Any, flags: Any, code: Any, properties: Any) -> None:
+        self._answered = True
         if code.is_failure:
             if code.value == _UNSUPPORTED_VERSION and self._protocol == paho.MQTTv5:
                 self._use_version_3()
-            self._ended = f"{self._where()} refused the connection: {code}; {self._refusal_advice()}"
+            self._ended = f"{self.peer} refused the connection: {code}; {self._refusal_advice()}"
             return
         version = "5" if self._protocol == paho.MQTTv5 else "3.1.1"
-        self._logger.info("connected to %s as %s with MQTT %s", self._where(), self._settings.client_id, version)
+        self._logger.info("connected to %s as %s with MQTT %s", self.peer, self._settings.client_id, version)
         if self._topics:
             client.subscribe([(topic, 1) for topic in self._topics])
 
@@ -301,7 +304,7 @@ class MqttTransport(Transport):
         for topic, code in zip(self._topics, codes):
             if code.is_failure:
                 self._log_once(
-                    f"{self._where()} refused the subscription to {topic} ({code}): answers to the reports won't be seen. "
+                    f"{self.peer} refused the subscription to {topic} ({code}): answers to the reports won't be seen. "
                     "Allow iot:Subscribe on the topic filter and iot:Receive on the topic in the certificate's policy"
                 )
 
@@ -311,7 +314,7 @@ class MqttTransport(Transport):
             error = None
             if code.value >= _REFUSED:
                 error = (
-                    f"{self._where()} refused the message on {message.topic}: {code}; allow iot:Publish on this topic in "
+                    f"{self.peer} refused the message on {message.topic}: {code}; allow iot:Publish on this topic in "
                     "the certificate's policy"
                 )
             self._finish(message, error)
@@ -332,6 +335,11 @@ class MqttTransport(Transport):
         self._short = self._short + 1 if lasted < LASTING_SECONDS else 0
         if self._short == MANY_SHORT:
             self._log_once(f"{MANY_SHORT} connections in a row ended within {LASTING_SECONDS:.0f} s. {self._taken_over()}")
+        if not self._answered:
+            return (
+                f"{self.peer} ended the connection before it answered CONNECT ({self._ended}); is the certificate "
+                "registered there and active?"
+            )
         return self._ended or "the connection was lost"
 
     def _taken_over(self) -> str:
@@ -349,12 +357,9 @@ class MqttTransport(Transport):
     def _use_version_3(self) -> None:
         self._protocol = paho.MQTTv311
         self._log_once(
-            f"{self._where()} does not speak MQTT 5; MQTT 3.1.1 is used, where a refused message can't be told from an "
+            f"{self.peer} does not speak MQTT 5; MQTT 3.1.1 is used, where a refused message can't be told from an "
             "accepted one: check the certificate's policy"
         )
-
-    def _where(self) -> str:
-        return f"{self._settings.host}:{self._settings.port}"
 
     def _log_once(self, text: str) -> None:
         if text not in self._logged and len(self._logged) < 32:
