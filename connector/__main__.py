@@ -118,11 +118,11 @@ def _print_reports(options: argparse.Namespace) -> int:
     for number in range(options.count):
         time.sleep(max(0.0, begun + number * seconds - time.monotonic()))
         snapshot = take(wanted, rng)
+        memory = observe(memory, snapshot, time.time())
         for problem, sentence in snapshot.problems.items():
             if problem not in complained:
                 complained.add(problem)
                 _complain(f"{problem}: {sentence}")
-        memory = observe(memory, snapshot, time.time())
         made = make_report(memory, snapshot, values["MetricNames"] == "short", values["ReportFormat"])
         if made is None:
             _complain(f"nothing could be read under {wanted.proc}")

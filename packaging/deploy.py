@@ -9,7 +9,7 @@ from pathlib import Path
 
 if sys.version_info < (3, 10):
     sys.exit("deploy.py: this is Python {}.{}; 3.10 or later is needed".format(*sys.version_info))
-sys.path.insert(1, str(Path(__file__).resolve().parent.parent))  # the repository, for the package connector
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent))  # for `connector`, when run by its path
 try:
     from botocore.exceptions import BotoCoreError, ClientError
     from deployment import artifact, component, parameters, settings, v1, v2
@@ -20,24 +20,20 @@ try:
     from deployment.iot_policy import IotPolicy
     from deployment.plan import Change, show
     from deployment.settings import Settings
-
-    from connector.flags import Parser
 except ModuleNotFoundError as missing:
     sys.exit(
         f"deploy.py: {missing}. Make an environment with what it needs, and use its python:"
         " packaging/venv.sh build/tools packaging/requirements-tools.txt"
     )
 
-EXIT_CODES = (
-    "0 done; 1 failed, not finished in --timeout, or not deployed (status); 2 bad usage or bad input; 130 Ctrl-C"
-)
+EXIT_CODES = "0 done; 1 failed, not finished in --timeout, or not deployed (status); 2 bad usage or bad input"
 NAME = "device-defender-connector"
 Target = v1.Group | v2.Target
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    top = Parser(
+    top = argparse.ArgumentParser(
         prog="deploy.py",
         description="Deploy the Device Defender connector to AWS IoT Greengrass, take it off again, or look.",
         epilog=f"Exit codes: {EXIT_CODES}.",
@@ -312,7 +308,7 @@ def run(argv: list[str] | None = None, aws: Aws | None = None, ask: Callable[[st
         return 1
     except KeyboardInterrupt:
         print("\ndeploy.py: stopped; `status` shows how far it came", file=sys.stderr)
-        return 130
+        return 1
 
 
 if __name__ == "__main__":

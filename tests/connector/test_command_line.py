@@ -19,7 +19,7 @@ import pytest
 from local_core.service import check_report
 from support import proc
 
-from connector import __version__, config
+from connector import config
 from connector.__main__ import main
 from connector.cycle import make_report, observe
 from connector.flags import READ_BY_FUNCTION, spellings
@@ -144,25 +144,13 @@ def test_max_list_size_bounds_a_list_and_not_its_total(host: str) -> None:
     assert (established["total"], len(established["connections"])) == (2, 1)
 
 
-DEVICE = {
-    "SampleIntervalSeconds": "600",
-    "MetricNames": "short",
-    "ReportFormat": "json",
-    "MaxListSize": "1",
-    "CustomMetrics": "uptime_seconds",
-    "ExcludeInterfaces": "lo,docker*",
-    "MetricsTopic": "my/{thing}",
-    "StateDirectory": "/var/lib/connector",
-    "LogLevel": "DEBUG",
-}
-
-
 @pytest.mark.parametrize("spelling", [0, 1], ids=["name", "lower case"])
-def test_parameters_of_a_device_are_accepted_in_both_spellings(host: str, spelling: int) -> None:
+def test_every_parameter_of_a_device_is_accepted_in_both_spellings(host: str, spelling: int) -> None:
     """A recording then shows what the device sends; nothing is sent or kept here."""
-    flags = {parameter.name: spellings(parameter)[spelling] for parameter in READ_BY_FUNCTION}
-    assert sorted(flags) == sorted([*DEVICE, "ProcDestinationPath"])
-    ran = run("--proc", host, *[text for name, value in DEVICE.items() for text in (flags[name], value)])
+    device = {"MetricNames": "short", "MaxListSize": "1", "CustomMetrics": "uptime_seconds", "LogLevel": "DEBUG"}
+    values = {parameter: device.get(parameter.name, parameter.default) for parameter in READ_BY_FUNCTION}
+    flags = [text for parameter, value in values.items() for text in (spellings(parameter)[spelling], value)]
+    ran = run(*flags, "--proc", host)
     (report,) = ran.reports()
     assert (ran.code, ran.err, report["cmet"]) == (0, "", {"uptime_seconds": [{"number": 35353}]})
     assert report["met"]["tc"]["ec"]["t"] == 2
@@ -242,50 +230,6 @@ def test_unreadable_table_is_reported_once_and_left_out(host: str) -> None:
         "python -m connector: UDP sockets: left out of the reports: "
         f"{host}/1/net/udp can't be read: No such file or directory\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["-n", "0"], "argument -n: '0' is not a number of reports, 1 to 1000000000"),
-        (["-n", "two"], "argument -n: 'two' is not a number of reports, 1 to 1000000000"),
-        (["-s", "-1"], "argument -s: '-1' is not a number of seconds"),
-        (["-s", "nan"], "argument -s: 'nan' is not a number of seconds"),
-        (["-s", "inf"], "argument -s: 'inf' is not a number of seconds, 0 to 1000000000"),
-        (["--max-list-size", "501"], "argument --MaxListSize/--max-list-size: '501' is not valid: 1 to 500"),
-        (["--MaxListSize", "5.5"], "argument --MaxListSize/--max-list-size: '5.5' is not valid: 1 to 500"),
-        (["--format", "xml"], "argument --ReportFormat/--report-format/--format: 'xml' is not valid: json or cbor"),
-        (["--MetricNames", "Long"], "argument --MetricNames/--metric-names: 'Long' is not valid: long or short"),
-        (["--custom-metrics", "cpu"], "argument --CustomMetrics/--custom-metrics: 'cpu' is not valid: names separated"),
-        (["--exclude-interfaces", "lo eth0"], "argument --ExcludeInterfaces/--exclude-interfaces: 'lo eth0' is not va"),
-        (["--interval", "5"], "unrecognized arguments: --interval 5"),
-        (["300"], "unrecognized arguments: 300"),
-    ],
-)
-def test_wrong_usage_is_one_line_and_ends_with_2(
-    capsys: pytest.CaptureFixture[str], arguments: List[str], words: str
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    out, err = capsys.readouterr()
-    assert (ended.value.code, out) == (2, "")
-    assert err.startswith(f"python -m connector: {words}")
-    assert err.endswith(" (python -m connector --help lists the options)\n")
-    assert err.count("\n") == 1
-
-
-def test_help_names_every_option() -> None:
-    ran = run("--help")
-    assert (ran.code, ran.err) == (0, "")
-    options = ["-n COUNT", "-s SECONDS", "--proc PATH", "--short-names", "--format", "--version"]
-    options += [flag for parameter in READ_BY_FUNCTION for flag in spellings(parameter)]
-    assert [option for option in options if option.encode() not in ran.out] == []
-    assert b"python -m connector -n 2 -s 10" in ran.out
-    assert b"Exit codes: 0 all printed, 1 a report could not be made or written, 2 wrong usage, " in ran.out
-
-
-def test_version_is_printed() -> None:
-    assert run("--version") == Ran(0, __version__.encode() + b"\n", "")
 
 
 def test_missing_cbor2_is_an_error_that_names_it(

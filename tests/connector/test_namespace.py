@@ -111,7 +111,7 @@ def test_where_proc_hides_the_host_its_own_network_is_reported_and_said_once(see
     container = with_container("hidden, own network", seen)
     assert reports_of(container) == [OWN] * 2
     (sentence,) = container["said"]
-    assert sentence.startswith("host's network: ")
+    assert sentence.startswith("python -m connector: host's network: ")
     assert "/hidden_proc/1/net can't be read (is proc mounted with hidepid?): reports show the network of" in sentence
     assert set(container["counters"]) == {"lo"}
 

@@ -273,9 +273,7 @@ MEMORY = ["v2", "plan", "--thing", "x", "--zip", "z", "--memory", "8"]
 def test_bad_usage_ends_with_2(argv: list[str]) -> None:
     result = run(*argv)
     assert result.returncode == 2
-    assert result.stderr.startswith("deploy.py")
-    assert result.stderr.endswith(" --help lists the options)\n")
-    assert result.stderr.count("\n") == 1
+    assert "usage: deploy.py" in result.stderr
 
 
 @pytest.mark.parametrize("version", ["v2", "v1"])

@@ -19,7 +19,7 @@ from deployment.parameters import PARAMETERS, RESOURCE_ID
 from hypothesis import given, strategies
 
 from connector import config
-from connector.flags import spellings
+from connector.flags import Parser, spellings
 
 ROOT = Path(deploy.__file__).parent.parent
 
@@ -94,18 +94,21 @@ def test_deploy_has_a_flag_for_each_in_both_spellings(version: str, spelling: in
     assert parameters.given(args) == valid
 
 
-def test_volume_id_is_no_flag_for_v2(capsys: Any) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        deploy.parser().parse_args(["v2", "plan", "--thing", "t", "--zip", "z", f"--{RESOURCE_ID}=x"])
-    assert f"unrecognized arguments: --{RESOURCE_ID}=x" in capsys.readouterr().err
+def test_volume_id_is_a_flag_where_asked_for() -> None:
+    for wanted in (True, False):
+        parser = Parser()
+        parameters.add_flags(parser, resource_id=wanted)
+        assert (f"--{RESOURCE_ID}" in parser.format_help()) == wanted
 
 
 def test_invalid_flag_is_one_line_that_says_what_is_valid(capsys: Any) -> None:
+    parser = Parser(prog="tool")
+    parameters.add_flags(parser, resource_id=False)
     with pytest.raises(SystemExit, match="2"):
-        deploy.parser().parse_args(["v2", "plan", "--thing", "t", "--zip", "z", "--sample-interval-seconds", "60"])
+        parser.parse_args(["--sample-interval-seconds", "60"])
     assert capsys.readouterr().err == (
-        "deploy.py v2 plan: argument --SampleIntervalSeconds/--sample-interval-seconds: '60' is not valid: whole "
-        "seconds, 300 or more (deploy.py v2 plan --help lists the options)\n"
+        "tool: argument --SampleIntervalSeconds/--sample-interval-seconds: '60' is not valid: whole seconds, 300 or "
+        "more (tool --help lists the options)\n"
     )
 
 
