@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Callable, Mapping
 
-# Between two signs of life: the loop gives one with each reading, which comes every interval.
+ALIVE = "WATCHDOG=1"
+# Seconds that systemd waits for the next ALIVE: one is sent with each reading, of which one may be late or missing.
 WATCHDOG_INTERVALS = 2
 WATCHDOG_SPARE_SECONDS = 300
 
@@ -26,12 +27,17 @@ def notifier(environ: Mapping[str, str]) -> Callable[[str], None]:
                 connection.setblocking(False)
                 connection.sendto(message.encode("ascii"), address)
         except OSError:
-            pass  # reporting must not depend on it; systemd acts where signs of life stay out
+            pass  # reporting must not depend on it; systemd restarts a service that is not heard of
 
     return tell
 
 
-def ready(interval: int) -> str:
-    """Return the first message: ready, with a watchdog that fits an interval of so many seconds between readings."""
+def ready(environ: Mapping[str, str], interval: int) -> str:
+    """Return the first message: ready, and where the unit has a watchdog, one that fits the interval between readings.
+
+    environ: WATCHDOG_USEC is set where the unit has WatchdogSec.
+    """
+    if "WATCHDOG_USEC" not in environ:
+        return "READY=1"
     seconds = WATCHDOG_INTERVALS * interval + WATCHDOG_SPARE_SECONDS
-    return f"READY=1\nWATCHDOG=1\nWATCHDOG_USEC={seconds * 10**6}"
+    return f"READY=1\n{ALIVE}\nWATCHDOG_USEC={seconds * 10**6}"

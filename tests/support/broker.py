@@ -1,0 +1,138 @@
+"""A real broker (mosquitto) with mutual TLS, on a port of loopback: access by the certificate's name, as on AWS IoT."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from support.pki import Authority, Pair
+
+ROOT = Path(__file__).resolve().parents[2]
+UNPACKED = ROOT / "build" / "mosquitto"
+MAX_WAIT_SECONDS = 20.0
+OBSERVER = "observer"  # the name of the certificate that may read all topics
+
+
+def mosquitto() -> Tuple[List[str], Dict[str, str]]:
+    """Return the broker's program and the environment it needs; unpack it from Debian's archive where it is missing.
+
+    Raises RuntimeError where that fails: a test that can't have its broker has failed.
+    """
+    found = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    if found:
+        return [found], dict(os.environ)
+    program = UNPACKED / "usr" / "sbin" / "mosquitto"
+    if not program.exists():
+        _unpack()
+    libraries = sorted({str(path.parent) for path in (UNPACKED / "usr" / "lib").rglob("*.so.*")})
+    return [str(program)], {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
+
+
+def _unpack() -> None:
+    """Download mosquitto and the libraries that it needs, and unpack them below build/. Needs no root."""
+    into = UNPACKED.parent / f"mosquitto.{os.getpid()}"
+    (into / "debs").mkdir(parents=True)
+    simulated = subprocess.run(
+        ["apt-get", "-s", "--no-install-recommends", "install", "mosquitto"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    names = re.findall(r"^Inst (\S+)", simulated.stdout, re.MULTILINE) or ["mosquitto"]
+    run = subprocess.run(["apt-get", "download", *names], cwd=str(into / "debs"), stderr=subprocess.PIPE, text=True)
+    packages = sorted((into / "debs").glob("*.deb"))
+    if run.returncode or not packages:
+        raise RuntimeError(f"mosquitto is not installed and can't be downloaded: {run.stderr.strip()}")
+    for package in packages:
+        subprocess.run(["dpkg", "-x", str(package), str(into)], check=True)
+    try:
+        into.rename(UNPACKED)
+    except OSError:  # another run was first
+        shutil.rmtree(str(into))
+
+
+class Broker:
+    """mosquitto. `start` and `stop` as often as the test likes: the port stays the same.
+
+    directory: for its files. authority: signs its certificate and those it accepts.
+    acl: lines of its access list, for certificates by their names (`user <name>`, `topic write <topic>`).
+    server: its certificate; one for localhost and 127.0.0.1 by default.
+    """
+
+    def __init__(self, directory: Path, authority: Authority, acl: str, server: Optional[Pair] = None) -> None:
+        self._directory = directory
+        server = server or authority.issue("broker", hosts=("localhost", "127.0.0.1"))
+        self.port = free_port()
+        self.log = directory / "broker.log"
+        (directory / "acl").write_text(acl + f"\nuser {OBSERVER}\ntopic readwrite #\ntopic readwrite $aws/#\n")
+        (directory / "acl").chmod(0o600)
+        user = "root" if os.getuid() == 0 else ""
+        (directory / "broker.conf").write_text(
+            f"""\
+listener {self.port} 127.0.0.1
+cafile {authority.file}
+certfile {server.cert}
+keyfile {server.key}
+require_certificate true
+use_identity_as_username true
+allow_anonymous false
+acl_file {directory / "acl"}
+log_dest file {self.log}
+log_type all
+connection_messages true
+"""
+            + (f"user {user}\n" if user else "")
+        )
+        self._process: Optional[subprocess.Popen[bytes]] = None
+
+    def start(self) -> Broker:
+        """Start the broker; return once it listens."""
+        program, environment = mosquitto()
+        self._process = subprocess.Popen(
+            [*program, "-c", str(self._directory / "broker.conf")],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        end = time.monotonic() + MAX_WAIT_SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return self
+            except OSError:
+                assert self._process.poll() is None, f"mosquitto ended: {self.text()}"
+                assert time.monotonic() < end, f"mosquitto does not listen: {self.text()}"
+                time.sleep(0.01)
+
+    def freeze(self) -> None:
+        """Have it answer nothing, without closing a connection."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+            self._process.wait(MAX_WAIT_SECONDS)
+            self._process = None
+
+    def text(self) -> str:
+        """Return the broker's log."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
