@@ -33,6 +33,7 @@ def _empty_module(name: str) -> Iterator[None]:
 # It costs 2.4 MB of memory. paho finds the system's web proxy with it in the method that `_Client` overrides.
 with _empty_module("urllib.request"):
     import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion  # noqa: E402
 from paho.mqtt.packettypes import PacketTypes  # noqa: E402
 from paho.mqtt.properties import Properties  # noqa: E402
 
@@ -105,12 +106,12 @@ class _Client(paho.Client):
 
     def __init__(self, connection: TlsSocket, client_id: str, protocol: Any) -> None:
         super().__init__(
-            paho.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol, reconnect_on_failure=False
+            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol, reconnect_on_failure=False
         )
         self._given = connection
         self.suppress_exceptions = False
 
-    def _create_socket(self) -> TlsSocket:
+    def _create_socket(self) -> Any:
         return self._given
 
 
@@ -175,7 +176,7 @@ class Connection:
         return end._replace(answered=self._connected or end.answered, subscribing=self._subscribing)
 
     def _connect(self) -> None:
-        options = {}
+        options: Dict[str, Any] = {}
         if self._protocol == MQTT_5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.MaximumPacketSize = MAX_MESSAGE_BYTES

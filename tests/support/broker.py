@@ -62,16 +62,16 @@ class Broker:
 
     directory: for its files. authority: signs its certificate and those it accepts.
     acl: lines of its access list, for certificates by their names (`user <name>`, `topic write <topic>`).
-    server: its certificate; one for localhost and 127.0.0.1 by default.
+    server: its certificate; one for localhost and 127.0.0.1 by default. more: lines of its configuration.
     """
 
-    def __init__(self, directory: Path, authority: Authority, acl: str, server: Optional[Pair] = None) -> None:
+    def __init__(self, directory: Path, authority: Authority, acl: str, server: Optional[Pair] = None, more: str = "") -> None:
         self._directory = directory
         server = server or authority.issue("broker", hosts=("localhost", "127.0.0.1"))
         self.port = free_port()
         self.log = directory / "broker.log"
-        (directory / "acl").write_text(acl + f"\nuser {OBSERVER}\ntopic readwrite #\ntopic readwrite $aws/#\n")
-        (directory / "acl").chmod(0o600)
+        self._acl = acl
+        self._write_acl(acl)
         user = "root" if os.getuid() == 0 else ""
         (directory / "broker.conf").write_text(
             f"""\
@@ -88,6 +88,7 @@ log_type all
 connection_messages true
 """
             + (f"user {user}\n" if user else "")
+            + more
         )
         self._process: Optional[subprocess.Popen[bytes]] = None
 
@@ -109,6 +110,22 @@ connection_messages true
                 assert self._process.poll() is None, f"mosquitto ended: {self.text()}"
                 assert time.monotonic() < end, f"mosquitto does not listen: {self.text()}"
                 time.sleep(0.01)
+
+    def allow(self, acl: Optional[str] = None) -> None:
+        """Change the access list, back to the first by default; return once the broker uses it."""
+        assert self._process is not None
+        before = self.text().count("Reloading config.")
+        self._write_acl(self._acl if acl is None else acl)
+        self._process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + MAX_WAIT_SECONDS
+        while self.text().count("Reloading config.") == before:
+            assert time.monotonic() < end, "mosquitto does not reload its configuration"
+            time.sleep(0.01)
+
+    def _write_acl(self, acl: str) -> None:
+        path = self._directory / "acl"
+        path.write_text(acl + f"\nuser {OBSERVER}\ntopic readwrite #\ntopic readwrite $aws/#\n")
+        path.chmod(0o600)
 
     def freeze(self) -> None:
         """Have it answer nothing, without closing a connection."""
