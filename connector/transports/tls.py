@@ -148,7 +148,12 @@ class TlsSocket:
 def connect(endpoint: Endpoint, context: ssl.SSLContext, wait: Wait) -> TlsSocket:
     """Return a connection after the TLS handshake. Raises OSError, of which `reason` makes words, and Stopped."""
     host, port = endpoint.proxy or (endpoint.host, endpoint.port)
-    raw = _connect_tcp(host, port, wait)
+    try:
+        raw = _connect_tcp(host, port, wait)
+    except OSError as error:
+        if endpoint.proxy is None:
+            raise
+        raise OSError(f"the proxy {host}:{port} can't be reached: {reason(error)}") from error
     try:
         if endpoint.proxy is not None:
             _ask_proxy(raw, endpoint, wait)

@@ -65,7 +65,9 @@ class Broker:
     server: its certificate; one for localhost and 127.0.0.1 by default. more: lines of its configuration.
     """
 
-    def __init__(self, directory: Path, authority: Authority, acl: str, server: Optional[Pair] = None, more: str = "") -> None:
+    def __init__(
+        self, directory: Path, authority: Authority, acl: str, server: Optional[Pair] = None, more: str = ""
+    ) -> None:
         self._directory = directory
         server = server or authority.issue("broker", hosts=("localhost", "127.0.0.1"))
         self.port = free_port()

@@ -63,7 +63,9 @@ class Log(logging.Handler):
         """Return while there is a connection; `again`: not the first one."""
 
         def connected() -> bool:
-            lines = [line for line in self.lines if "connected to localhost:" in line or "connection to localhost:" in line]
+            lines = [
+                line for line in self.lines if "connected to localhost:" in line or "connection to localhost:" in line
+            ]
             return bool(lines) and "connected" in lines[-1] and len(lines) > (1 if again else 0)
 
         with self._changed:
@@ -225,6 +227,7 @@ class DirectLoop(Transport):
         self.host = Host(root / "host_proc")
         self.log = log
         self.patient = True
+        self.accepted = 0  # messages
         self.peer = inner.peer
         self._inner = inner
         self._running = 0
@@ -239,6 +242,7 @@ class DirectLoop(Transport):
 
     def send(self, topic: str, payload: bytes) -> None:
         self._inner.send(topic, payload)
+        self.accepted += 1
 
     def close(self) -> None:
         self._inner.close()
