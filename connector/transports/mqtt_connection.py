@@ -14,7 +14,7 @@ import types
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from . import MAX_SEND_SECONDS
-from .tls import Stopped, TlsSocket, reason
+from .tls import CLOSED, Stopped, TlsSocket, reason
 
 
 @contextlib.contextmanager
@@ -264,4 +264,4 @@ class Connection:
         elif code.value == _KEEP_ALIVE_TIMEOUT:
             self._end = End(f"the broker did not answer for {self.keep_alive} s")
         else:
-            self._end = End("it was closed", True)
+            self._end = End(CLOSED, True)

@@ -9,7 +9,7 @@ import select
 import socket
 import ssl
 import struct
-from typing import Any, Callable, NamedTuple, Optional, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from ..errors import ConnectorError
 
@@ -18,6 +18,9 @@ MAX_STEP_SECONDS = 10.0  # for each of TCP to one address, the proxy's answer, a
 MAX_ADDRESSES = 4  # to try of those that a name has
 MAX_PROXY_ANSWER_BYTES = 8192
 
+CLOSED = "it was closed"
+# The end of a connection without TLS's own; Python before 3.10 calls it by an older reason with the same number.
+_ENDS = ("UNEXPECTED_EOF_WHILE_READING", "KRB5_S_TKT_NYV")
 # OpenSSL's names of the alerts that say something about the client's certificate.
 _CERTIFICATE_ALERTS = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE", "DECRYPT_ERROR")
 
@@ -68,13 +71,18 @@ def make_context(endpoint: Endpoint) -> ssl.SSLContext:
     if endpoint.port == 443:
         context.set_alpn_protocols([ALPN])
 
+    asked: List[bool] = []  # filled where the key has a password: Python 3.7 passes no error of the callback on
+
     def no_password() -> str:
-        raise ConnectorError(f"the key {key} is encrypted: store it without a password, mode 600")
+        asked.append(True)
+        return ""
 
     try:
         context.load_cert_chain(cert, key, no_password)
     except (OSError, ValueError) as error:
-        if "KEY_VALUES_MISMATCH" in str(error):
+        if asked:
+            text = f"the key {key} is encrypted: store it without a password, mode 600"
+        elif "KEY_VALUES_MISMATCH" in str(error):
             text = f"the key {key} does not belong to the certificate {cert}"
         else:
             text = f"{cert} and {key} are not a certificate and its key in PEM: {reason(error)}"
@@ -239,6 +247,8 @@ def reason(error: BaseException) -> str:
 
 def _tls_reason(error: ssl.SSLError) -> str:
     name: Any = error.reason or ""
+    if name in _ENDS:
+        return CLOSED
     alert = re.fullmatch("(?:SSLV3|TLSV1|TLSV13)_ALERT_(.+)", name)
     if alert is None:
         return f"TLS failed: {error.reason or error}"

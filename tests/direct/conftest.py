@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
-from typing import Callable, Iterator, List, NamedTuple
+from typing import Any, Callable, Iterator, List, NamedTuple
 
 import pytest
 from support.broker import OBSERVER, Broker
@@ -33,7 +32,7 @@ def make_broker(tmp_path: Path, certificates: Certificates) -> Iterator[Callable
     """Make brokers, which end with the test."""
     made: List[Broker] = []
 
-    def make(acl: str = ACL, **more: str) -> Broker:
+    def make(acl: str = ACL, **more: Any) -> Broker:
         directory = tmp_path / f"broker-{len(made)}"
         directory.mkdir()
         made.append(Broker(directory, certificates.authority, acl, **more))

@@ -109,12 +109,15 @@ class Observer:
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=OBSERVER, protocol=paho.MQTTv5)
         self._client.tls_set_context(context)
         self._client.reconnect_delay_set(1, 1)
-        self._client.on_connect = lambda *_: self._client.subscribe([("#", 1), ("$aws/#", 1)])
+        self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
         self._client.connect("localhost", port)
         self._client.loop_start()
         self.wait_until_subscribed(1)
+
+    def _on_connect(self, *_: Any) -> None:
+        self._client.subscribe([("#", 1), ("$aws/#", 1)])
 
     def _on_subscribe(self, *_: Any) -> None:
         with self._changed:
