@@ -145,6 +145,15 @@ connection_messages true
             self._process.wait(MAX_WAIT_SECONDS)
             self._process = None
 
+    def logged(self, words: str) -> bool:
+        """Return whether its log has these words, within MAX_WAIT_SECONDS."""
+        end = time.monotonic() + MAX_WAIT_SECONDS
+        while words not in self.text():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        return True
+
     def text(self) -> str:
         """Return the broker's log."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
