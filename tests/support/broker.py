@@ -3,58 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Optional
 
+from support.debian import program
 from support.pki import Authority, Pair
 
-ROOT = Path(__file__).resolve().parents[2]
-UNPACKED = ROOT / "build" / "mosquitto"
 MAX_WAIT_SECONDS = 20.0
 OBSERVER = "observer"  # the name of the certificate that may read all topics
-
-
-def mosquitto() -> Tuple[List[str], Dict[str, str]]:
-    """Return the broker's program and the environment it needs; unpack it from Debian's archive where it is missing.
-
-    Raises RuntimeError where that fails: a test that can't have its broker has failed.
-    """
-    found = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    if found:
-        return [found], dict(os.environ)
-    program = UNPACKED / "usr" / "sbin" / "mosquitto"
-    if not program.exists():
-        _unpack()
-    libraries = sorted({str(path.parent) for path in (UNPACKED / "usr" / "lib").rglob("*.so.*")})
-    return [str(program)], {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
-
-
-def _unpack() -> None:
-    """Download mosquitto and the libraries that it needs, and unpack them below build/. Needs no root."""
-    into = UNPACKED.parent / f"mosquitto.{os.getpid()}"
-    (into / "debs").mkdir(parents=True)
-    simulated = subprocess.run(
-        ["apt-get", "-s", "--no-install-recommends", "install", "mosquitto"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    names = re.findall(r"^Inst (\S+)", simulated.stdout, re.MULTILINE) or ["mosquitto"]
-    run = subprocess.run(["apt-get", "download", *names], cwd=str(into / "debs"), stderr=subprocess.PIPE, text=True)
-    packages = sorted((into / "debs").glob("*.deb"))
-    if run.returncode or not packages:
-        raise RuntimeError(f"mosquitto is not installed and can't be downloaded: {run.stderr.strip()}")
-    for package in packages:
-        subprocess.run(["dpkg", "-x", str(package), str(into)], check=True)
-    try:
-        into.rename(UNPACKED)
-    except OSError:  # another run was first
-        shutil.rmtree(str(into))
 
 
 class Broker:
@@ -96,9 +56,9 @@ connection_messages true
 
     def start(self) -> Broker:
         """Start the broker; return once it listens."""
-        program, environment = mosquitto()
+        path, environment = program("mosquitto", "mosquitto")
         self._process = subprocess.Popen(
-            [*program, "-c", str(self._directory / "broker.conf")],
+            [path, "-c", str(self._directory / "broker.conf")],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
