@@ -176,9 +176,20 @@ class MqttTransport(Transport):
         """Log what a person has to know, and end the messages that wait. What follows is the sender's to decide."""
         why = self._why(end)
         self._logger.debug("connection to %s ended: %s", self.peer, plain(why))
-        self._short = 0 if lasted or not end.answered or end.refused else self._short + 1
-        if end.taken_over or self._short == MANY_SHORT:
+        with self._changed:
+            denied = end.subscribing or any(message.sent is not None for message in self._messages.values())
+        if lasted or denied or end.refused or not end.answered:
+            self._short = 0
+        else:
+            self._short += 1
+        if end.taken_over:
             self._health.failed(CONNECTION, f"{why}. {self._other_client()}")
+        elif self._short == MANY_SHORT:
+            self._health.failed(
+                CONNECTION,
+                f"{MANY_SHORT} in a row ended within {MIN_LASTING_SECONDS:.0f} s, the last because {why}. "
+                f"{self._other_client()}",
+            )
         again = False  # whether the next attempt is another, so that the messages need not fail
         if end.unsupported:
             self._protocol = MQTT_3_1_1

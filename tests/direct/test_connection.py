@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -163,6 +164,29 @@ def test_subscription_that_ends_the_connection_is_left_out_of_the_next(
     assert len(log.having("WARNING subscription: ")) == 1
 
 
+def test_connections_that_end_again_and_again_hint_at_the_client_id_once(
+    small: Small, connect: Connect, log: Log, quick: None
+) -> None:
+    broker = small()
+    connect(broker.port, topics=[])
+    for times in range(1, 6):
+        log.wait_for("connected to localhost:", times)
+        broker.drop()
+    (line,) = log.warnings
+    assert "3 in a row ended within 30 s" in line
+    assert f"Is another program connected with the client ID {CLIENT_ID}?" in line
+
+
+def test_denied_reports_do_not_hint_at_the_client_id(small: Small, connect: Connect, log: Log, quick: None) -> None:
+    broker = small(publish=HANG_UP)
+    one = connect(broker.port)
+    for times in range(1, 6):
+        log.wait_for("connected to localhost:", times)
+        with pytest.raises(PublishError, match="iot:Publish"):
+            one.send(TOPIC, b"{}")
+    assert not log.warnings
+
+
 def test_connection_begins_at_most_once_a_second(small: Small, connect: Connect) -> None:
     broker = small(connect=135)
     one = connect(broker.port)
@@ -309,6 +333,13 @@ def test_port_443_is_spoken_to_with_alpn(
         with pytest.raises(PublishError):
             connect(443, where=where).send(TOPIC, b"{}")
     assert broker.protocols[0] == (tls.ALPN if alpn == tls.ALPN else None)
+
+
+def test_tls_is_at_least_1_2_and_checks_the_host(certificates: Certificates) -> None:
+    context = tls.make_context(endpoint(8883, certificates.authority, certificates.device))
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.check_hostname
+    assert context.verify_mode == ssl.CERT_REQUIRED
 
 
 def test_other_ports_are_spoken_to_without_alpn(small: Small, connect: Connect) -> None:
