@@ -35,7 +35,12 @@ class Agent(NamedTuple):
     clock: Clock
 
 
-def start(settings: Mapping[str, str], transport: Transport, logger: logging.Logger) -> Agent:
+def start(
+    settings: Mapping[str, str],
+    transport: Transport,
+    logger: logging.Logger,
+    take: Callable[[Wanted, random.Random], Snapshot] = snapshot.take,
+) -> Agent:
     """Start reporting through a transport, on a thread; return at once.
 
     settings: the parameters by name, as in `config.PARAMETERS`, and AWS_IOT_THING_NAME; on a core the environment.
@@ -53,7 +58,7 @@ def start(settings: Mapping[str, str], transport: Transport, logger: logging.Log
     for warning in warnings:
         logger.warning("%s", plain(warning, 1000))
     prepare(parsed.report_format)
-    reporter = assemble(parsed, transport, clock, random.Random(), logger)
+    reporter = assemble(parsed, transport, clock, random.Random(), logger, take)
     logger.info(
         "metrics of %s go to %s every %d s, read from %s: %s",
         parsed.thing,

@@ -110,6 +110,10 @@ class Reporter:
         except Exception:
             pass
 
+    def report_once(self) -> bool:
+        """Make one report now; return whether it was accepted. Never raises."""
+        return self._guarded_report(self._clock.monotonic()) is True
+
     def _first_time(self) -> float:
         """Return now, or the time that the service asks for after the report before."""
         now = self._clock.monotonic()
