@@ -15,12 +15,13 @@ import stat
 import sys
 from typing import Any, List, Mapping
 
-from . import __version__, agent, config, direct_settings, flags, notify, snapshot
+from . import __version__, agent, config, direct_settings, flags, notify
 from .clock import Clock
 from .encode import encode, prepare
 from .errors import ConnectorError
 from .health import plain
 from .publisher import Publisher
+from .snapshot import Snapshot, Source
 
 logger = logging.getLogger("connector")
 
@@ -164,11 +165,14 @@ def _run(transport: Any, parsed: config.Config, parameters: Mapping[str, str], e
     """Report until SIGTERM or Ctrl-C."""
     tell = notify.notifier(environ)
 
-    def take(wanted: snapshot.Wanted, rng: random.Random) -> snapshot.Snapshot:
-        tell(notify.ALIVE)
-        return snapshot.take(wanted, rng)
+    class WatchedSource(Source):
+        """Tells systemd at each reading that the loop is alive."""
 
-    running = agent.start(parameters, transport, logger, take=take)
+        def take(self) -> Snapshot:
+            tell(notify.ALIVE)
+            return super().take()
+
+    running = agent.start(parameters, transport, logger, WatchedSource)
     tell(notify.ready(environ, parsed.interval))
     try:
         running.loop.join()

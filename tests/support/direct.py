@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from connector import config
 from connector.agent import assemble, run
 from connector.kernel.dev import Counters
-from connector.snapshot import Snapshot, Wanted, take
+from connector.snapshot import Snapshot, Source, Wanted
 from connector.transports import Transport
 from connector.transports.mqtt import MqttTransport, Settings
 from connector.transports.mqtt_connection import MQTT_5
@@ -258,7 +258,7 @@ class DirectLoop(Transport):
         self.clock.at(self.clock.monotonic() + seconds, self.clock.stop)
         made = logger(self.log)
         reporter = assemble(
-            parsed._replace(wanted=wanted), self, self.clock, random.Random(4), made, self._take, self._beside
+            parsed._replace(wanted=wanted), self, self.clock, random.Random(4), made, self._source, self._beside
         )
         run(reporter, self, made)
 
@@ -277,11 +277,21 @@ class DirectLoop(Transport):
         first, last = self._seen[0], self._seen[-1]
         return Counters(*(after - before for before, after in zip(first, last)))
 
-    def _take(self, wanted: Wanted, rng: random.Random) -> Snapshot:
-        self.host.passed("eth0", *(self._rng.randrange(1, 10**6) for _ in range(4)))
-        self.host.write()
-        self._seen.append(Counters(*self.host.interfaces["eth0"]))
-        return take(wanted, rng, own=str(self.host.directory / "none"))
+    def _source(self, wanted: Wanted, rng: random.Random) -> Source:
+        agent = self
+
+        class HostSource(Source):
+            """Reads the made host, whose interface has carried something since the reading before."""
+
+            def take(self) -> Snapshot:
+                sizes = [agent._rng.randrange(1, 10**6) for _ in range(2)]
+                packets = [agent._rng.randrange(100, 10**4) for _ in range(2)]
+                agent.host.passed("eth0", *sizes, *packets)
+                agent.host.write()
+                agent._seen.append(Counters(*agent.host.interfaces["eth0"]))
+                return super().take()
+
+        return HostSource(wanted, rng, own=str(self.host.directory / "none"))
 
     def _beside(self, call: Callable[[], None]) -> None:
         def run_call() -> None:
