@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from typing import Any, Callable, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 
 from . import config
 from .clock import Clock
@@ -13,12 +13,13 @@ from .config import Config
 from .encode import prepare
 from .errors import TableError
 from .health import Health, plain
+from .kernel import host
 from .kernel.dev import Counters
 from .kernel.proc import locate
 from .publisher import Publisher, in_thread
 from .reporter import Reporter
 from .sigterm import end_on_sigterm
-from .snapshot import Source, Wanted
+from .snapshot import Snapshot, Source, Wanted
 from .state import read_boot
 from .transports import Transport
 from .verdict import Verdicts
@@ -59,6 +60,7 @@ def start(
     for warning in warnings:
         logger.warning("%s", plain(warning, 1000))
     prepare(parsed.report_format)
+    host.prepare(parsed.wanted.custom_metrics)
     reporter = assemble(parsed, transport, clock, random.Random(), logger, source)
     logger.info(
         "metrics of %s go to %s every %d s, read from %s: %s",
@@ -107,7 +109,7 @@ def assemble(
     publisher: Publisher[Optional[Counters]] = Publisher(transport, clock, run_beside, wait)
     return Reporter(
         parsed,
-        take=source(wanted, rng).take,
+        take=logging_sources(source(wanted, rng).take, logger),
         publisher=publisher,
         clock=clock,
         health=health,
@@ -117,6 +119,22 @@ def assemble(
         verdicts=verdicts,
         alarms=alarms,
     )
+
+
+def logging_sources(take: Callable[[], Snapshot], logger: logging.Logger) -> Callable[[], Snapshot]:
+    """Return a `take` that logs at DEBUG where the sockets were read, the first time and when that changes."""
+    known: Dict[str, str] = {}
+
+    def take_and_log() -> Snapshot:
+        snapshot = take()
+        for name, sockets in (("TCP sockets", snapshot.established), ("UDP sockets", snapshot.listening_udp)):
+            source = snapshot.sources.get(name, "the tables")
+            if sockets is not None and known.get(name) != source:
+                known[name] = source
+                logger.debug("%s are read from %s", name, plain(source))
+        return snapshot
+
+    return take_and_log
 
 
 def run(reporter: Reporter, transport: Transport, logger: logging.Logger) -> None:

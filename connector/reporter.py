@@ -14,6 +14,7 @@ from .cycle import delivered, make_report, observe
 from .errors import PublishError
 from .health import Health, plain
 from .kernel.dev import Counters
+from .kernel.host import give_back_memory
 from .publisher import FIRST_RETRY_SECONDS, Publisher, retry_delay
 from .snapshot import NETWORK, Snapshot
 from .state import Boot, DirectoryLock, Memory, StateError
@@ -97,6 +98,7 @@ class Reporter:
             begun = due if now - due < MAX_DELAY_SECONDS else now
             accepted = self._guarded_report(begun)
             due = self._next_time(begun, accepted)
+            give_back_memory()
 
     def _survive(self, error: Exception) -> None:
         """Log an error of the loop itself and wait a little. With no memory either may fail again: that is ignored."""

@@ -48,6 +48,12 @@ LEFT_OUT = (
     "*/py.typed",
     "cbor2/tool.py",
     "greengrasssdk/stream_manager/*",
+    # psutil for other systems than Linux
+    "psutil/_psaix.py",
+    "psutil/_psbsd.py",
+    "psutil/_psosx.py",
+    "psutil/_pssunos.py",
+    "psutil/_pswindows.py",
 )
 # Profiles that only the service can judge: ML Detect learns from a fleet.
 CLOUD_PROFILES = ("MachineLearning.json", "MachineLearningHost.json")

@@ -20,13 +20,20 @@ from pathlib import Path
 from typing import Dict, Iterator, NamedTuple, Optional
 
 # Run by the interpreter of the zip's version: JSON {name: source} on stdin, {name: bytecode} on stdout, both base64.
-# Docstrings and asserts are left out (2): nothing on a device uses them, and they cost memory.
+# Left out, as nothing on a device uses them and they cost memory: docstrings and asserts (2), and annotations of
+# functions. Those of classes stay: they make the fields of a NamedTuple.
 COMPILE = """
-import base64, importlib.util, json, marshal, sys
+import ast, base64, importlib.util, json, marshal, sys
 compiled = {}
 for name, text in sorted(json.load(sys.stdin).items()):
     source = base64.b64decode(text)
-    code = compile(source, name, "exec", dont_inherit=True, optimize=2)
+    tree = ast.parse(source, name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+    code = compile(tree, name, "exec", dont_inherit=True, optimize=2)
     header = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source)
     compiled[name] = base64.b64encode(header + marshal.dumps(code, 2)).decode()
 json.dump(compiled, sys.stdout)
@@ -83,7 +90,8 @@ def compile_sources(interpreter: Interpreter, sources: Dict[str, bytes]) -> Dict
         [interpreter.path, "-s", "-S", "-W", "ignore", "-c", COMPILE],
         input=request.encode(),
         capture_output=True,
-        env={"PYTHONHASHSEED": "0"},
+        # The second leaves the columns of tracebacks out (3.11 and later); the lines stay.
+        env={"PYTHONHASHSEED": "0", "PYTHONNODEBUGRANGES": "1"},
     )
     if done.returncode:
         lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines()]

@@ -1,20 +1,26 @@
-"""`stat`, `meminfo`, `loadavg`, `uptime` and the processes' directories: custom metrics of the host (proc(5)).
+"""Custom metrics of the host, from the proc mounted at another path than /proc.
 
-The same numbers as psutil's, without importing it: compiled from the zip's sources, it takes 5 MB of the 16 MB that a
-core gives a function by default, which kills a function on Python 3.11. It also has no wheel for armv7l.
+psutil makes cpu_usage, memory_usage and process_count, told where proc is mounted by its global PROCFS_PATH. What it
+can't tell from another proc is read here: its getloadavg() always reads /proc, and its boot time is of a clock that may
+be set. What psutil hides and a report must not have is checked here: processes that hidepid hides, times that a kernel
+does not count, a host without memory.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
-from typing import Callable, Dict, NamedTuple, Optional, Sequence
+import sys
+import warnings
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import TableError
-from .proc import read, unreadable
+from .proc import is_there, read, unreadable
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+# The fields of cpu_times() that add up to all of the time. Those of guests are contained in user and nice.
+_BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
+_IDLE = ("idle", "iowait")
 
 
 class CpuTimes(NamedTuple):
@@ -36,7 +42,7 @@ class Host(NamedTuple):
 
     values: metric name -> value.
     cpu: processor times; two readings give `cpu_usage`. None if not asked for or missing.
-    missing: metric name -> why it could not be read.
+    missing: metric name -> why it could not be read; several names, separated by commas, if that is one reason.
     """
 
     values: Dict[str, float]
@@ -44,77 +50,120 @@ class Host(NamedTuple):
     missing: Dict[str, str]
 
 
+def prepare(names: Sequence[str]) -> None:
+    """Import psutil while the process is small, if one of these metrics needs it."""
+    if not _NEED_PSUTIL.isdisjoint(names):
+        _import_psutil()
+
+
+def give_back_memory() -> None:
+    """Return to the kernel what a report needed and the time until the next does not, 0.3 to 0.5 MB.
+
+    With psutil 7.2 or later on glibc, and only if a metric has imported it.
+    """
+    trim = getattr(sys.modules.get("psutil"), "heap_trim", None)
+    if trim is not None:
+        trim()
+
+
 def read_host(root: str, names: Sequence[str]) -> Host:
     """Read some metrics, of METRICS and `cpu_usage`, from the proc mounted at `root`; each fails by itself."""
     values: Dict[str, float] = {}
     missing: Dict[str, str] = {}
     cpu = None
+    needy = [name for name in names if name in _NEED_PSUTIL]
+    psutil, reason = _import_psutil() if needy else (None, "")
+    if reason:
+        missing[", ".join(needy)] = reason
+        names = [name for name in names if name not in _NEED_PSUTIL]
     for name in names:
         try:
             if name == "cpu_usage":
-                cpu = _cpu_times(root)
+                cpu = _cpu_times(root, psutil)
             else:
-                values[name] = METRICS[name](root)
+                values[name] = METRICS[name](root, psutil)
         except TableError as error:
             missing[name] = str(error)
     return Host(values, cpu, missing)
 
 
-def _cpu_times(root: str) -> CpuTimes:
-    """Read the first row of `stat`: user nice system idle iowait irq softirq steal, in ticks.
-
-    The times of guests, which follow, are contained in user and nice. iowait is idle time.
-    """
-    row = read(root, "stat").split(b"\n", 1)[0]
-    match = re.match(rb"cpu +([0-9]{1,20}(?: [0-9]{1,20}){7})(?: |$)", row)
-    if match is None:
-        raise TableError(f"stat: a row of unknown shape: {row[:160]!r}")
-    ticks = [int(field) for field in match.group(1).split()]
-    if not any(ticks):  # as in gVisor
-        raise TableError("stat: all processor times are 0: this kernel does not count them")
-    return CpuTimes(sum(ticks) - ticks[3] - ticks[4], sum(ticks))
-
-
-def _memory_usage(root: str) -> float:
-    """Return the percentage of memory that is not available to programs, to a tenth."""
-    rows = re.findall(rb"^(\w+): +([0-9]{1,20}) kB$", read(root, "meminfo"), re.MULTILINE)
-    sizes = {name.decode("ascii"): int(size) for name, size in rows}
-    total, available = sizes.get("MemTotal", 0), sizes.get("MemAvailable")
-    if available is None:
-        available = _estimate_available(sizes)
-    if not 0 <= available <= total or not total:
-        raise TableError(f"meminfo: MemTotal is {total} kB, of which {available} kB are available")
-    return round(100.0 * (total - available) / total, 1)
-
-
-def _estimate_available(sizes: Dict[str, int]) -> int:
-    """Estimate the available memory for kernels without MemAvailable, before 3.14, as free(1) did: free and cached.
-
-    Cached contains shared memory, which can't be freed.
-    """
+def _import_psutil() -> Tuple[Any, str]:
+    """Return psutil, from the zip or the device, and why it can't be imported ("" if it can)."""
     try:
-        cached = sizes["Buffers"] + sizes["Cached"] + sizes.get("SReclaimable", 0) - sizes.get("Shmem", 0)
-        return sizes["MemFree"] + max(0, cached)
-    except KeyError as error:
-        raise TableError(f"meminfo: neither MemAvailable nor {error.args[0]}") from error
+        import psutil  # only here, so that a function without such a metric does not load it
+    except Exception as error:  # besides ImportError whatever a psutil for another Python raises
+        return None, (
+            f"they need psutil, which can't be imported ({error}): use the zip for the device's machine (x86_64 or "
+            "aarch64), or install psutil on the device, for the Python that runs the function"
+        )
+    return psutil, ""
 
 
-def _process_count(root: str) -> float:
-    """Count the numbered directories. If process 1 is not among them, hidepid hides other users' processes."""
+def _ask(psutil: Any, root: str, function: str, table: str) -> Any:
+    """Return what a function of psutil reads from the proc mounted at `root`. Raises TableError, which names the table.
+
+    psutil doesn't check what it reads: any error of its parser means a table of unknown shape. TypeError: the fields of
+    its cpu_times() are those of /proc/stat when it was imported, and this `stat` has fewer.
+    """
+    before = psutil.PROCFS_PATH
+    psutil.PROCFS_PATH = root
     try:
-        names = os.listdir(root)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of fields that are not used here
+            return getattr(psutil, function)()
     except OSError as error:
-        raise unreadable(root, error) from error
-    if "1" not in names:
-        raise TableError(f"{root} does not show all processes (is it mounted with hidepid?)")
-    return sum(name.isdigit() for name in names)
+        raise unreadable(os.path.join(root, table), error) from error
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise TableError(f"{table or root}: psutil can't read it: {type(error).__name__}: {error}"[:300]) from error
+    finally:
+        psutil.PROCFS_PATH = before
 
 
-def _load_average_1m(root: str) -> float:
+def _cpu_times(root: str, psutil: Any) -> CpuTimes:
+    """Read the processor times. iowait is idle time.
+
+    psutil returns seconds, as floats. Each field becomes ticks again before they are added: exact below 2**50, and a
+    field beyond that, which is always a kernel's miscount, costs the others no digit.
+    """
+    times = _ask(psutil, root, "cpu_times", "stat")
+    try:
+        busy, idle = ([round(getattr(times, name) * TICKS_PER_SECOND) for name in names] for names in (_BUSY, _IDLE))
+    except (ArithmeticError, AttributeError, ValueError) as error:  # inf, nan
+        raise TableError(f"stat: {times} are no processor times") from error
+    if not 0 <= min(busy + idle) <= max(busy + idle) <= 2**64:
+        raise TableError(f"stat: {times} are no processor times")
+    if not any(busy + idle):  # as in gVisor
+        raise TableError("stat: all processor times are 0: this kernel does not count them")
+    return CpuTimes(sum(busy), sum(busy + idle))
+
+
+def _memory_usage(root: str, psutil: Any) -> float:
+    """Return the percentage of memory that is not available to programs, to a tenth.
+
+    Where the kernel has no MemAvailable (before 3.14), it is what free(1) counted as available then: free memory,
+    buffers and caches without shared memory. psutil's own estimate needs zoneinfo, and without it leaves buffers out.
+    """
+    memory = _ask(psutil, root, "virtual_memory", "meminfo")
+    available = memory.available
+    if b"\nMemAvailable:" not in read(root, "meminfo"):
+        available = memory.free + memory.buffers + memory.cached - memory.shared
+    if not 0 <= available <= memory.total or not memory.total:
+        raise TableError(f"meminfo: MemTotal is {memory.total} bytes, of which {available} are available")
+    return float(round(100.0 * (memory.total - available) / memory.total, 1))
+
+
+def _process_count(root: str, psutil: Any) -> float:
+    """Count the processes. Where process 1 is not shown, hidepid hides other users' processes."""
+    if not is_there(root, "1"):
+        raise TableError(f"{root} does not show all processes (is the host's proc mounted there, without hidepid?)")
+    return len(_ask(psutil, root, "pids", ""))
+
+
+def _load_average_1m(root: str, psutil: Any) -> float:
     return _first_number(root, "loadavg")
 
 
-def _uptime_seconds(root: str) -> float:
+def _uptime_seconds(root: str, psutil: Any) -> float:
     return int(_first_number(root, "uptime"))
 
 
@@ -129,9 +178,11 @@ def _first_number(root: str, name: str) -> float:
     return number
 
 
-METRICS: Dict[str, Callable[[str], float]] = {
+# Each is given the root of the mounted proc and psutil.
+METRICS: Dict[str, Callable[[str, Any], float]] = {
     "memory_usage": _memory_usage,
     "process_count": _process_count,
     "load_average_1m": _load_average_1m,
     "uptime_seconds": _uptime_seconds,
 }
+_NEED_PSUTIL = frozenset(("cpu_usage", "memory_usage", "process_count"))

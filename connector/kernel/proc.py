@@ -11,6 +11,7 @@ from ..errors import TableError
 # Of one file. A table of 10,000 interfaces or routes is smaller; a full internet routing table would take seconds.
 MAX_FILE_BYTES = 2 << 20
 MAX_LINE_BYTES = 64 << 10  # a longer line, which no table has, is returned in pieces
+READ_BYTES = 8192  # per read; the kernel returns a page of whole lines at most
 
 # Any other error, such as ENOMEM, EMFILE or EIO, may pass, and says nothing about what is there.
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
@@ -82,7 +83,7 @@ def lines(*path: str, limit: int = MAX_FILE_BYTES) -> Iterator[bytes]:
     name = os.path.join(*path)
     size = 0
     try:
-        with open(name, "rb", buffering=MAX_LINE_BYTES) as file:
+        with open(name, "rb", buffering=READ_BYTES) as file:
             while True:
                 line = file.readline(MAX_LINE_BYTES)
                 if not line:

@@ -35,7 +35,7 @@ _ROW = struct.Struct("=16xBB2x2s2s16s16sI")
 _STATE = 17  # the offset of the state in a row
 _REMOTE = 40  # the offset of the remote address, 16 bytes of which IPv4 uses the first 4
 
-MAX_BLOCK_BYTES = 65536  # the kernel fills half of that at most
+MAX_BLOCK_BYTES = 32768  # the kernel fills no more than that, less what it needs itself
 MAX_ANSWER_SECONDS = 5.0
 
 

@@ -1,16 +1,22 @@
-"""Custom metrics of the host: the same numbers as psutil's, from the mounted proc."""
+"""Custom metrics of the host, from the mounted proc, with psutil and without."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
+import psutil
 import pytest
 from support import proc
 
 from connector.config import CUSTOM_METRICS
-from connector.kernel.host import TICKS_PER_SECOND, CpuTimes, Host, read_host
+from connector.kernel.host import TICKS_PER_SECOND, CpuTimes, Host, give_back_memory, prepare, read_host
+
+ROOT = Path(__file__).resolve().parents[2]
+HINT = "(is the host's proc mounted there, without hidepid?)"
 
 
 @pytest.fixture
@@ -33,7 +39,6 @@ def test_every_metric_is_read_from_the_mounted_proc(host: Path) -> None:
 
 
 def test_values_on_this_machine_are_those_of_psutil() -> None:
-    psutil = pytest.importorskip("psutil", reason="no psutil for this machine")
     read = read_host("/proc", CUSTOM_METRICS)
     assert read.missing == {}
     assert read.values["memory_usage"] == pytest.approx(psutil.virtual_memory().percent, abs=20)
@@ -43,6 +48,7 @@ def test_values_on_this_machine_are_those_of_psutil() -> None:
     assert read.cpu is not None
     seconds = sum(psutil.cpu_times()) - sum(psutil.cpu_times()[8:10])
     assert read.cpu.total == pytest.approx(seconds * TICKS_PER_SECOND, rel=0.05)
+    assert psutil.PROCFS_PATH == "/proc"
 
 
 def test_nothing_is_read_if_no_metric_is_wanted(tmp_path: Path) -> None:
@@ -61,27 +67,37 @@ def test_nothing_is_read_if_no_metric_is_wanted(tmp_path: Path) -> None:
         ("uptime", b"99999999999999999999 1\n", "uptime_seconds", "uptime: no number at its start: b'9999"),
         ("uptime", b"1e999 1\n", "uptime_seconds", "uptime: no number at its start: b'1e999 1"),
         ("uptime", None, "uptime_seconds", "uptime can't be read: No such file or directory"),
-        ("meminfo", b"", "memory_usage", "meminfo: neither MemAvailable nor Buffers"),
-        ("meminfo", b"MemTotal: 5 kB\nMemAvailable: 6 kB\n", "memory_usage", "5 kB, of which 6 kB are available"),
-        ("meminfo", b"MemTotal: 0 kB\nMemAvailable: 0 kB\n", "memory_usage", "0 kB, of which 0 kB are available"),
-        ("meminfo", b"MemAvailable: 5 kB\n", "memory_usage", "0 kB, of which 5 kB are available"),
+        ("meminfo", b"", "memory_usage", "meminfo: psutil can't read it: KeyError: b'MemTotal:'"),
         (
             "meminfo",
-            b"MemTotal: 9 kB\nBuffers: 1 kB\nCached: 1 kB\n",
+            b"MemTotal: 0 kB\nMemFree: 0 kB\n",
             "memory_usage",
-            "meminfo: neither MemAvailable nor MemFree",
+            "MemTotal is 0 bytes, of which 0 are available",
         ),
+        ("meminfo", b"MemFree: 5 kB\n", "memory_usage", "meminfo: psutil can't read it: KeyError: b'MemTotal:'"),
+        ("meminfo", b"MemTotal: 9 kB\n", "memory_usage", "meminfo: psutil can't read it: KeyError: b'MemFree:'"),
+        ("meminfo", b"MemTotal\n", "memory_usage", "meminfo: psutil can't read it: IndexError"),
+        ("meminfo", b"MemTotal: much kB\n", "memory_usage", "meminfo: psutil can't read it: ValueError"),
         (
             "meminfo",
-            b"MemTotal: 9 kB\nMemFree: 8 kB\nBuffers: 1 kB\nCached: 1 kB\n",
+            b"MemTotal: 9 kB\nMemFree: 10 kB\nMemAvailable: 11 kB\n",
             "memory_usage",
-            "MemTotal is 9 kB, of which 10 kB are available",
+            "MemTotal is 9216 bytes, of which 10240 are available",
         ),
         ("meminfo", None, "memory_usage", "meminfo can't be read: No such file or directory"),
-        ("stat", b"", "cpu_usage", "stat: a row of unknown shape: b''"),
-        ("stat", b"cpu x y z\n", "cpu_usage", "stat: a row of unknown shape: b'cpu x y z'"),
-        ("stat", b"cpu  1 2 3 4 5 6 7\n", "cpu_usage", "stat: a row of unknown shape: b'cpu  1 2 3 4 5 6 7'"),
-        ("stat", b"cpu  1 2 3 4 5 6 7 8x\n", "cpu_usage", "stat: a row of unknown shape: b'cpu  1 2 3 4 5 6 7 8x'"),
+        ("stat", b"", "cpu_usage", "stat: psutil can't read it: TypeError"),
+        ("stat", b"cpu x y z 4 5 6 7 8 9 10\n", "cpu_usage", "stat: psutil can't read it: ValueError"),
+        ("stat", b"cpu  1 2 3 4 5 6 7 8x 9 10\n", "cpu_usage", "stat: psutil can't read it: ValueError"),
+        (
+            "stat",
+            b"cpu  1 2 3 4 5 6 7\n",
+            "cpu_usage",
+            "stat: psutil can't read it: TypeError",
+        ),  # fewer than /proc/stat
+        ("stat", b"cpu  1 2 3 -4 5 6 7 8 9 10\n", "cpu_usage", "are no processor times"),
+        ("stat", b"cpu  1 2 3 nan 5 6 7 8 9 10\n", "cpu_usage", "are no processor times"),
+        ("stat", b"cpu  1 2 3 1e999 5 6 7 8 9 10\n", "cpu_usage", "are no processor times"),
+        ("stat", b"cpu  1 2 3 1e30 5 6 7 8 9 10\n", "cpu_usage", "are no processor times"),
         ("stat", b"cpu  0 0 0 0 0 0 0 0 0 0\ncpu0 0 0 0 0 0 0 0 0 0 0\n", "cpu_usage", "all processor times are 0"),
         ("stat", None, "cpu_usage", "stat can't be read: No such file or directory"),
     ],
@@ -105,30 +121,70 @@ def test_process_count_is_missing_if_processes_are_hidden(host: Path) -> None:
     """With hidepid=2 an ordinary user sees only their own processes."""
     (host / "1").rename(host / "9999")
     read = read_host(str(host), CUSTOM_METRICS)
-    assert read.missing == {"process_count": f"{host} does not show all processes (is it mounted with hidepid?)"}
+    assert read.missing == {"process_count": f"{host} does not show all processes {HINT}"}
     assert len(read.values) == 3
 
 
-@pytest.mark.parametrize(("available", "usage"), [(0, 100.0), (8_000_000, 0.0)])
+@pytest.mark.parametrize(("available", "usage"), [(1, 100.0), (8_000_000, 0.0), (3_000_000, 62.5)])
 def test_memory_usage_is_0_to_100_percent(host: Path, available: int, usage: float) -> None:
-    (host / "meminfo").write_text(f"MemTotal: 8000000 kB\nMemAvailable: {available} kB\n")
+    (host / "meminfo").write_text(f"MemTotal: 8000000 kB\nMemFree: 0 kB\nMemAvailable: {available} kB\n")
     assert read_host(str(host), ["memory_usage"]).values == {"memory_usage": usage}
 
 
-def test_available_memory_is_estimated_for_kernels_before_3_14(host: Path) -> None:
-    """Free memory and caches, without shared memory, which is in Cached and can't be freed."""
-    sizes = {"MemTotal": 1000, "MemFree": 200, "Buffers": 50, "Cached": 300, "Shmem": 100, "SReclaimable": 25}
+@pytest.mark.filterwarnings("error")
+def test_available_memory_is_psutils_estimate_for_kernels_before_3_14(host: Path) -> None:
+    """As newer kernels calculate MemAvailable: free memory and what can be freed, less what the kernel keeps."""
+    sizes = {"MemTotal": 1000, "MemFree": 200, "Active(file)": 200, "Inactive(file)": 100, "SReclaimable": 25}
     (host / "meminfo").write_text("".join(f"{name}: {size} kB\n" for name, size in sizes.items()))
-    assert read_host(str(host), ["memory_usage"]).values == {"memory_usage": 52.5}
-    del sizes["Shmem"], sizes["SReclaimable"]  # before Linux 2.6.32 and 2.6.19
-    (host / "meminfo").write_text("".join(f"{name}: {size} kB\n" for name, size in sizes.items()))
-    assert read_host(str(host), ["memory_usage"]).values == {"memory_usage": 45.0}
+    (host / "zoneinfo").write_text("Node 0, zone Normal\n  pages free 50\n        min 1\n        low 0\n")
+    assert read_host(str(host), ["memory_usage"]).values == {"memory_usage": 47.5}
+    (host / "zoneinfo").unlink()  # then free and cached, which is none here
+    assert read_host(str(host), ["memory_usage"]).values == {"memory_usage": 80.0}
 
 
 def test_processor_times_are_exact_integers(host: Path) -> None:
-    """A field may be stuck near 2**64; a float would lose the other fields' last digits."""
-    (host / "stat").write_text(f"cpu  1001 0 0 {2**64 - 1} 0 0 0 0\n")
-    assert read_host(str(host), ["cpu_usage"]).cpu == CpuTimes(1001, 2**64 + 1000)
+    """A field may be stuck near 2**64, where floats are 2048 apart; it must not cost the other fields' last digits."""
+    for user in (1001, 1002, 2**50 - 1, 2**50 - 2):
+        (host / "stat").write_text(f"cpu  {user} 0 0 {2**64 - 1} 0 0 0 0 0 0\n")
+        assert read_host(str(host), ["cpu_usage"]).cpu == CpuTimes(user, 2**64 + user)
+
+
+@pytest.fixture
+def no_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psutil", None)
+
+
+def test_without_psutil_one_reason_says_what_is_missing_and_how_to_get_it(host: Path, no_psutil: None) -> None:
+    read = read_host(str(host), CUSTOM_METRICS)
+    assert (read.values, read.cpu) == ({"load_average_1m": 1.25, "uptime_seconds": 35353}, None)
+    ((names, reason),) = read.missing.items()
+    assert names == "cpu_usage, memory_usage, process_count"
+    assert "psutil, which can't be imported" in reason
+    assert "install psutil on the device" in reason
+
+
+def test_broken_psutil_is_as_one_that_is_missing(host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "psutil.py").write_text("raise AttributeError('made for another Python')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "psutil")
+    prepare(["cpu_usage"])
+    read = read_host(str(host), ["cpu_usage"])
+    assert "made for another Python" in read.missing["cpu_usage"]
+
+
+@pytest.mark.parametrize(
+    ("names", "imported"), [(CUSTOM_METRICS, True), (["uptime_seconds", "load_average_1m"], False), ([], False)]
+)
+def test_psutil_is_imported_at_the_start_and_only_if_a_metric_needs_it(names: Sequence[str], imported: bool) -> None:
+    script = "import sys; from connector.kernel import host; host.prepare(sys.argv[1:]); print('psutil' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script, *names], stdout=subprocess.PIPE, check=True, cwd=str(ROOT))
+    assert done.stdout.decode().strip() == str(imported)
+
+
+def test_memory_can_be_given_back_with_and_without_psutil(no_psutil: None) -> None:
+    give_back_memory()
+    sys.modules["psutil"] = psutil
+    give_back_memory()
 
 
 def test_load_average_of_0_is_reported(host: Path) -> None:
@@ -138,4 +194,4 @@ def test_load_average_of_0_is_reported(host: Path) -> None:
 
 def test_process_count_is_missing_if_proc_can_not_be_listed(tmp_path: Path) -> None:
     read = read_host(str(tmp_path / "absent"), ["process_count"])
-    assert read.missing == {"process_count": "{} can't be read: No such file or directory".format(tmp_path / "absent")}
+    assert read.missing == {"process_count": f"{tmp_path / 'absent'} does not show all processes {HINT}"}

@@ -200,7 +200,7 @@ def test_defect_of_the_connector_costs_one_report_and_is_logged_with_its_place(l
 
 def test_cpu_usage_is_since_the_last_readable_times(loop: Loop) -> None:
     loop.settings["CustomMetrics"] = "cpu_usage"
-    rows = [b"cpu  100 0 0 100 0 0 0 0", None, b"cpu  130 0 0 170 0 0 0 0"]
+    rows = [b"cpu  100 0 0 100 0 0 0 0 0 0", None, b"cpu  130 0 0 170 0 0 0 0 0 0"]
 
     def change() -> None:
         row = rows.pop(0)

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -37,7 +37,9 @@ from connector.kernel.dev import matching, parse_dev  # noqa: E402
 from connector.kernel.host import METRICS, read_host  # noqa: E402
 from connector.kernel.lower import Lower, at_the_edge, parse_bonding, parse_vlan_config  # noqa: E402
 from connector.kernel.sample import Reservoir  # noqa: E402
-from connector.kernel.sockets import Listeners, read_tcp, read_udp  # noqa: E402
+from connector.kernel.sock_diag import read_tcp as read_tcp_of_kernel  # noqa: E402
+from connector.kernel.sock_diag import read_udp as read_udp_of_kernel  # noqa: E402
+from connector.kernel.sockets import Listeners, Tcp, read_tcp, read_udp  # noqa: E402
 from connector.report import build  # noqa: E402
 from connector.snapshot import Snapshot  # noqa: E402
 from connector.state import Boot, StateError  # noqa: E402
@@ -111,6 +113,22 @@ def udp(data: bytes) -> None:
 
 def udp6(data: bytes) -> None:
     _udp(udp6=data)
+
+
+def sock_diag(data: bytes) -> None:
+    """The kernel's answer to each query, in blocks. Before each is its length in two bytes, big-endian."""
+    blocks = []
+    while data:
+        end = 2 + int.from_bytes(data[:2], "big")
+        blocks.append(data[2:end])
+        data = data[end:]
+
+    def ask(family: int, protocol: int, wanted: int) -> Iterator[bytes]:
+        return iter(blocks)
+
+    sample: Reservoir[bytes] = Reservoir(LIST_SIZE, random.Random(1))
+    _is_possible(_unless(TableError, lambda: read_tcp_of_kernel(sample, _interface_of, ask), None))
+    _ports_are_possible(_unless(TableError, lambda: read_udp_of_kernel(_interface_of, ask), {}))
 
 
 def host(data: bytes) -> None:
@@ -210,6 +228,7 @@ TARGETS: Dict[str, Callable[[bytes], None]] = {
         tcp6,
         udp,
         udp6,
+        sock_diag,
         host,
         state_file,
         verdict,
@@ -223,6 +242,10 @@ def _tcp(**tables: proc.Content) -> None:
     net = _net(**tables)
     sample: Reservoir[bytes] = Reservoir(LIST_SIZE, random.Random(1))
     found = _unless(TableError, lambda: read_tcp(net, sample, _interface_of), None)
+    _is_possible(found)
+
+
+def _is_possible(found: Optional[Tcp]) -> None:
     if found is not None:
         assert len(found.established.sample) == min(found.established.total, LIST_SIZE), found
         assert all(len(row.remote) in (4, 16) for row in found.established.sample), found

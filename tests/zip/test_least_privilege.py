@@ -87,9 +87,11 @@ def objection(call: Call, port: int, state: Optional[Path]) -> Optional[str]:
         known = ", (TCGETS|TIOCGWINSZ|FIOCLEX|FIONBIO|SIOCGIFNAME)"
         return None if re.search(known, call.arguments) else "asks a device"
     if call.name == "socket":
-        # NETLINK_ROUTE: the kernel's list of addresses. UNIX: the C library looks for a cache of names, and asks for an
-        # interface's name.
-        known = r"AF_(INET6?, SOCK_(STREAM|DGRAM)|NETLINK, SOCK_RAW.*, NETLINK_ROUTE|UNIX, SOCK_(STREAM|DGRAM))"
+        # NETLINK_ROUTE: the list of addresses. NETLINK_SOCK_DIAG: the list of sockets. UNIX: the C library looks
+        # for a cache of names, and asks for an interface's name.
+        known = (
+            r"AF_(INET6?, SOCK_(STREAM|DGRAM)|NETLINK, SOCK_RAW.*, NETLINK_(ROUTE|SOCK_DIAG)|UNIX, SOCK_(STREAM|DGRAM))"
+        )
         return None if re.match(known, call.arguments) else "opens a socket of an odd kind"
     if call.name == "bind":
         return None if "{sa_family=AF_NETLINK, " in call.arguments else "takes an address"
@@ -217,6 +219,8 @@ TABLES = {
 }
 # The C library's allocator asks how it may give back what an ended thread had (malloc/arena.c of glibc).
 ALLOCATORS = {"/proc/sys/vm/overcommit_memory"}
+# The names and a first reading of the processor times, when psutil is imported.
+PSUTIL = {"/proc/stat"}
 
 NO_TRACE = "needs strace" if STRACE is None else support_core.refusal()
 
@@ -263,7 +267,9 @@ def test_function_makes_only_allowed_system_calls(report_format: str, remembers:
 
     # Calls that it must make: they prove that the trace is complete.
     assert any(call.name == "connect" and "127.0.0.1" in call.arguments for call in calls)
-    assert any(call.name == "socket" and "NETLINK_ROUTE" in call.arguments for call in calls)
+    for family in ("NETLINK_ROUTE", "NETLINK_SOCK_DIAG"):
+        assert any(call.name == "socket" and family in call.arguments for call in calls)
+    assert any(call.name == "recvmsg" for call in calls)
     changed = {
         path for call in calls if call.name.startswith("rename") for path in re.findall(r'"([^"]*)"', call.arguments)
     }
@@ -272,8 +278,8 @@ def test_function_makes_only_allowed_system_calls(report_format: str, remembers:
 
     # Of the host's proc it reads tables only, no files of other processes.
     read = {path for path in opened(calls) if path.startswith((PROC, "/proc"))}
-    assert read - TABLES <= ALLOCATORS
-    assert {PROC + "/1/net/" + table for table in ("dev", "tcp", "udp")} | {PROC + "/stat", PROC} <= read
+    assert read - TABLES <= ALLOCATORS | PSUTIL
+    assert {PROC + "/1/net/dev", PROC + "/stat", PROC} <= read
 
 
 # Forbidden actions by the objection that each must raise.

@@ -42,6 +42,15 @@ CBOR2_PYTHON = [
     "cbor2/encoder.py",
     "cbor2/types.py",
 ]
+PSUTIL = [
+    "psutil/__init__.py",
+    "psutil/_common.py",
+    "psutil/_ntuples.py",
+    "psutil/_pslinux.py",
+    "psutil/_psposix.py",
+    "psutil/_psutil_linux.abi3.so",
+    "licenses/psutil-7.2.2/LICENSE",
+]
 CONTENT = {
     ("3.7", "any"): [
         *SDK,
@@ -56,16 +65,18 @@ CONTENT = {
         *CBOR2_PYTHON,
         "_cbor2.cpython-38-x86_64-linux-gnu.so",
         "licenses/cbor2-5.6.5/LICENSE.txt",
+        *PSUTIL,
     ],
     ("3.12", "any"): [*SDK, *CBOR2_PYTHON, "licenses/cbor2-5.9.0/LICENSE.txt"],
     ("3.13", "aarch64"): [
         *SDK,
         "cbor2/__init__.py",
         "cbor2/_cbor2.cpython-313-aarch64-linux-gnu.so",
-        "licenses/cbor2-6.2.1/LICENSE.txt",
+        "licenses/cbor2-6.3.0/LICENSE.txt",
+        *PSUTIL,
     ],
 }
-CBOR2 = {"3.7": "5.4.6", "3.8": "5.6.5", "3.9": "5.9.0"}  # and 6.2.1 from 3.10 on
+CBOR2 = {"3.7": "5.4.6", "3.8": "5.6.5", "3.9": "5.9.0"}  # and 6.3.0 from 3.10 on
 
 
 def sources() -> list[str]:
@@ -127,7 +138,7 @@ def test_compiled_modules_are_for_the_target_machine(zips: Zips, arch: str, mach
     target = next(target for target in CONTENT if target[1] == arch)
     with zipfile.ZipFile(str(zips(target))) as archive:
         compiled = [archive.read(name) for name in archive.namelist() if name.endswith(".so")]
-    assert [int.from_bytes(data[18:20], "little") for data in compiled] == [machine]  # ELF's e_machine
+    assert [int.from_bytes(data[18:20], "little") for data in compiled] == [machine] * 2  # ELF's e_machine
 
 
 PROGRAM = """
@@ -205,8 +216,10 @@ def test_every_target_gets_the_versions_meant_for_it() -> None:
     for python, arch in TARGETS:
         expected[python, arch] = {
             "greengrasssdk": "1.6.1",
-            "cbor2": CBOR2.get(python, "5.9.0" if arch == "any" else "6.2.1"),
+            "cbor2": CBOR2.get(python, "5.9.0" if arch == "any" else "6.3.0"),
         }
+        if arch != "any":
+            expected[python, arch]["psutil"] = "7.2.2"
     assert chosen == expected
 
 
@@ -217,5 +230,6 @@ def test_every_pin_has_a_hash_for_each_wheel_of_its_targets() -> None:
         ("cbor2", "5.4.6"): 3,  # x86_64, aarch64 and any
         ("cbor2", "5.6.5"): 3,
         ("cbor2", "5.9.0"): 3,
-        ("cbor2", "6.2.1"): 8,  # x86_64 and aarch64 for each of 3.10 to 3.13
+        ("psutil", "7.2.2"): 2,  # x86_64 and aarch64
+        ("cbor2", "6.3.0"): 8,  # x86_64 and aarch64 for each of 3.10 to 3.13
     }
