@@ -21,7 +21,7 @@ from mqtt_broker import Broker
 
 ROOT = Path(deploy.__file__).parent.parent
 CHAPTER = (ROOT / "packaging" / "deployment" / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", CHAPTER, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^ *```(\w+)\n(.*?)^ *```$", CHAPTER, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     shlex.split(line, comments=True)
     for kind, block in BLOCKS
@@ -118,6 +118,17 @@ def test_documents_are_what_the_tool_makes() -> None:
     subscriptions = wanted.subscriptions(f"component:{deploy.NAME}", "gateway-1")
     assert router == {"subscriptions": {entry["id"]: entry for entry in subscriptions}}
     assert f"{wanted.memory_kb // 1024} MB" in CHAPTER
+
+    judging = settings.make({"SecurityProfiles": "A"})
+    [alarms] = [
+        entry
+        for entry in judging.subscriptions("f", "gateway-1")
+        if entry not in wanted.subscriptions("f", "gateway-1")
+    ]
+    assert f"`{alarms['id']}`" in CHAPTER
+    assert f"`{alarms['subject']}`" in CHAPTER
+    publish = judging.iot_policy("arn:aws:iot:eu-west-1:123456789012", "gateway-1")["Statement"][0]["Resource"]
+    assert f"`{publish[1]}`" in CHAPTER
 
 
 def test_permissions_named_are_those_the_tool_uses(account: Any, make_zip: Any) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import deploy
 import pytest
+from botocore.httpsession import URLLib3Session
+from deployment.aws import fetch
 from v2_target import apply
 
 from connector.profiles import MAX_PROFILE_BYTES
 
-SHIPPED = Path(deploy.__file__).parent / "security_profiles"
+SEND = URLLib3Session.send  # the tests' own fixture replaces it
 OPEN = {
     "name": "Open",
     "metric": "aws:listening-tcp-ports",
@@ -206,3 +210,30 @@ def test_deployed_profile_that_cannot_be_read_is_asked_for(
     assert "device-defender-connector:1, which may have profiles of yours, can't be read (" in error
     assert error.endswith("pass the files of Gateway with --security-profiles\n")
     assert apply(core, "--zip", make_zip(version="1.1.0"), "--security-profiles", str(gateway)) == 0
+
+
+class _Code(http.server.BaseHTTPRequestHandler):
+    """Answers /zip with a file, anything else as AWS does where a presigned URL has expired."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/zip" else 403)
+        self.end_headers()
+        self.wfile.write(b"file")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_code_is_fetched_and_an_error_does_not_name_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(URLLib3Session, "send", SEND)
+    with http.server.HTTPServer(("127.0.0.1", 0), _Code) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        assert fetch(f"{address}/zip") == b"file"
+        with pytest.raises(OSError, match="^HTTP 403$"):
+            fetch(f"{address}/secret")
+        server.shutdown()
+        thread.join()
+    with pytest.raises(OSError, match="^EndpointConnectionError$"):
+        fetch(f"{address}/secret")
