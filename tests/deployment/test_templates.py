@@ -195,16 +195,11 @@ def test_every_parameter_is_in_one_group() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Tried to parse AWS..GreengrassV2")
-def test_stack_makes_the_function_its_role_and_the_policy(account: Any, make_zip: Any) -> None:
+def test_stack_makes_the_function_and_its_role(account: Any, make_zip: Any) -> None:
     # The Greengrass V2 resources are not in moto; the test above compares them.
     account.client("s3").create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
     account.client("s3").put_object(Bucket="artifacts", Key="c.zip", Body=Path(make_zip()).read_bytes())
-    given = {
-        "ArtifactBucket": "artifacts",
-        "ArtifactKey": "c.zip",
-        "IotPolicyThings": "gateway-*",
-        "SecurityProfiles": "RemoteManagementPorts",
-    }
+    given = {"ArtifactBucket": "artifacts", "ArtifactKey": "c.zip"}
     account.client("cloudformation").create_stack(
         StackName="connector",
         TemplateBody=GREENGRASS_V2.read_text(encoding="utf-8"),
@@ -214,7 +209,3 @@ def test_stack_makes_the_function_its_role_and_the_policy(account: Any, make_zip
     [function] = account.client("lambda").list_functions()["Functions"]
     [role] = account.client("iam").list_roles()["Roles"]
     assert (function["Handler"], function["Runtime"], function["Role"]) == (settings.HANDLER, "python3.12", role["Arn"])
-    [policy] = account.client("iot").list_policies()["policies"]
-    document = json.loads(account.client("iot").get_policy(policyName=policy["policyName"])["policyDocument"])
-    wanted = settings.make({"SecurityProfiles": "RemoteManagementPorts"})
-    assert document == wanted.iot_policy(f"arn:aws:iot:{REGION}:{ACCOUNT}", "gateway-*")
