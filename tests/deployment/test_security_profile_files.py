@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import subprocess
+import sys
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import deploy
 import pytest
 from botocore.httpsession import URLLib3Session
+from deployment import artifact
 from deployment.aws import fetch
 from v2_target import apply
 
@@ -95,6 +100,22 @@ def test_same_files_make_the_same_zip_in_any_order(make_zip: Any, tmp_path: Path
         assert dry_run(make_zip(), "--security-profiles", *order) == 0
         digests.append(capsys.readouterr().out.partition("SHA-256 ")[2][:64])
     assert digests[0] == digests[1]
+
+
+def test_connector_reads_profiles_where_the_tool_puts_them(tmp_path: Path) -> None:
+    path, root = tmp_path / "device-defender-connector-1.0.0-py312-any.zip", Path(deploy.__file__).parent.parent
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for source in (root / "connector").rglob("*.py"):
+            archive.write(source, source.relative_to(root))
+    data = document(OPEN, name="Site:1").encode()
+    path.write_bytes(artifact.load(path).with_profiles({"Site:1": data}).data)
+    script = "from connector import profiles; print(profiles.__file__); print(profiles.load(['Site:1']))"
+    environment = {**os.environ, "PYTHONPATH": str(path)}
+    command = [sys.executable, "-c", script]
+    ran = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.startswith(str(path))
+    assert "name='Site:1'" in ran.stdout
+    assert "warnings=[], notes=[]" in ran.stdout
 
 
 @pytest.mark.parametrize(
