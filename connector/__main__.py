@@ -48,8 +48,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """Print reports as the command line says, or `run`: report over MQTT. Return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["run"]:
-        from . import direct  # only here: the Lambda function's zip needs none of it
-
+        try:
+            from . import direct
+        except ImportError:
+            _complain("`run` is not part of the Lambda function's zip: pip install 'device-defender-connector[mqtt]'")
+            return 2
         return direct.main(arguments[1:], os.environ, f"{_prog()} run")
     options = _parser().parse_args(arguments)
     try:

@@ -38,6 +38,11 @@ MANYLINUX = ("1", "2010", "2014", "_2_5", "_2_12", "_2_17", "_2_28")
 SUFFIXES = (".py",)
 # What the connector never imports is left out of the zip.
 LEFT_OUT = (
+    # `python -m connector run`, which a core has no use for.
+    "connector/direct*.py",
+    "connector/notify.py",
+    "connector/transports/mqtt*.py",
+    "connector/transports/tls.py",
     "*.pyi",
     "*/py.typed",
     "cbor2/tool.py",
@@ -194,8 +199,10 @@ def collect(python: str, arch: str, version: str) -> dict[str, Entry]:
     entries = {f"licenses/{NAME}-{version}/LICENSE": stored(read(ROOT / "LICENSE"))}
     for path in (ROOT / "connector").rglob("*"):
         # Editors leave hidden files such as .#name.py beside the source.
-        if path.suffix in SUFFIXES and path.is_file() and not path.name.startswith("."):
-            entries[path.relative_to(ROOT).as_posix()] = stored(read(path))
+        name = path.relative_to(ROOT).as_posix()
+        left_out = path.name.startswith(".") or any(fnmatchcase(name, pattern) for pattern in LEFT_OUT)
+        if path.suffix in SUFFIXES and path.is_file() and not left_out:
+            entries[name] = stored(read(path))
     for path in (ROOT / "packaging" / "security_profiles").glob("*.json"):
         if path.name not in CLOUD_PROFILES:
             entries[f"connector/security_profiles/{path.name}"] = stored(read(path))

@@ -24,7 +24,7 @@ def loop_on(port: int, tmp_path: Path, certificates: Certificates, log: Log, **m
 
 def exact(loop: DirectLoop, observer: Observer, least: int = 3) -> List[Dict[str, Any]]:
     """Check that the reports at the broker have all traffic once; return them, at least so many."""
-    assert loop.accepted >= least
+    assert loop.accepted >= least, loop.log.lines[-20:]
     reports = observer.wait_for(loop.accepted)
     assert total(reports) == loop.passed
     assert loop.passed.bytes_out > 0

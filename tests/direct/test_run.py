@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -223,3 +224,13 @@ def test_rejection_by_the_service_is_logged(command: Command, broker: Broker, ob
     logged = any("InvalidPayload" in line for line in process.stderr)
     give_up.cancel()
     assert logged
+
+
+def test_zip_of_the_lambda_function_has_no_run_and_says_so(tmp_path: Path) -> None:
+    shutil.copytree(str(ROOT / "connector"), str(tmp_path / "connector"), ignore=shutil.ignore_patterns("direct*"))
+    done = subprocess.run(
+        [sys.executable, "-m", "connector", "run"], cwd=str(tmp_path), stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "`run` is not part of the Lambda function's zip: pip install" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -158,12 +158,9 @@ class Gate:
         self._open = threading.Event()
         self._open.set()
         self._sockets: List[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", self.port)) if hasattr(socket, "create_server") else None
-        if self._listener is None:  # Python 3.7
-            self._listener = socket.socket()
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._listener.bind(("127.0.0.1", self.port))
-            self._listener.listen(8)
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", self.port))
+        self._listener.listen(8)
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -182,7 +179,6 @@ class Gate:
         self._open.set()
 
     def _accept(self) -> None:
-        assert self._listener is not None
         while True:
             try:
                 near = self._listener.accept()[0]
@@ -213,7 +209,6 @@ class Gate:
                 pass
 
     def close(self) -> None:
-        assert self._listener is not None
         self._listener.close()
         self.release(dead=True)
 
