@@ -16,18 +16,17 @@ import io
 import os
 import platform
 import re
-import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
-import zlib
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
 import bytecode
 from packaging.requirements import Requirement
+from zip_entries import Entry, content, stored, taken_over, zip_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "device-defender-connector"
@@ -81,21 +80,6 @@ class Pin(NamedTuple):
     name: str
     version: str
     hashes: frozenset[str]
-
-
-class Entry(NamedTuple):
-    """A file in a zip.
-
-    method: 0 stored, 8 deflated
-    crc: CRC-32 of the content
-    size: of the content, bytes
-    data: as stored or deflated
-    """
-
-    method: int
-    crc: int
-    size: int
-    data: bytes
 
 
 class Built(NamedTuple):
@@ -262,38 +246,6 @@ def bytecode_entries(entries: dict[str, Entry], python: str, interpreter: byteco
         if python != "3.7":
             found[name + "c"] = stored(data)
     return found
-
-
-def content(entry: Entry) -> bytes:
-    """Return the uncompressed content of a file in a zip."""
-    return entry.data if entry.method == zipfile.ZIP_STORED else zlib.decompress(entry.data, -zlib.MAX_WBITS)
-
-
-def stored(data: bytes) -> Entry:
-    return Entry(zipfile.ZIP_STORED, zlib.crc32(data), len(data), data)
-
-
-def taken_over(wheel: bytes, info: zipfile.ZipInfo) -> Entry:
-    name_length, extra_length = struct.unpack_from("<HH", wheel, info.header_offset + 26)
-    start = info.header_offset + 30 + name_length + extra_length
-    return Entry(info.compress_type, info.CRC, info.file_size, wheel[start : start + info.compress_size])
-
-
-def zip_bytes(entries: dict[str, Entry]) -> bytes:
-    """Return a zip with sorted names, mode 0644 and the date 1980-01-01 (PKWARE's APPNOTE.TXT, 4.3 and 4.4).
-
-    Written here because zipfile has no way to add a file that is already compressed.
-    """
-    files, directory = bytearray(), bytearray()
-    for name, (method, crc, size, data) in sorted(entries.items()):
-        path = name.encode("ascii")
-        common = struct.pack("<5H3I2H", 20, 0, method, 0, 0x21, crc, len(data), size, len(path), 0)
-        # Made by version 2.0 on Unix (3): the upper half of the attributes is the file's mode.
-        directory += b"PK\1\2" + struct.pack("<BB", 20, 3) + common
-        directory += struct.pack("<3H2I", 0, 0, 0, 0o100644 << 16, len(files)) + path
-        files += b"PK\3\4" + common + path + data
-    sizes = (0, 0, len(entries), len(entries), len(directory), len(files), 0)
-    return bytes(files + directory + b"PK\5\6" + struct.pack("<4H2IH", *sizes))
 
 
 def write(name: str, data: bytes) -> tuple[Path, str]:
