@@ -114,7 +114,7 @@ def _print_reports(options: argparse.Namespace) -> int:
         time.sleep(max(0.0, begun + number * seconds - time.monotonic()))
         snapshot = source.take()
         memory = observe(memory, snapshot, time.time())
-        for problem, sentence in snapshot.problems.items():
+        for problem, sentence in {**snapshot.problems, **memory.traffic.problems}.items():
             if problem not in complained:
                 complained.add(problem)
                 _complain(f"{problem}: {sentence}")

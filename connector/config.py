@@ -6,23 +6,31 @@ CloudFormation template and the documents' tables are made from it: packaging/ge
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from . import names
 from .encode import FORMATS
 from .errors import ConfigError
 from .kernel.host import METRICS
+from .parameter import (
+    MAX_SHOWN_CHARS,
+    MAX_TOPIC_BYTES,
+    Parameter,
+    fill_in,
+    list_pattern,
+    parse_directory,
+    parse_interface_pattern,
+    parse_list_size,
+    parse_topic,
+    utf8_bytes,
+)
 from .snapshot import Wanted
 
 # Seconds. The service accepts one report per thing in this time, whatever the reason for the next one.
 MIN_SAMPLE_INTERVAL = 300
 
 MAX_INTERVAL_SECONDS = 10**9  # 32 years; a longer one is valid and cut to this, so that it can be added to a clock
-MAX_TOPIC_BYTES = 256  # AWS IoT's limit
-MAX_SHOWN_CHARS = 160  # of an invalid value in a warning
-MAX_SHOWN_ITEMS = 10  # of an invalid list in a warning
 
 CUSTOM_METRICS = (names.CPU_USAGE,) + tuple(METRICS)
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -62,77 +70,6 @@ class Config(NamedTuple):
     wanted: Wanted
 
 
-class Parameter(NamedTuple):
-    """One parameter.
-
-    name: of the environment variable and, after --, of the flag, str
-    title: label in forms, str
-    default: the value where none is set, str
-    valid: which values are valid, in words, str
-    pattern: regular expression that the tools match a whole value with; the connector may accept a little more, str
-    description: what the parameter does, one or a few sentences, str
-    parse: text to value, ValueError if invalid; of a list, one item; None where the pattern decides and text is kept
-    is_list: whether the value is items separated by commas, bool
-    alias: name that older sample code used, accepted too where `name` is not set, str or None
-    """
-
-    name: str
-    title: str
-    default: str
-    valid: str
-    pattern: str
-    description: str
-    parse: Optional[Callable[[str], Any]] = None
-    is_list: bool = False
-    alias: Optional[str] = None
-
-    def allows(self, text: str) -> bool:
-        """Return whether the tools accept this value; the connector accepts every value that they do."""
-        return re.fullmatch(self.pattern, text) is not None
-
-    def read(self, text: str, shown_name: str = "") -> Tuple[Any, str]:
-        """Return the value and a warning: "" if valid, else what is invalid and what is used instead.
-
-        An invalid item of a list is left out; the default is used where no valid item remains.
-        """
-        name = shown_name or self.name
-        if self.is_list:
-            items, invalid = _parse_items(text, self.parse)
-            if not invalid:
-                return items, ""
-            if items:
-                shown = ", ".join(map(repr, invalid[:MAX_SHOWN_ITEMS]))[:MAX_SHOWN_CHARS]
-                return items, f"{name} has {shown}, not valid and left out ({self.valid}): the other items are used"
-        else:
-            try:
-                return self._parse(text), ""
-            except ValueError:
-                pass
-        return self.read(self.default)[0], (
-            f"{name} is {text[:MAX_SHOWN_CHARS]!r}, which is not valid ({self.valid}): {self.default!r} is used instead"
-        )
-
-    def _parse(self, text: str) -> Any:
-        if self.parse is not None:
-            return self.parse(text)
-        if text != self.default and not re.fullmatch(self.pattern, text):
-            raise ValueError
-        return text
-
-
-def _parse_items(text: str, parse: Optional[Callable[[str], Any]]) -> Tuple[Tuple[Any, ...], List[str]]:
-    """Return the values of a list's valid items, each once, and its invalid items."""
-    assert parse is not None
-    values: Dict[Any, None] = {}
-    invalid = []
-    for item in filter(None, map(str.strip, text.split(","))):
-        try:
-            values[parse(item)] = None
-        except ValueError:
-            invalid.append(item)
-    return tuple(values), invalid
-
-
 def _interval(text: str) -> int:
     if not re.fullmatch("[0-9]+", text):
         raise ValueError
@@ -143,46 +80,8 @@ def _interval(text: str) -> int:
     return min(seconds, MAX_INTERVAL_SECONDS)
 
 
-def _list_size(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= 500:
-        raise ValueError
-    return int(text)
-
-
-def _interface_pattern(text: str) -> str:
-    if re.search(r"\s", text):  # no interface has one in its name: a list without its commas
-        raise ValueError
-    try:
-        re.compile(fnmatch.translate(text))
-    except re.error as error:  # before Python 3.10 translate() accepts [z-a]
-        raise ValueError from error
-    return text
-
-
 def _custom_metric(text: str) -> str:
     if text not in CUSTOM_METRICS:
-        raise ValueError
-    return text
-
-
-def _topic(text: str) -> str:
-    """Apply AWS IoT's limits; wildcards are for filters. The values of {thing} and {format} are valid in any topic."""
-    fixed = _filled(text, "", "")
-    if not text or re.search(r"[+#{}\x00-\x1f\x7f-\x9f]", fixed) or _bytes(text) > MAX_TOPIC_BYTES:
-        raise ValueError
-    return text
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode("utf-8"))
-
-
-def _filled(topic: str, thing: str, report_format: str) -> str:
-    return topic.replace("{thing}", thing).replace("{format}", report_format)
-
-
-def _directory(text: str) -> str:
-    if text and (not text.startswith("/") or "\0" in text):
         raise ValueError
     return text
 
@@ -194,14 +93,10 @@ def _security_profile(text: str) -> str:
 
 
 def _violations_topic(text: str) -> str:
-    """As `_topic`, without {format}: events are JSON."""
+    """As `parse_topic`, without {format}: events are JSON."""
     if "{format}" in text:
         raise ValueError
-    return _topic(text)
-
-
-def _list_pattern(item: str) -> str:
-    return f"(?: *{item}(?: *, *{item})* *)?"
+    return parse_topic(text)
 
 
 PARAMETERS = (
@@ -256,7 +151,7 @@ PARAMETERS = (
         default="50",
         valid="1 to 500",
         pattern="[1-9][0-9]?|[1-4][0-9]{2}|500",
-        parse=_list_size,
+        parse=parse_list_size,
         description="Most entries of one list in a report. Of a longer list a uniform random sample is sent; its total "
         "stays exact.",
     ),
@@ -265,7 +160,7 @@ PARAMETERS = (
         title="Custom metrics",
         default="",
         valid="names separated by commas, or empty: " + ", ".join(CUSTOM_METRICS),
-        pattern=_list_pattern(f"(?:{'|'.join(CUSTOM_METRICS)})"),
+        pattern=list_pattern(f"(?:{'|'.join(CUSTOM_METRICS)})"),
         parse=_custom_metric,
         is_list=True,
         description="Extra metrics of the host. cpu_usage (since the last report) and memory_usage are in percent. "
@@ -276,8 +171,8 @@ PARAMETERS = (
         title="Network interfaces to leave out",
         default=DEFAULT_EXCLUDE,
         valid="shell patterns separated by commas, or empty",
-        pattern=_list_pattern(r"[^\s,]+"),
-        parse=_interface_pattern,
+        pattern=list_pattern(r"[^\s,]+"),
+        parse=parse_interface_pattern,
         is_list=True,
         description="Interfaces that network_stats leaves out; a list of your own replaces the default. VLANs of a "
         "counted interface are left out automatically. Name tunnels, overlays (wg0, tun0, vxlan0) and bridges over a "
@@ -289,7 +184,7 @@ PARAMETERS = (
         default=names.REPORT_TOPIC,
         valid=f"a topic of at most {MAX_TOPIC_BYTES} bytes without + and #; {{thing}} and {{format}} are filled in",
         pattern=r'(?=.{1,256}$)(?:[ -"$-*,-z|~]|\{thing\}|\{format\})+',
-        parse=_topic,
+        parse=parse_topic,
         description="Where reports go. Another topic than the default reaches its subscribers, not AWS IoT Device "
         "Defender.",
     ),
@@ -299,7 +194,7 @@ PARAMETERS = (
         default="",
         valid="an absolute path, or empty",
         pattern=r"(?:/[^/\x00][^\x00]*)?",
-        parse=_directory,
+        parse=parse_directory,
         description="Writable directory on the device where the baseline of network_stats is kept over a restart of "
         "the function, so that the next report has the traffic in between.",
     ),
@@ -308,7 +203,7 @@ PARAMETERS = (
         title="Security profiles to judge on the device",
         default="",
         valid="names of profiles in the zip and absolute paths of files, separated by commas, or empty",
-        pattern=_list_pattern(r"(?:[a-zA-Z0-9:_-]{1,128}|/[^,\s\x00]+)"),
+        pattern=list_pattern(r"(?:[a-zA-Z0-9:_-]{1,128}|/[^,\s\x00]+)"),
         parse=_security_profile,
         is_list=True,
         description="Security profiles of AWS IoT Device Defender Detect that the connector itself judges each reading "
@@ -396,11 +291,11 @@ def _fill(
     name: str, values: Mapping[str, Any], default: str, thing: str, report_format: str, warnings: List[str]
 ) -> str:
     """Return a topic filled in; the default, with a warning, where it gets too long."""
-    topic = _filled(values[name], thing, report_format)
-    if _bytes(topic) <= MAX_TOPIC_BYTES:
+    topic = fill_in(values[name], thing, report_format)
+    if utf8_bytes(topic) <= MAX_TOPIC_BYTES:
         return topic
     warnings.append(
         f"{name} is {values[name][:MAX_SHOWN_CHARS]!r}, which is over {MAX_TOPIC_BYTES} bytes long once filled in: "
         f"{default!r} is used instead"
     )
-    return _filled(default, thing, report_format)
+    return fill_in(default, thing, report_format)

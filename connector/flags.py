@@ -9,7 +9,8 @@ import argparse
 import re
 from typing import Any, Callable, Dict, Iterable, Mapping, NoReturn, Optional, Sequence, Tuple
 
-from .config import PARAMETERS, RESOURCE_ID, Parameter
+from .config import PARAMETERS, RESOURCE_ID
+from .parameter import Parameter
 
 READ_BY_FUNCTION = tuple(parameter for parameter in PARAMETERS if parameter.name != RESOURCE_ID)
 

@@ -33,7 +33,7 @@ class Reporter:
     """Reports until its clock is stopped.
 
     take: makes a snapshot. read_boot: returns the boot that a saved state must be of, or None where it can't be read
-    now. verdicts: told of each accepted report. alarms: judges each reading; None where no profile is given.
+    now. verdicts: counts the accepted reports. alarms: judges each reading; None where no profile is given.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Reporter:
             snapshot = snapshot._replace(all_tcp_ports=None, all_udp_ports=None, destinations=None)  # free them
             if self._alarms.unsaved:  # an event must not be lost if the process is killed while it is sent
                 self._save(self._memory)
-        problems = snapshot.problems
+        problems = {**snapshot.problems, **self._memory.traffic.problems}
         if NETWORK in problems:  # no table could be read: what failed before has not recovered
             problems = {**self._problems, **problems}
         self._health.update(problems, self._problems)

@@ -9,11 +9,11 @@ from .errors import TableError
 from .kernel import sock_diag
 from .kernel.addresses import Owners, owner, read_ipv4_owners, read_ipv6_owners
 from .kernel.destinations import Destinations
-from .kernel.dev import Counters, matching, parse_dev
+from .kernel.dev import Counters
 from .kernel.host import CpuTimes, read_host
-from .kernel.lower import at_the_edge, read_lower
+from .kernel.interfaces import read_interfaces
 from .kernel.ports import AllPorts
-from .kernel.proc import Proc, lines, locate
+from .kernel.proc import Proc, locate
 from .kernel.sample import Reservoir
 from .kernel.sockets import Listeners, read_tcp, read_udp
 
@@ -73,8 +73,9 @@ class Ports(NamedTuple):
 class Snapshot(NamedTuple):
     """What was read. None is what could not be read, which is not the same as empty.
 
-    scope: what the counters are of: a network, and what of it is excluded; those of another can't be compared with it.
-    counters: of every interface that is not excluded. edge: those of them whose traffic crosses the device's edge.
+    scope: the network that the counters are of; those of another one can't be compared with them.
+    excluded: the patterns of interfaces that are not among them, separated by commas.
+    counters, edge, indexes, last_index: as in kernel/interfaces.py.
     host_network: whether the network is that of process 1, the host's.
     custom: custom metrics by name, units as in kernel/host.py.
     cpu: processor times for `cpu_usage`, if wanted.
@@ -85,11 +86,14 @@ class Snapshot(NamedTuple):
     """
 
     scope: str = ""
+    excluded: str = ""
     established: Optional[Connections] = None
     listening_tcp: Optional[Ports] = None
     listening_udp: Optional[Ports] = None
     counters: Optional[Dict[str, Counters]] = None
     edge: FrozenSet[str] = frozenset()
+    indexes: Mapping[str, int] = {}
+    last_index: int = 0
     host_network: bool = False
     custom: Mapping[str, float] = {}
     cpu: Optional[CpuTimes] = None
@@ -174,9 +178,10 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc", host_seen: bool
     udp = attempt("UDP sockets", "left out of the reports", lambda: _read_udp(proc, wanted, rng, owners))
     owners.clear()  # memory for the counters
     exclude = tuple(wanted.exclude_interfaces)
-    counters = attempt("network_stats", "left out of the reports", lambda: parse_dev(lines(net, "dev"), exclude))
+    interfaces = attempt("network_stats", "left out of the reports", lambda: read_interfaces(proc, exclude))
     return nothing._replace(
-        scope="{} without {}".format(net, ",".join(exclude)),
+        scope=net,
+        excluded=",".join(exclude),
         established=None if tcp is None else tcp.connections,
         listening_tcp=None if tcp is None else tcp.ports,
         listening_udp=None if udp is None else udp.ports,
@@ -186,15 +191,12 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc", host_seen: bool
         all_tcp_ports=None if tcp is None else tcp.all_ports,
         all_udp_ports=None if udp is None else udp.all_ports,
         destinations=None if tcp is None else tcp.destinations,
-        counters=counters,
-        edge=_edge(net, counters, exclude) if counters else frozenset(),
+        counters=None if interfaces is None else interfaces.counters,
+        edge=frozenset() if interfaces is None else interfaces.edge,
+        indexes={} if interfaces is None else interfaces.indexes,
+        last_index=0 if interfaces is None else interfaces.last_index,
         host_network=proc.host,
     )
-
-
-def _edge(net: str, counters: Mapping[str, Counters], exclude: Tuple[str, ...]) -> FrozenSet[str]:
-    is_excluded = matching(exclude)
-    return at_the_edge(counters, read_lower(net, counters, lambda name: name in counters or is_excluded(name)))
 
 
 class _Tcp(NamedTuple):

@@ -3,7 +3,7 @@
 # PYTHON names the interpreter for all of it (3.7 or later with venv; default python3); --python another for the function.
 set -euo pipefail
 unset CDPATH
-# A command that Ctrl-C ends is no command that failed.
+# Ctrl-C ends with 130 and without a message about the command that it interrupted.
 trap 'exit 130' INT
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHON=${PYTHON:-python3}
@@ -11,7 +11,7 @@ export RUN_LOCAL_SCRIPT=run_local.sh
 
 version_of() { # INTERPRETER HOW-IT-IS-NAMED
   command -v "$1" >/dev/null && "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' | grep -x '[0-9]*\.[0-9]*' ||
-    { echo "run_local.sh: '$1' is no Python that can be run; name one, or its path, with $2." >&2; exit 2; }
+    { echo "run_local.sh: '$1' can't be run as a Python interpreter; name one, or its path, with $2." >&2; exit 2; }
 }
 
 version_of "$PYTHON" "PYTHON=python3.11" >/dev/null

@@ -1,4 +1,4 @@
-"""The zip to deploy: what its name says, and the digest by which AWS Lambda knows it."""
+"""The zip to deploy: its name's parts, and its digest as AWS Lambda gives it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,31 @@ from pathlib import Path
 
 from deployment.errors import UsageError
 
-_NAME = re.compile(r"device-defender-connector-(\d+\.\d+\.\d+)-py3(7|8|9|10|11|12|13)-(x86_64|aarch64|any)\.zip")
+_NAME = re.compile(
+    r"device-defender-connector-(\d+\.\d+\.\d+)-py3(7|8|9|10|11|12|13)-(x86_64|aarch64|any)(?:-nobytecode)?\.zip"
+)
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A zip built by build_zip.sh."""
+    """A zip built by build_zip.sh.
+
+    version: the connector's
+    runtime: Lambda's name of the Python it was built for, such as python3.8
+    arch: x86_64, aarch64 or any
+    data: the file
+    """
 
     path: Path
     version: str
     runtime: str
-    """Lambda's name of the Python it was built for, such as python3.8."""
     arch: str
-    """x86_64, aarch64 or any."""
     data: bytes
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file in hexadecimal, as build_zip.sh prints it."""
+        return hashlib.sha256(self.data).hexdigest()
 
     @property
     def code_sha256(self) -> str:
@@ -34,6 +45,10 @@ class Artifact:
 
 def load(path: Path) -> Artifact:
     """Read a zip; raise UsageError if it is not one of this connector's."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--zip {path}: {error.strerror}; ./build_zip.sh makes one and prints its path") from error
     name = _NAME.fullmatch(path.name)
     if not name:
         raise UsageError(
@@ -41,12 +56,9 @@ def load(path: Path) -> Artifact:
             "(device-defender-connector-<version>-py<37..313>-<x86_64|aarch64|any>.zip)"
         )
     try:
-        data = path.read_bytes()
         with zipfile.ZipFile(path) as content:
             content.getinfo("connector/handler.py")
-    except OSError as error:
-        raise UsageError(f"--zip {path}: {error.strerror}; ./build_zip.sh makes one and prints its path") from error
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise UsageError(f"--zip {path}: not a connector's zip ({error}); build it again: ./build_zip.sh") from error
     version, minor, arch = name.groups()
     return Artifact(path, version, f"python3.{minor}", arch, data)

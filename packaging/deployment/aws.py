@@ -1,14 +1,16 @@
-"""The account: clients, names, and AWS's errors as sentences that say what is missing and to whom."""
+"""The AWS account: clients, names, and AWS's errors as sentences that name what failed and what to do."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -46,24 +48,42 @@ _ACTIONS = {"s3:HeadObject": "s3:GetObject (or s3:ListBucket, where the object i
 _LOG_IN = "run `aws configure` or `aws sso login`, or pass --profile"
 _NO_REGION = "no AWS region: pass --region, set AWS_REGION, or run `aws configure`"
 
+# Botocore's standard retries: throttled and failed calls are repeated after pauses of up to 20 s.
+MAX_ATTEMPTS = 8
+_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS})
+
+PROGRESS_ITEMS = 1000  # a listing says how far it is every so many items
+
 
 class Aws:
-    """One session in one account and region."""
+    """One session in one account and region.
 
-    def __init__(self, session: boto3.Session, sleep: Callable[[float], None] = time.sleep):
+    sleep, now: the clock
+    progress: receives a line on how far a long listing is
+    region: the session's region
+    """
+
+    def __init__(
+        self,
+        session: boto3.Session,
+        sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        progress: Callable[[str], None] = lambda text: None,
+    ):
         if not session.region_name:
             raise DeployError(_NO_REGION)
         self._session = session
         self._clients: dict[str, Any] = {}
         self._last: tuple[Any, dict[str, Any]] | None = None
-        self.sleep = sleep
+        self.sleep, self.now, self.progress = sleep, now, progress
         self.region: str = session.region_name
-        session.events.register("before-parameter-build.*.*", self._remember)
 
     def client(self, service: str) -> Any:
         """Return the session's client for a service, made at its first use."""
         if service not in self._clients:
-            self._clients[service] = self._session.client(service)
+            client = self._session.client(service, config=_CONFIG)
+            client.meta.events.register("before-parameter-build", self._remember)
+            self._clients[service] = client
         return self._clients[service]
 
     @cached_property
@@ -84,16 +104,25 @@ class Aws:
         """Return the ARN of a resource in this account and region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{rest}"
 
+    def each(self, service: str, operation: str, key: str, **request: Any) -> Iterator[Any]:
+        """Yield the items under `key` of a list operation; the next page is read only when it is needed."""
+        count = 0
+        for page in self.client(service).get_paginator(operation).paginate(**request):
+            for item in page.get(key, []):
+                yield item
+                count += 1
+                if count % PROGRESS_ITEMS == 0:
+                    self.progress(f"{operation}: {count:,} read")
+
     def pages(self, service: str, operation: str, key: str, **request: Any) -> list[Any]:
         """Return the items under `key` of all pages of a list operation."""
-        pages = self.client(service).get_paginator(operation).paginate(**request)
-        return [item for page in pages for item in page.get(key, [])]
+        return list(self.each(service, operation, key, **request))
 
     def _remember(self, params: dict[str, Any], model: Any, **_: Any) -> None:
         self._last = (model, params)
 
     def explain(self, error: ClientError | BotoCoreError) -> str:
-        """Return what went wrong, for which resource, and what to do."""
+        """Return what failed, for which resource, and what to do."""
         if self._last is None:
             return str(error)
         model, params = self._last
@@ -112,10 +141,10 @@ class Aws:
         if not isinstance(error, ClientError):
             return f"{call}: {error}"
 
-        code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+        code, message = code_of(error), error.response["Error"].get("Message", "")
         if code in _DENIED:
-            said = re.search(r"not authorized to perform: (\S+?)[,.]?(?: on resource: (\S+))?(?: |$)", message)
-            action, resource = (said[1], said[2] or named) if said else (_ACTIONS.get(what, what), named)
+            parts = re.search(r"not authorized to perform: (\S+?)[,.]?(?: on resource: (\S+))?(?: |$)", message)
+            action, resource = (parts[1], parts[2] or named) if parts else (_ACTIONS.get(what, what), named)
             on = f" on {resource}" if resource else ""
             return f"permission missing: {action}{on}. Allow it for the identity that runs this. AWS says: {message}"
         if code in _CREDENTIALS:
@@ -125,33 +154,42 @@ class Aws:
         return f"{call} failed: {code}: {message}{ended}"
 
 
-def connect(profile: str | None, region: str | None) -> Aws:
+def connect(profile: str | None, region: str | None, progress: Callable[[str], None]) -> Aws:
     """Return the account that the profile and the environment name."""
     try:
-        return Aws(boto3.Session(profile_name=profile, region_name=region))
+        return Aws(boto3.Session(profile_name=profile, region_name=region), progress=progress)
     except BotoCoreError as error:
         raise DeployError(f"{error}; profiles: `aws configure list-profiles`") from error
 
 
+def code_of(error: ClientError) -> str:
+    """Return AWS's code for an error, such as ThrottlingException."""
+    return str(error.response["Error"].get("Code", ""))
+
+
 def missing(error: ClientError) -> bool:
-    """Return whether AWS says that the thing asked for does not exist."""
-    return error.response["Error"].get("Code") in _MISSING
+    """Return whether AWS answers that what was asked for does not exist."""
+    return code_of(error) in _MISSING
 
 
 class Waiting:
-    """Asks for a state until it is final or time is up; says each new state once."""
+    """Asks for a state until it is final or the time is up; passes on each new state once.
+
+    say: receives each new state
+    """
 
     def __init__(self, sleep: Callable[[float], None], say: Callable[[str], None], timeout: float, interval: float = 5):
-        self._sleep, self._say, self._left, self._interval = sleep, say, timeout, interval
+        self.say = say
+        self._sleep, self._left, self._interval = sleep, timeout, interval
 
     def until_done(self, ask: Callable[[], tuple[str, bool]]) -> None:
         """Call `ask` (state as text, whether it is final) until final; raise DeployError when the time is up."""
-        said = ""
+        last = ""
         while True:
             state, done = ask()
-            if state != said:
-                self._say(state)
-                said = state
+            if state != last:
+                self.say(state)
+                last = state
             if done:
                 return
             if self._left <= 0:

@@ -1,6 +1,6 @@
 """Greengrass V2: the component that is made of the Lambda function.
 
-Component versions can't be edited. Other settings are another version, tagged with a digest of them, so that a second
+Component versions can't be edited. Other settings make another version, tagged with a digest of them, so that a second
 run, and a second target with the same settings, find it.
 """
 
@@ -15,8 +15,9 @@ from botocore.exceptions import ClientError
 
 from deployment.aws import Aws, Waiting, missing
 from deployment.errors import DeployError
+from deployment.intent import Deployed, deployed_from
 from deployment.plan import Document
-from deployment.settings import CONTAINER, TIMEOUT_SECONDS, Settings
+from deployment.settings import CONTAINER, INPUT_ENCODING, TIMEOUT_SECONDS, Settings
 
 ROUTER = "aws.greengrass.LegacySubscriptionRouter"
 SETTINGS_TAG = "device-defender-connector:settings"
@@ -49,7 +50,7 @@ def lambda_function(settings: Settings, arn: str, name: str, arch: str) -> Docum
         "componentDependencies": {ROUTER: {"versionRequirement": "^2.1.0", "dependencyType": "HARD"}},
         "componentLambdaParameters": {
             "pinned": True,
-            "inputPayloadEncodingType": settings.encoding,
+            "inputPayloadEncodingType": INPUT_ENCODING,
             "timeoutInSeconds": TIMEOUT_SECONDS,
             "environmentVariables": settings.environment,
             "linuxProcessParams": process,
@@ -78,7 +79,7 @@ class Component:
         The number has the connector's major and minor, and counts on from there.
         """
         major, minor, patch = semver(connector_version)
-        # Ours are plain numbers; one with more, 1.0.0-rc1, is somebody else's.
+        # Ours are plain numbers; one with more, such as 1.0.0-rc1, was made by somebody else.
         plain = (version for version in versions_of(self.aws, self._arn) if not {"-", "+"} & set(version))
         versions = sorted(map(semver, plain), reverse=True)
         patches = [version[2] for version in versions if version[:2] == (major, minor)]
@@ -134,6 +135,16 @@ class Component:
                 "linuxProcessParams": process,
             },
         }
+
+
+def deployed_of(made_of: Document) -> Deployed:
+    """Return the settings in what `Component.settings_of` returned."""
+    parameters = made_of["componentLambdaParameters"]
+    process = parameters["linuxProcessParams"]
+    limit = process.get("containerParams", {}).get("memorySizeInKB")
+    return deployed_from(
+        parameters["environmentVariables"], process["isolationMode"], limit, made_of["lambdaArn"] or ""
+    )
 
 
 def versions_of(aws: Aws, component_arn: str) -> list[str]:

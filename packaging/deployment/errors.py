@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class DeployError(Exception):
-    """Something in the account, or on the way to it, stands against the deployment."""
+    """The account or a core does not allow the deployment, or it failed.
+
+    exit_code: the tool's exit code
+    """
 
     exit_code = 1
 

@@ -1,7 +1,7 @@
 """The AWS Lambda function that carries the connector's code to Greengrass, on V1 and V2 alike.
 
-It never runs in the cloud; Greengrass takes the code of a published version. Lambda asks for an execution role all
-the same, so there is one, without any permission.
+It never runs in the cloud; Greengrass takes the code of a published version. Lambda requires an execution role all the
+same, so one is made, without any permission.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from deployment.artifact import Artifact
-from deployment.aws import Aws, missing
+from deployment.aws import Aws, code_of, missing
 from deployment.errors import DeployError, UsageError
 from deployment.plan import Change, Document
 from deployment.settings import HANDLER
@@ -23,25 +23,29 @@ _TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
+MAX_ROLE_ATTEMPTS, ROLE_PAUSE_SECONDS = 10, 3
 _COMPARED = ("Runtime", "Handler", "Architectures", "CodeSha256")
 
 
 @dataclass(frozen=True)
 class Function:
-    """The wanted function: name, code, runtime, and where they come from."""
+    """The wanted function: name, code, runtime, and where they come from.
+
+    runtime: Lambda's name of a Python
+    role: ARN of an execution role; None: one is made
+    bucket: bucket that keeps the zip; None: it is uploaded with the call
+    """
 
     aws: Aws
     artifact: Artifact
     name: str
     runtime: str
     role: str | None
-    """ARN of an execution role; None: one is made."""
     bucket: str | None
-    """Bucket that keeps the zip; None: it goes up with the call."""
 
     @property
     def pending_arn(self) -> str:
-        """What a plan shows for the version that is still to be published."""
+        """What a plan shows for the version that is not published yet."""
         return self.aws.arn("lambda", f"function:{self.name}:(new version)")
 
     @property
@@ -116,11 +120,16 @@ class Function:
         return True
 
     def _create_role(self) -> None:
-        self.aws.client("iam").create_role(
-            RoleName=self._role_name,
-            AssumeRolePolicyDocument=json.dumps(_TRUST),
-            Description="Asked for by AWS Lambda; the function runs on Greengrass cores only.",
-        )
+        try:
+            self.aws.client("iam").create_role(
+                RoleName=self._role_name,
+                AssumeRolePolicyDocument=json.dumps(_TRUST),
+                Description="Required by AWS Lambda; the function runs on Greengrass cores only.",
+            )
+        except ClientError as error:
+            # The answer to a first call was lost, and botocore repeated it.
+            if code_of(error) != "EntityAlreadyExists":
+                raise
 
     @property
     def _key(self) -> str:
@@ -138,7 +147,7 @@ class Function:
         return bool(head["Metadata"].get("sha256") == self.artifact.code_sha256)
 
     def _check_bucket(self) -> None:
-        """Raise UsageError if it is the bucket that is missing: the answer for an object doesn't tell."""
+        """Raise UsageError if the bucket itself is missing, which the answer for an object doesn't show."""
         try:
             self.aws.client("s3").head_bucket(Bucket=self.bucket)
         except ClientError as error:
@@ -163,6 +172,11 @@ class Function:
                 self._create(code)
                 client.get_waiter("function_active_v2").wait(FunctionName=self.name)
             else:
+                # Where a run was interrupted, its change may still be under way, and Lambda takes no other meanwhile.
+                if current.get("State") == "Pending":
+                    client.get_waiter("function_active_v2").wait(FunctionName=self.name)
+                if current.get("LastUpdateStatus") == "InProgress":
+                    client.get_waiter("function_updated_v2").wait(FunctionName=self.name)
                 # The runtime first: with one that it has retired, Lambda takes no code either.
                 if current.get("Runtime") != self.runtime:
                     client.update_function_configuration(FunctionName=self.name, Runtime=self.runtime)
@@ -182,7 +196,7 @@ class Function:
 
     def _create(self, code: dict[str, Any]) -> None:
         role = self.role or f"arn:{self.aws.partition}:iam::{self.aws.account}:role/{self._role_name}"
-        for attempt in range(10):
+        for attempt in range(MAX_ROLE_ATTEMPTS):
             try:
                 self.aws.client("lambda").create_function(
                     FunctionName=self.name,
@@ -195,10 +209,14 @@ class Function:
                 )
                 return
             except ClientError as error:
-                # A role is not known everywhere for some seconds after it was made.
-                if "cannot be assumed" not in error.response["Error"].get("Message", "") or attempt == 9:
+                # The answer to a first call was lost, and botocore repeated it; publishing checks the code's digest.
+                if code_of(error) == "ResourceConflictException":
+                    return
+                # IAM is eventually consistent: a new role may be unknown for a few seconds.
+                unknown = "cannot be assumed" in error.response["Error"].get("Message", "")
+                if not unknown or attempt + 1 == MAX_ROLE_ATTEMPTS:
                     raise
-                self.aws.sleep(3)
+                self.aws.sleep(ROLE_PAUSE_SECONDS)
 
     def _deprecated(self, error: ClientError) -> str:
         message = error.response["Error"]["Message"]
@@ -207,6 +225,29 @@ class Function:
             f"AWS Lambda no longer takes functions for {named[0] if named else self.runtime} ({message}). "
             "Build the zip for a newer Python that your cores have (./build_zip.sh --python 3.12)."
         )
+
+
+def runtime_of(aws: Aws, arn: str) -> str | None:
+    """Return the runtime of a published version, None if it is no longer there."""
+    try:
+        found = aws.client("lambda").get_function_configuration(FunctionName=arn)
+    except ClientError as error:
+        if missing(error):
+            return None
+        raise
+    return str(found["Runtime"])
+
+
+def python_notes(now: str | None, runtime: str) -> list[str]:
+    """Return a note if the cores run the connector for another Python now than the zip is for."""
+    if not now or not runtime or now == runtime:
+        return []
+    was, is_ = (name.removeprefix("python") for name in (now, runtime))
+    return [
+        f"The cores run the connector for Python {was} now, and this zip is for Python {is_}. Cores don't report which "
+        f"Pythons they have: one without {runtime} fails this deployment (./build_zip.sh --python {was} builds for the "
+        "Python of now)."
+    ]
 
 
 def _compared(configuration: Document) -> Document:

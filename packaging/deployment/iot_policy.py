@@ -1,7 +1,7 @@
-"""The AWS IoT policy that lets a core publish reports and hear the answers, made and attached on request.
+"""The AWS IoT policy that lets a core publish reports and receive the answers, made and attached on request.
 
-Several targets may share one: each has its own topics in it, and its own attachment. A policy that holds anything but
-lines as we write them is somebody else's, and stays as it is.
+Several targets may share one: each has its own topics in it, and its own attachment. A policy with any line that is not
+written as here belongs to somebody else, and stays as it is.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from deployment.plan import Change, Document
 from deployment.settings import policy_for
 
 _THINGS = "$aws/things/"
-_MOST_VERSIONS = 5  # AWS IoT keeps no more of one policy
-_DETACHING, _PAUSE = 330, 10  # seconds
-_LONGEST = 2048  # characters of a document that AWS IoT takes, spaces not counted
+MAX_VERSIONS = 5  # AWS IoT keeps no more of one policy
+MAX_DETACHING_SECONDS, PAUSE_SECONDS = 330, 10
+MAX_POLICY_CHARACTERS = 2048  # of a document, spaces not counted: AWS IoT's limit
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class IotPolicy:
     name: str
 
     def changes(self, topic: str, things: str, principals: list[str]) -> tuple[list[Change], list[Change]]:
-        """Return what lets `things` report on `topic`, attached to `principals`, and what then lets them on no other.
+        """Return what allows `things` to report on `topic`, attached to `principals`, and what then allows no other.
 
-        The second is for when the cores report there: a core whose old topic is taken from it is cut off.
+        The second is for when the cores report there: a core may not lose its old topic before that, or AWS IoT
+        disconnects it.
         """
         topics, attached = self._current()
         old = [other for other in topics if other != topic and _is_of(things, other)]
@@ -46,8 +47,8 @@ class IotPolicy:
             at_once = " at once: old and new lines together would be too long"
         if self._is_too_long(both):
             raise UsageError(
-                f"--iot-policy {self.name}: with these lines too it would be longer than the {_LONGEST} characters "
-                "that AWS IoT allows; choose another name"
+                f"--iot-policy {self.name}: with these lines too it would be longer than the {MAX_POLICY_CHARACTERS} "
+                "characters that AWS IoT allows; choose another name"
             )
         targets = attached + [one for one in principals if one not in attached]
         wanted = [other for other in both if other not in old]
@@ -55,10 +56,10 @@ class IotPolicy:
         return self._change(topics, attached, both, targets, at_once), then
 
     def removals(self, things: str | None, principals: list[str]) -> tuple[list[Change], list[str]]:
-        """Return what takes the lines of `things` out and detaches the policy, and notes on what stays.
+        """Return what removes the lines of `things` and detaches the policy, and notes on what stays.
 
-        It goes when nothing is left of it. Lines that can't be told to be those of `things` stay as long as the policy
-        is attached to others; the attachment stays if it is another thing's as well.
+        It is deleted when nothing is left of it. Lines that may belong to others stay as long as the policy is
+        attached to others; the attachment stays if it is another thing's as well.
         """
         topics, attached = self._current()
         left = [topic for topic in topics if not things or not _is_of(things, topic)]
@@ -95,7 +96,7 @@ class IotPolicy:
         return sorted(found - {things})
 
     def _is_too_long(self, topics: list[str]) -> bool:
-        return len(json.dumps(policy_for(self._prefix, topics), separators=(",", ":"))) > _LONGEST
+        return len(json.dumps(policy_for(self._prefix, topics), separators=(",", ":"))) > MAX_POLICY_CHARACTERS
 
     @property
     def _prefix(self) -> str:
@@ -130,15 +131,15 @@ class IotPolicy:
         iot, text = self.aws.client("iot"), json.dumps(after["document"] if after else None)
         attached, targets = (document["attachedTo"] if document else [] for document in (before, after))
         if before is None:
-            iot.create_policy(policyName=self.name, policyDocument=text)
+            self._create(text)
         elif after and before["document"] != after["document"]:
             old = self._old_versions()
-            if len(old) + 1 >= _MOST_VERSIONS:
+            if len(old) + 1 >= MAX_VERSIONS:
                 iot.delete_policy_version(policyName=self.name, policyVersionId=old[0])
             iot.create_policy_version(policyName=self.name, policyDocument=text, setAsDefault=True)
         for target in attached:
             if target not in targets:
-                iot.detach_policy(policyName=self.name, target=target)
+                self._detach(target)
         for target in targets:
             if target not in attached:
                 iot.attach_policy(policyName=self.name, target=target)
@@ -147,20 +148,38 @@ class IotPolicy:
                 iot.delete_policy_version(policyName=self.name, policyVersionId=version)
             self._delete()
 
+    def _create(self, text: str) -> None:
+        iot = self.aws.client("iot")
+        try:
+            iot.create_policy(policyName=self.name, policyDocument=text)
+        except iot.exceptions.ResourceAlreadyExistsException:
+            # The answer to a first call was lost, and botocore repeated it; or somebody else made one.
+            if json.loads(iot.get_policy(policyName=self.name)["policyDocument"]) != json.loads(text):
+                raise
+
+    def _detach(self, target: str) -> None:
+        iot = self.aws.client("iot")
+        try:
+            iot.detach_policy(policyName=self.name, target=target)
+        except iot.exceptions.ResourceNotFoundException:
+            pass  # detached by a first call whose answer was lost
+
     def _delete(self) -> None:
-        """Delete the policy; AWS IoT says that this may take five minutes to become possible after it was detached."""
-        iot, left = self.aws.client("iot"), _DETACHING
+        """Delete the policy; by AWS's documentation that can be refused for five minutes after it was detached."""
+        iot, left = self.aws.client("iot"), MAX_DETACHING_SECONDS
         while True:
             try:
                 iot.delete_policy(policyName=self.name)
+            except iot.exceptions.ResourceNotFoundException:
+                return  # by a first call whose answer was lost
             except iot.exceptions.DeleteConflictException as error:
                 if left <= 0:
                     raise DeployError(
-                        f"AWS IoT policy {self.name} is detached, and AWS IoT does not let it go yet. Later: "
+                        f"AWS IoT policy {self.name} is detached, and AWS IoT does not allow deleting it yet. Later: "
                         f"aws iot delete-policy --policy-name {self.name}"
                     ) from error
-                self.aws.sleep(_PAUSE)
-                left -= _PAUSE
+                self.aws.sleep(PAUSE_SECONDS)
+                left -= PAUSE_SECONDS
             else:
                 return
 
@@ -186,5 +205,5 @@ def _is_of(things: str, topic: str) -> bool:
 
 
 def _is_nobodys(topic: str) -> bool:
-    """Return whether a topic, one of MetricsTopic's own, may not tell whose it is."""
+    """Return whether a topic, one given as MetricsTopic, may not show whose it is."""
     return not topic.startswith(_THINGS)

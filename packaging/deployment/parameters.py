@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from connector import config, flags
+from connector import config, flags, parameter
 from connector.config import RESOURCE_ID
 from connector.flags import given
 from deployment.errors import UsageError
@@ -12,7 +12,7 @@ from deployment.errors import UsageError
 __all__ = ["PARAMETERS", "RESOURCE_ID", "Parameter", "add_flags", "given"]
 
 
-class Parameter(config.Parameter):
+class Parameter(parameter.Parameter):
     """A parameter whose invalid values are the caller's error."""
 
     def check(self, value: str) -> str:
@@ -22,7 +22,7 @@ class Parameter(config.Parameter):
         return value
 
 
-PARAMETERS = tuple(Parameter(*parameter) for parameter in config.PARAMETERS)
+PARAMETERS = tuple(Parameter(*described) for described in config.PARAMETERS)
 
 
 def add_flags(parser: argparse.ArgumentParser, *, resource_id: bool) -> None:

@@ -14,13 +14,16 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Change:
-    """One resource that would be written."""
+    """One resource that would be written.
+
+    before: None if it does not exist
+    after: None if it is removed
+    apply: writes it
+    """
 
     title: str
     before: Document | None
-    """None: it does not exist."""
     after: Document | None
-    """None: it is removed."""
     apply: Callable[[], None]
 
     def __str__(self) -> str:
@@ -43,7 +46,10 @@ def _lines(document: Document | None) -> list[str]:
     return yaml.safe_dump(document, width=1000).splitlines() if document else []
 
 
-def show(changes: Iterable[Change], notes: Iterable[str] = ()) -> str:
-    """Return the plan as text: every change, then the notes."""
+def show(changes: Iterable[Change], notes: Iterable[str] = (), settings: Iterable[str] = ()) -> str:
+    """Return the plan as text: every change, then the settings that don't follow from a default, then the notes."""
     parts = [str(change) for change in changes] or ["Nothing to change."]
+    lines = [f"  {line}" for line in settings]
+    if lines:
+        parts.append("\n".join(["Settings, beside those at their default:", *lines]))
     return "\n\n".join([*parts, *(f"Note: {note}" for note in notes)])

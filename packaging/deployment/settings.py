@@ -1,11 +1,11 @@
-"""How the connector shall run on a core: parameters, isolation, memory, and what follows from them.
+"""How the connector runs on a core: parameters, isolation, memory limit, and what follows from them.
 
-Pure values, the same for Greengrass V1 and V2; each version's module writes them in its own API's shape.
+Plain values, the same for Greengrass V1 and V2; each version's module writes them in its own API's shape.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deployment.errors import UsageError
@@ -14,20 +14,25 @@ from deployment.parameters import PARAMETERS, RESOURCE_ID
 HANDLER = "connector.handler.function_handler"
 CONTAINER, NO_CONTAINER = "GreengrassContainer", "NoContainer"
 
-# The connector is built to live within a core's default of 16 MB, its benchmark included. The limit is no
-# reservation, and the core counts its own Python runtime around the function, so the default leaves room for that.
+# The connector stays within a core's default limit of 16 MB. The core counts its own Python runtime around the function
+# as well, so the default is twice that. A limit reserves no memory.
 DEFAULT_MEMORY_MB = 32
 
-# A work item for the function is one answer of the service: some milliseconds of work. The service's default is 3 s,
-# which a slow board under attack can miss; a function past its timeout is stopped.
+# A work item for the function is one answer of the service: some milliseconds of work. The core stops a function that
+# takes longer than this; a slow board under attack can miss the default of 3 s.
 TIMEOUT_SECONDS = 30
 
-# The resource's id is the group's affair, not the function's.
-_READ = tuple(parameter for parameter in PARAMETERS if parameter.name != RESOURCE_ID)
+# With `json` the core's runtime decodes a message before the function gets it, and a JSON message of 129 KB takes more
+# memory than a function of 16 MB has. With `binary` the function gets the bytes and ignores what is too long. On the
+# CBOR topic the answers are CBOR, which the runtime's JSON decoding would break.
+INPUT_ENCODING = "binary"
 
-_LONGEST_TOPIC = 256  # bytes, which are characters here
+# The volume's id stands in the V1 group's definition; the function does not read it.
+READ_BY_FUNCTION = tuple(parameter for parameter in PARAMETERS if parameter.name != RESOURCE_ID)
 
-# The ids under which a group or a router knows our subscriptions; stable, so that an upgrade replaces them.
+MAX_TOPIC_BYTES = 256  # AWS IoT's limit; parameters.json allows ASCII only
+
+# The ids of our subscriptions in a group or a router. They stay the same, so that an upgrade replaces them.
 REPORT, ACCEPTED, REJECTED = "device-defender-report", "device-defender-accepted", "device-defender-rejected"
 SUBSCRIPTION_IDS = (REPORT, ACCEPTED, REJECTED)
 
@@ -43,22 +48,24 @@ class Volume:
 
 @dataclass(frozen=True)
 class Settings:
-    """The wanted configuration of the function on a core."""
+    """The configuration of the function on a core.
+
+    parameters: every parameter by name, with its effective value; the volume's id only where it was given
+    isolation: GreengrassContainer or NoContainer
+    memory_kb: the container's limit in KB; without a container it is not used
+    variables: environment variables that the connector does not know and somebody else set
+    """
 
     parameters: dict[str, str]
-    """Every parameter that the function reads, with its effective value."""
     isolation: str = CONTAINER
     memory_kb: int = DEFAULT_MEMORY_MB * 1024
+    variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
-        """The function's variables; where nothing is the default, nothing is set."""
-        return {p.name: self.parameters[p.name] for p in _READ if self.parameters[p.name] or p.default}
-
-    @property
-    def encoding(self) -> str:
-        """Input payload encoding: on the CBOR topic the service's answers are CBOR, which JSON decoding would break."""
-        return "binary" if self.parameters["ReportFormat"] == "cbor" else "json"
+        """The function's environment variables; a parameter that is empty by default is set only if it has a value."""
+        ours = {p.name: self.parameters[p.name] for p in READ_BY_FUNCTION if self.parameters[p.name] or p.default}
+        return {**self.variables, **ours}
 
     @property
     def volumes(self) -> list[Volume]:
@@ -74,20 +81,33 @@ class Settings:
         """The report topic, with `{thing}` still in it."""
         return self.parameters["MetricsTopic"].replace("{format}", self.parameters["ReportFormat"])
 
+    @property
+    def reaches_device_defender(self) -> bool:
+        """Whether reports go to the service's own topic."""
+        return self.parameters["MetricsTopic"] == default_of("MetricsTopic")
+
+    @property
+    def custom_metrics(self) -> list[str]:
+        """The custom metrics that the reports hold."""
+        names = self.parameters.get("CustomMetrics", "").split(",")
+        return list(dict.fromkeys(name.strip() for name in names if name.strip()))
+
     def subscriptions(self, function: str, thing: str) -> list[dict[str, str]]:
         """Return the three subscriptions of `function`: report to AWS IoT Core, accepted and rejected back.
 
-        The report's subject is a filter for what the core itself sends, so `+` is enough. The answers come from the
-        cloud, where a `+` would bring every core the answers for all cores: they name the `thing`.
+        The report's subject filters what the core itself sends, so `+` is enough. The answers come from the cloud,
+        where a `+` would bring every core the answers for all cores: they name the `thing`.
+
+        Raises UsageError if the thing's name makes a topic too long.
         """
         # MQTT allows `+` only as a whole level.
         report = "/".join("+" if "{thing}" in level else level for level in self.topic.split("/"))
         answer = self.topic.replace("{thing}", thing)
-        longest = len(f"{answer}/accepted")
-        if longest > _LONGEST_TOPIC:
+        size = len(f"{answer}/accepted")
+        if size > MAX_TOPIC_BYTES:
             raise UsageError(
-                f"--MetricsTopic: with the thing's name and /accepted it has {longest} characters; "
-                f"AWS IoT takes {_LONGEST_TOPIC}"
+                f"--MetricsTopic: with the thing's name and /accepted it has {size} characters; "
+                f"AWS IoT takes {MAX_TOPIC_BYTES}"
             )
         return [
             {"id": REPORT, "source": function, "subject": report, "target": "cloud"},
@@ -96,7 +116,7 @@ class Settings:
         ]
 
     def iot_policy(self, arn_prefix: str, things: str) -> dict[str, Any]:
-        """Return the AWS IoT policy that lets cores named `things` (`*` allowed) report and hear the answers.
+        """Return the AWS IoT policy that lets cores named `things` (`*` allowed) report and receive the answers.
 
         `arn_prefix` is `arn:<partition>:iot:<region>:<account>`. Greengrass cores can't use thing policy variables:
         they hold several connections, whose client ids aren't all the thing's name.
@@ -104,17 +124,21 @@ class Settings:
         return policy_for(arn_prefix, [self.topic.replace("{thing}", things)])
 
     def notes(self) -> list[str]:
-        """Return what the person should know about this choice before it is deployed."""
+        """Return what the person should know about these settings before they are deployed."""
         notes = []
-        topic = next(p.default for p in PARAMETERS if p.name == "MetricsTopic")
-        if self.parameters["MetricsTopic"] != topic:
-            notes.append(f"Reports go to {self.topic}: its subscribers see them, AWS IoT Device Defender does not.")
+        if not self.reaches_device_defender:
+            notes.append(f"Reports go to {self.topic}: its subscribers receive them, AWS IoT Device Defender does not.")
         if self.parameters["StateDirectory"]:
             notes.append(
                 f"{self.parameters['StateDirectory']} must exist on the device and be writable by the user or group "
                 "that runs the function (ggc_user:ggc_group unless set otherwise)."
             )
         return notes
+
+
+def default_of(name: str) -> str:
+    """Return a parameter's default, "" if it has none."""
+    return next(parameter.default or "" for parameter in PARAMETERS if parameter.name == name)
 
 
 def policy_for(arn_prefix: str, topics: list[str]) -> dict[str, Any]:
@@ -134,12 +158,18 @@ def policy_for(arn_prefix: str, topics: list[str]) -> dict[str, Any]:
     }
 
 
-def make(given: dict[str, str], *, isolation: str = CONTAINER, memory_mb: int | None = None) -> Settings:
+def make(
+    given: dict[str, str],
+    *,
+    isolation: str = CONTAINER,
+    memory_kb: int | None = None,
+    variables: dict[str, str] | None = None,
+) -> Settings:
     """Return the settings for the parameters given, the others at their defaults; raise UsageError if they clash."""
-    parameters = {p.name: p.default or "" for p in _READ}
+    parameters = {p.name: p.default or "" for p in READ_BY_FUNCTION}
     if isolation == NO_CONTAINER:
-        parameters["ProcDestinationPath"] = "/proc"  # nothing is mounted: the function sees the host's own
-    parameters.update({name: value for name, value in given.items() if name != RESOURCE_ID})
+        parameters["ProcDestinationPath"] = "/proc"  # nothing is mounted: the function reads the host's own
+    parameters.update(given)
 
     proc = parameters["ProcDestinationPath"]
     if isolation == NO_CONTAINER and proc != "/proc":
@@ -149,6 +179,6 @@ def make(given: dict[str, str], *, isolation: str = CONTAINER, memory_mb: int | 
             "--ProcDestinationPath /proc: would hide the container's own /proc; choose another path, "
             f"or --isolation {NO_CONTAINER}"
         )
-    if isolation == NO_CONTAINER and memory_mb:
+    if isolation == NO_CONTAINER and memory_kb:
         raise UsageError("--memory: without a container nothing limits the function's memory; leave it out")
-    return Settings(parameters, isolation, (memory_mb or DEFAULT_MEMORY_MB) * 1024)
+    return Settings(parameters, isolation, memory_kb or DEFAULT_MEMORY_MB * 1024, variables or {})

@@ -1,8 +1,8 @@
 """Greengrass V1: the connector's entries in a group, merged with whatever else the group holds.
 
 A group version points to one version of each definition (functions, resources, subscriptions, ...). None of them can
-be edited: what changes gets a new definition version, then the group a new version, which is deployed. Definitions
-that don't change keep their version.
+be edited: what changes gets a new definition version, then the group gets a new version, which is deployed.
+Definitions that don't change keep their version.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from deployment import function as lambda_function
+from deployment import intent
 from deployment.aws import V1_ENDED, Aws, Waiting
+from deployment.cores import Core
 from deployment.errors import DeployError, UsageError
+from deployment.intent import Deployed
 from deployment.parameters import RESOURCE_ID
 from deployment.plan import Change, Document
-from deployment.settings import SUBSCRIPTION_IDS, TIMEOUT_SECONDS, Settings
+from deployment.settings import CONTAINER, INPUT_ENCODING, SUBSCRIPTION_IDS, TIMEOUT_SECONDS, Settings
 
 DEFAULT_RESOURCE_ID = "device-defender-proc"
 
@@ -29,22 +33,28 @@ _KINDS = ("Function", "Resource", "Subscription")
 
 @dataclass
 class Group:
-    """A group, found by name or id, and what the connector needs in it."""
+    """A group, found by name or id, and what the connector needs in it.
+
+    function: name of the Lambda function, and the id of its entry in the group
+    runtime: Lambda's name of the zip's Python, empty without a zip
+    resource_id: id of the volume for /proc
+    new_core: thing to make a core of, with a new group around it, where there is no group of that name
+    notes: what the person should know about the changes last computed
+    """
 
     aws: Aws
     name: str
     function: str
-    """Name of the Lambda function, and the id of its entry in the group."""
     runtime: str = ""
     resource_id: str = DEFAULT_RESOURCE_ID
     new_core: str | None = None
-    """Thing to make a core of, with a new group around it, where there is no group of that name."""
     notes: list[str] = field(default_factory=list)
 
     _id: str = field(default="", init=False)
     _version: str = field(default="", init=False)
     _arns: dict[str, str] = field(default_factory=dict, init=False)
     _core: Document = field(default_factory=dict, init=False)
+    _definitions: dict[str, Document] = field(default_factory=dict, init=False)
 
     @property
     def _client(self) -> Any:
@@ -80,13 +90,63 @@ class Group:
         return str(self._core["ThingArn"]).partition(":thing/")[2]
 
     @property
+    def title(self) -> str:
+        """The target as messages name it."""
+        return f"group {self.name}"
+
+    @property
+    def log(self) -> str:
+        """The files on the core that say why a deployment failed."""
+        function = f"/greengrass/ggc/var/log/user/<region>/<account>/{self.function}.log"
+        return f"/greengrass/ggc/var/log/system/runtime.log and {function}"
+
+    @property
     def principals(self) -> list[str]:
         """What an AWS IoT policy for the core is attached to."""
         return [self._core["CertificateArn"]]
 
+    def deployed(self, must_be_readable: bool = True) -> Deployed | None:
+        """Return the connector's settings in the group's newest version, None if it is not in it.
+
+        A group can always be read: `must_be_readable` is for V2.
+        """
+        entry = self.entry()
+        if not entry:
+            return None
+        configuration = entry.get("FunctionConfiguration", {})
+        environment = configuration.get("Environment", {})
+        isolation = environment.get("Execution", {}).get("IsolationMode") or CONTAINER
+        found = intent.deployed_from(
+            environment.get("Variables", {}), isolation, configuration.get("MemorySize"), entry.get("FunctionArn", "")
+        )
+        resource = self._proc_resource(environment.get("ResourceAccessPolicies", []))
+        if resource and resource != DEFAULT_RESOURCE_ID:
+            found.parameters[RESOURCE_ID] = resource
+        return found
+
+    def entry(self) -> Document | None:
+        """Return the connector's function as the group's newest version has it, None without one."""
+        functions = self._definition("Function").get("Functions", [])
+        return next((entry for entry in functions if self._is_ours("Function", entry)), None)
+
+    def _proc_resource(self, policies: list[Document]) -> str | None:
+        """Return the id of the volume for /proc among the resources that the function may use."""
+        used = [policy["ResourceId"] for policy in policies]
+        for resource in self._definition("Resource").get("Resources", []):
+            data = resource.get("ResourceDataContainer", {}).get("LocalVolumeResourceData", {})
+            if resource["Id"] in used and data.get("SourcePath") == "/proc":
+                return str(resource["Id"])
+        return None
+
+    def python_notes(self, deployed: Deployed | None) -> list[str]:
+        """Return a note if the zip is for another Python than what the core runs now: it doesn't report its own."""
+        entry = self.entry() if deployed else None
+        now = entry.get("FunctionConfiguration", {}).get("FunctionRuntimeOverride") if entry else None
+        return lambda_function.python_notes(now, self.runtime)
+
     def changes(self, settings: Settings, function_arn: str) -> list[Change]:
-        """Return what brings the connector, as wanted, into the group and the group to its core."""
-        self.read()
+        """Return what brings the connector, with these settings, into the group and the group to its core."""
+        self.resource_id = settings.parameters.get(RESOURCE_ID, DEFAULT_RESOURCE_ID)
         self.notes = self._conflicts()
         changes = []
         if not self._id:
@@ -105,7 +165,6 @@ class Group:
 
     def removals(self) -> list[Change]:
         """Return what takes the connector out of the group, and only it."""
-        self.read()
         held = {kind: self._definition(kind).get(f"{kind}s", []) for kind in _KINDS}
         # One of ours that others use has stayed: it is no reason to deploy.
         users = self._users_of_resources()
@@ -117,22 +176,19 @@ class Group:
             self.notes.append("Its core may still run it: the group's newest version did not get there.")
         return self._merge({kind: [] for kind in _KINDS}, None)
 
-    def status(self) -> tuple[list[str], bool]:
-        """Return lines on the connector in this group, and whether it is deployed without a failure."""
-        self.read()
-        lines = [f"Group {self.name} ({self._id or 'not there'}), core {self.thing}"]
-        functions = self._definition("Function").get("Functions", [])
-        entry = next((f for f in functions if self._is_ours("Function", f)), None)
-        if not entry:
-            return [*lines, f"Not in the group: {self.function}"], False
-        lines.append(f"Function {entry['FunctionArn']}")
-        variables = entry["FunctionConfiguration"].get("Environment", {}).get("Variables", {})
-        lines += [f"  {name}={value}" for name, value in sorted(variables.items())]
+    def core_status(self) -> tuple[str, Core, bool]:
+        """Return the last deployment as text, the core in it, and whether the core is not done yet."""
         deployment = self._deployment()
         if not deployment:
-            return [*lines, "The group's newest version was never deployed."], False
-        state, _ = self._deployment_state(deployment)
-        return [*lines, f"Deployment {deployment}: {state}"], not state.startswith("Failure")
+            return "the group's newest version was never deployed", Core(self.thing), False
+        state, done = self._deployment_state(deployment)
+        word, _, reason = state.partition(": ")
+        words = {"Success": "succeeded", "Failure": "failed"}
+        return (
+            f"deployment {deployment}: {word}",
+            Core(self.thing, words.get(word, "in progress"), reason=reason),
+            not done,
+        )
 
     def wait(self, waiting: Waiting) -> None:
         """Wait until the newest deployment is over; raise DeployError with the core's reason if it failed."""
@@ -158,11 +214,15 @@ class Group:
                 "change now"
             )
 
-    # What we want, in V1's words
+    # The connector's entries, in V1's shape
 
     def _function(self, settings: Settings, arn: str, policies: list[Document]) -> Document:
-        environment: Document = {"Execution": {"IsolationMode": settings.isolation}, "Variables": settings.environment}
-        configuration: Document = {"EncodingType": settings.encoding, "Environment": environment}
+        # The user and group that somebody chose for the function stay.
+        before = (self.entry() or {}).get("FunctionConfiguration", {}).get("Environment", {}).get("Execution", {})
+        run_as = {"RunAs": before["RunAs"]} if before.get("RunAs") else {}
+        execution = {"IsolationMode": settings.isolation, **run_as}
+        environment: Document = {"Execution": execution, "Variables": settings.environment}
+        configuration: Document = {"EncodingType": INPUT_ENCODING, "Environment": environment}
         if settings.volumes:  # in a container only: without one V1 takes neither
             environment["ResourceAccessPolicies"] = policies
             configuration["MemorySize"] = settings.memory_kb
@@ -216,6 +276,11 @@ class Group:
         arn = (self._arns if arns is None else arns).get(f"{kind}DefinitionVersionArn")
         if not arn:
             return {}
+        if arn not in self._definitions:  # one version never changes
+            self._definitions[arn] = self._read_definition(kind, arn)
+        return self._definitions[arn]
+
+    def _read_definition(self, kind: str, arn: str) -> Document:
         get = getattr(self._client, f"get_{kind.lower()}_definition_version")
         request = {f"{kind}DefinitionId": arn.split("/")[-3], f"{kind}DefinitionVersionId": arn.split("/")[-1]}
         page = get(**request)

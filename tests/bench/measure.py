@@ -9,8 +9,9 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from bench.cgroup import MemoryGroup
 from bench.load import Load
@@ -124,17 +125,6 @@ def _cpu_at_rest(artifact: Path) -> float:
         return cpu_of(core.pid)
 
 
-def function_memory(artifact: Path, cycles: int = 5) -> int:
-    """Return the anonymous memory of the function after some reports in CBOR with every custom metric, bytes."""
-    environment = {"CustomMetrics": ",".join(CUSTOM_METRICS), "ReportFormat": "cbor"}
-    with LocalCore(artifact, interval=1, environment=environment, encoding_type="binary") as core:
-        for _ in range(cycles):
-            core.wait_for_delivery()
-        found = re.search(r"^RssAnon:\s+(\d+) kB$", Path(f"/proc/{core.pid}/status").read_text(), re.MULTILINE)
-        assert found, "the kernel has no RssAnon"
-        return 1024 * int(found.group(1))
-
-
 class Whole(NamedTuple):
     """The whole function of one build.
 
@@ -149,15 +139,37 @@ class Whole(NamedTuple):
 
 
 def side_by_side(builds: Sequence[Path], directory: Path, sockets: int) -> List[Whole]:
-    """Measure the whole function of some builds, in turns."""
+    """Measure the whole function of some builds, at the same time or in turns, so that noise affects all of them."""
     starts: List[List[float]] = [[] for _ in builds]
     for number in range(STARTS):
         for build, found in zip(builds, starts):
-            found += start_cost(build, directory / f"turn-{number}-{len(found)}-{build.name}", 1)
-    cycles = [idle_cost(build) for build in builds]
-    with Load(sockets):
-        memory = [function_memory(build) for build in builds]
+            found += start_cost(build, directory / f"turn-{number}-{build.name}", 1)
+    with ExitStack() as running:
+        cores = [running.enter_context(LocalCore(build, interval=1)) for build in builds]
+        before = _cpu_after(cores, 3)
+        cycles = [(after - cpu) / CYCLES for after, cpu in zip(_cpu_after(cores, CYCLES), before)]
+    environment = {"CustomMetrics": ",".join(CUSTOM_METRICS), "ReportFormat": "cbor"}
+    with ExitStack() as running:
+        running.enter_context(Load(sockets))
+        settings: Dict[str, Any] = {"interval": 1, "environment": environment, "encoding_type": "binary"}
+        cores = [running.enter_context(LocalCore(build, **settings)) for build in builds]
+        _cpu_after(cores, 5)
+        memory = [_anonymous(core.pid) for core in cores]
     return [Whole(statistics.median(found), cycle, used) for found, cycle, used in zip(starts, cycles, memory)]
+
+
+def _cpu_after(cores: Sequence[LocalCore], reports: int) -> List[float]:
+    """Wait until each function has sent so many more reports; return their CPU seconds then."""
+    for core in cores:
+        for _ in range(reports):
+            core.wait_for_delivery()
+    return [cpu_of(core.pid) for core in cores]
+
+
+def _anonymous(pid: int) -> int:
+    found = re.search(r"^RssAnon:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found, "the kernel has no RssAnon"
+    return 1024 * int(found.group(1))
 
 
 def idle_cost(artifact: Path, cycles: int = 20) -> float:

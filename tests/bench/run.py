@@ -146,9 +146,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, default=HERE / "results", help="directory (tests/bench/results)")
     parser.add_argument("--zip", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--baseline", type=Path, metavar="ZIP", help="another build, measured side by side with this one"
-    )
+    parser.add_argument("--baseline", type=Path, metavar="ZIP", help="another build, to measure side by side")
     parser.add_argument("--only-baseline", action="store_true", help="leave out psutil, the agent SDK and the targets")
     options = parser.parse_args()
     if options.only_baseline and not options.baseline:

@@ -1,4 +1,4 @@
-"""The tools that are compared, each in a process of its own: tools.py TOOL [FOLDER], one sample for every line of stdin.
+"""The tools that are compared, each in a process of its own: tools.py TOOL [FOLDER], one sample for each line of stdin.
 
 FOLDER is an unpacked zip of the connector, for the tools connector and baseline. Each answer is a line of JSON: "cpu"
 (seconds of this process), "bytes" (of the report, null for a tool that makes none), and of the process so far "peak"

@@ -1,4 +1,4 @@
-"""Fixtures for the fleet's tools: an account that is none, and nothing that leaves this machine."""
+"""Fixtures for the tests of deploy.py: an account without AWS, and nothing that leaves this machine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_aws import Account
-from moto import mock_aws
+from fake_aws import Account, clean_account
+from v1_group import fill_group
 
 
 def _unmocked(self: Any, request: Any) -> None:
@@ -30,8 +30,23 @@ def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def account() -> Iterator[Account]:
-    with mock_aws(config={"lambda": {"use_docker": False}}):
-        yield Account()
+    with clean_account() as account:
+        yield account
+
+
+@pytest.fixture
+def core(account: Account) -> Account:
+    """An account with core gw-1, a thing group, and no deployment."""
+    account.thing("gw-1")
+    account.client("iot").create_thing_group(thingGroupName="fleet")
+    account.greengrass_v2.cores["gw-1"] = {"architecture": "amd64", "runtime": "aws_nucleus_classic"}
+    return account
+
+
+@pytest.fixture
+def full_group(account: Account) -> dict[str, Any]:
+    """A V1 group that other people fill."""
+    return fill_group(account)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""README's chapter on deploying: every command is run, every document is what the tool makes."""
+"""packaging/deployment/README.md: every command is run, every document is what the tool makes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from typing import Any
 import deploy
 import pytest
 from deployment import settings
-from fake_aws import ACCOUNT, REGION, SUCCEEDED
+from fake_aws import ACCOUNT, NOW, REGION, SUCCEEDED
 from moto.server import ThreadedMotoServer
+from mqtt_broker import Broker
 
 ROOT = Path(deploy.__file__).parent.parent
-CHAPTER = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Deploy\n")[2].partition("\n## ")[0]
+CHAPTER = (ROOT / "packaging" / "deployment" / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", CHAPTER, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     shlex.split(line, comments=True)
@@ -28,6 +29,9 @@ COMMANDS = [
     for line in block.replace("\\\n", " ").splitlines()
     if line.strip()
 ]
+
+
+METRICS = "--create-custom-metrics"
 
 
 @pytest.fixture
@@ -41,6 +45,14 @@ def cli(account: Any) -> Iterator[dict[str, str]]:
     server.stop()
 
 
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """A broker that has an answer to a report of gateway-1."""
+    made = Broker([("$aws/things/gateway-1/defender/metrics/json/accepted", b"{}")])
+    yield made
+    made.close()
+
+
 def build(command: list[str]) -> None:
     """Make the zip that `./build_zip.sh --python 3.12 --arch any` would make, by name."""
     flags = dict(zip(command[1::2], command[2::2], strict=True))
@@ -52,11 +64,12 @@ def build(command: list[str]) -> None:
 
 @pytest.mark.filterwarnings("ignore:Tried to parse AWS..GreengrassV2")
 def test_every_command_works_in_its_order(
-    account: Any, make_zip: Any, cli: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    account: Any, make_zip: Any, cli: dict[str, str], broker: Broker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("packaging").symlink_to(ROOT / "packaging")
     Path(make_zip()).rename("made.zip")
+    Path("connector.toml").write_text(next(block for kind, block in BLOCKS if kind == "toml"), encoding="utf-8")
     certificate = account.thing("gateway-1")
     account.client("iot").create_thing_group(thingGroupName="gateways")
     account.client("s3").create_bucket(Bucket="my-artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -73,11 +86,16 @@ def test_every_command_works_in_its_order(
             assert Path(command[2]).is_file()
         elif command[0] == ".":
             assert command[1:] == ["build/tools/bin/activate"]
+        elif command[0] == "eval":  # of bash: makes the shell's completion
+            path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+            script = f'eval "{command[1]}" && complete -p deploy.py'
+            subprocess.run(["bash", "-c", script], env={"PATH": path}, check=True, timeout=60)
         elif command[0] == "./build_zip.sh":
             build(command)
         elif command[1] == "packaging/deploy.py":
+            argv = [broker.address if word == "localhost:1883" else word for word in command[2:]]
             # The person says yes.
-            assert account.deploy(*command[2:], ask=lambda question: "y") == 0, command
+            assert account.deploy(*argv, ask=lambda question: "y") == 0, command
             ran.append(" ".join(command[2:4]))
         else:
             assert command[0] == "aws", command
@@ -89,11 +107,11 @@ def test_every_command_works_in_its_order(
             result = subprocess.run(aws, env=cli, capture_output=True, text=True, timeout=120, check=False)
             assert result.returncode == 0, (command, result.stderr)
             ran.append(" ".join(command[1:3]))
-    verbs = {f"{version} {verb}" for version in ("v2", "v1") for verb in ("plan", "apply", "status", "remove")}
+    verbs = {f"{v} {verb}" for v in ("v2", "v1") for verb in ("plan", "apply", "status", "list", "remove")}
     assert verbs | {"s3 cp", "cloudformation deploy", "lambda publish-version"} <= set(ran)
 
 
-def test_its_documents_are_what_the_tool_makes() -> None:
+def test_documents_are_what_the_tool_makes() -> None:
     policy, router = [json.loads(block) for kind, block in BLOCKS if kind == "json"]
     wanted = settings.make({})
     assert policy == wanted.iot_policy("arn:aws:iot:eu-west-1:123456789012", "gateway-1")
@@ -102,21 +120,27 @@ def test_its_documents_are_what_the_tool_makes() -> None:
     assert f"{wanted.memory_kb // 1024} MB" in CHAPTER
 
 
-def test_it_names_every_permission_that_the_tool_uses(account: Any, make_zip: Any) -> None:
+def test_permissions_named_are_those_the_tool_uses(account: Any, make_zip: Any) -> None:
     account.thing("gw-1")
     account.client("s3").create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
     account.client("iot").create_thing_group(thingGroupName="fleet")
     account.greengrass_v2.next_job = [{}, SUCCEEDED]
+    account.detect.attach("all/things", "aws:all-bytes-out")
+    account.detect.values["gw-1", "aws:all-bytes-out"] = [NOW]
     flags = ["--bucket", "artifacts", "--iot-policy", "report", "--yes"]
     runs = [
         ["v2", "apply", "--thing", "gw-1", "--zip", make_zip(), *flags],
         ["v2", "apply", "--thing", "gw-1", "--zip", make_zip("311", code="# new\n"), *flags, "--MaxListSize", "9"],
+        ["v2", "apply", "--thing", "gw-1", "--zip", make_zip(), "--yes", "--CustomMetrics=cpu_usage", METRICS],
         ["v2", "status", "--thing", "gw-1"],
+        ["v2", "list"],
         ["v2", "remove", "--thing", "gw-1", "--iot-policy", "report", "--yes"],
         ["v2", "apply", "--thing-group", "fleet", "--zip", make_zip(), "--yes"],
+        ["v2", "status", "--thing-group", "fleet"],
         ["v1", "apply", "--group", "g", "--new-core", "gw-1", "--zip", make_zip("38"), *flags],
         ["v1", "apply", "--group", "g", "--zip", make_zip("38"), *flags, "--MaxListSize", "9"],
         ["v1", "status", "--group", "g"],
+        ["v1", "list"],
         ["v1", "remove", "--group", "g", "--iot-policy", "report", "--yes"],
     ]
     allowed_by = {"s3:HeadObject": "s3:GetObject", "s3:HeadBucket": "s3:ListBucket"}
@@ -125,7 +149,9 @@ def test_it_names_every_permission_that_the_tool_uses(account: Any, make_zip: An
         assert account.deploy(*argv) == 0
         used |= {tuple(allowed_by.get(name, name).split(":")) for name, _ in account.calls.all}
 
-    rows = dict(re.findall(r"^\| (`\w+`[^|]*) \| (.*) \|$", CHAPTER.partition("allowed")[2], re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| (`\w+`[^|]*) \| (.*) \|$", CHAPTER.partition("## What the tool may need")[2], re.MULTILINE)
+    )
     services = {"greengrass": "`greengrass` (V1)", "greengrassv2": "`greengrass` (V2)"}
     missing = []
     for service, action in sorted(used - {("sts", "GetCallerIdentity")}):

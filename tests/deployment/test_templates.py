@@ -1,4 +1,4 @@
-"""CloudFormation templates: cfn-lint on each, and greengrass_v2.yaml against deploy.py, so that they say the same."""
+"""CloudFormation templates: cfn-lint on each, and greengrass_v2.yaml against deploy.py, so that they make the same."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_cfn_lint_finds_nothing(path: Path) -> None:
     assert [str(match) for match in lint_file(path)] == []
 
 
-def test_the_template_is_among_them() -> None:
+def test_checked_templates_include_greengrass_v2() -> None:
     assert GREENGRASS_V2 in TEMPLATES
 
 
@@ -130,7 +130,7 @@ CASES: list[dict[str, str]] = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_template_says_what_the_tool_says(case: dict[str, str]) -> None:
+def test_template_makes_what_the_tool_makes(case: dict[str, str]) -> None:
     resolved = Resolved(**case, TargetName="gw-1", IotPolicyThings="gw-1")
     given = {name: value for name, value in case.items() if name not in ("IsolationMode", "TargetType")}
     wanted = settings.make(given, isolation=case.get("IsolationMode", settings.CONTAINER))
@@ -162,13 +162,13 @@ def test_the_template_says_what_the_tool_says(case: dict[str, str]) -> None:
         assert policy == wanted.iot_policy(f"arn:aws:iot:{REGION}:{ACCOUNT}", "gw-1")
 
 
-def test_without_a_target_nothing_is_deployed_and_without_things_no_policy_is_made() -> None:
+def test_template_without_target_and_things_makes_no_deployment_and_no_policy() -> None:
     assert not Resolved().exists("Deployment")
     assert not Resolved().exists("IotPolicy")
 
 
 @pytest.mark.parametrize("parameter", [p for p in PARAMETERS if p.name != RESOURCE_ID], ids=lambda p: p.name)
-def test_the_connectors_parameters_are_as_described(parameter: Any) -> None:
+def test_template_parameters_match_the_connectors(parameter: Any) -> None:
     about = TEMPLATE["Parameters"][parameter.name]
     label = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterLabels"][parameter.name]
     assert (about["Type"], about["AllowedPattern"], about["Default"], label["default"]) == (
@@ -181,13 +181,13 @@ def test_the_connectors_parameters_are_as_described(parameter: Any) -> None:
     assert about["Description"].endswith(f" Valid: {parameter.valid}.")
 
 
-def test_every_parameter_stands_in_one_group() -> None:
+def test_every_parameter_is_in_one_group() -> None:
     groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(TEMPLATE["Parameters"])
 
 
 @pytest.mark.filterwarnings("ignore:Tried to parse AWS..GreengrassV2")
-def test_a_stack_makes_the_function_and_its_role(account: Any, make_zip: Any) -> None:
+def test_stack_makes_the_function_and_its_role(account: Any, make_zip: Any) -> None:
     # The Greengrass V2 resources are not in moto; the test above compares them.
     account.client("s3").create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
     account.client("s3").put_object(Bucket="artifacts", Key="c.zip", Body=Path(make_zip()).read_bytes())

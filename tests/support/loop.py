@@ -1,4 +1,4 @@
-"""The loop without waiting and without a core: a clock that is told the time, a host with counters, a core that obeys.
+"""The loop without waiting and without a core: a clock, a host and a transport that do what the test says.
 
 One thread runs all of it: a wait of the clock moves its time on and lets happen what was planned for that time.
 """

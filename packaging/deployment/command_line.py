@@ -1,0 +1,218 @@
+"""deploy.py's command line: its flags, and the settings file that stands behind them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NoReturn
+
+from connector import __version__
+from deployment import component, parameters, settings, settings_file
+from deployment.errors import UsageError
+from deployment.settings_file import SettingsFile
+
+EXIT_CODES = (
+    "0 done, with status: every core has it; 1 failed, not finished in --timeout, or not deployed; 2 bad usage or bad "
+    "input; 3 status: under way; 130 stopped by Ctrl-C"
+)
+NAME = "device-defender-connector"
+MIN_MEMORY_MB, MAX_MEMORY_MB = 16, 1024
+MAX_LISTEN_SECONDS = 330  # the default interval, and some time for the answer
+
+_VERBS = {
+    "plan": "show what apply would change, as a diff; write nothing",
+    "apply": "show the plan, ask, make the changes, and wait for the cores",
+    "status": "show what is deployed, which cores have it, and when they last reported",
+    "list": "show every target that has the connector",
+    "remove": "remove what apply added, and nothing else",
+}
+# What a settings file may hold beside the parameters: flags that say what is deployed where.
+_FILE_FLAGS = (
+    *("thing", "thing-group", "group", "component", "function-name", "zip", "isolation", "memory", "role", "bucket"),
+    *("router-version", "new-core", "iot-policy", "iot-policy-things", "profile", "region"),
+)
+_TARGETS = ("thing", "thing_group", "group")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, without the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError with the message and where the flags are listed."""
+        raise UsageError(f"{message} (`{self.prog} --help` lists the flags)")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    top = Parser(
+        prog="deploy.py",
+        description="Deploy the Device Defender connector to AWS IoT Greengrass, remove it, or show what is deployed.",
+        epilog=f"Exit codes: {EXIT_CODES}.",
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"deploy.py {__version__}", help="show it and exit")
+    versions = top.add_subparsers(dest="version", required=True, metavar="v2|v1")
+    for version, text in (("v2", "Greengrass V2: a component"), ("v1", "Greengrass V1: entries in a group")):
+        verbs = versions.add_parser(version, help=text, allow_abbrev=False)
+        verb = verbs.add_subparsers(dest="verb", required=True, metavar="|".join(_VERBS))
+        for name, help_text in _VERBS.items():
+            _add_flags(verb.add_parser(name, help=help_text, description=help_text, allow_abbrev=False), version, name)
+    return top
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Return the flags, completed by the settings file; raise UsageError for what is wrong without asking AWS.
+
+    `file` is the SettingsFile or None, `given_isolation` what the command line itself has.
+    """
+    args = _complete_from_tab_key(parser()).parse_args(argv)
+    args.given_isolation = getattr(args, "isolation", None)
+    args.file = settings_file.load(args.config, _FILE_FLAGS) if args.config else None
+    if args.file:
+        _fill_in(args, args.file)
+    for flag in ("function_name", "component"):
+        if getattr(args, flag, None) is None:
+            setattr(args, flag, NAME)
+    _check_target(args)
+    if args.verb in ("plan", "apply") and args.zip is None:
+        raise UsageError("--zip is needed (or zip in a --config file); ./build_zip.sh makes one and prints its path")
+    return args
+
+
+def _complete_from_tab_key(top: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Answer the shell where it asks for completions, as argcomplete's hook does, and end there."""
+    try:
+        import argcomplete
+    except ModuleNotFoundError:
+        return top
+    argcomplete.autocomplete(top)
+    return top
+
+
+def _add_flags(flags: argparse.ArgumentParser, version: str, verb: str) -> None:
+    flags.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML); flags override it")
+    flags.add_argument("--profile", help="profile of the AWS configuration")
+    flags.add_argument("--region", help="AWS region")
+    flags.add_argument("--function-name", metavar="NAME", help=f"name of the Lambda function (default: {NAME})")
+    if version == "v2":
+        flags.add_argument("--component", metavar="NAME", help=f"name of the component (default: {NAME})")
+    if verb in ("status", "list"):
+        flags.add_argument("--json", action="store_true", help="write one JSON document, with all cores")
+    if verb == "list":
+        return
+    if version == "v2":
+        flags.add_argument("--thing", help="deploy to this core device")
+        flags.add_argument("--thing-group", help="deploy to the core devices of this thing group")
+    else:
+        flags.add_argument("--group", help="Greengrass group, by name or id")
+    if verb == "status":
+        _add_status(flags)
+        return
+    flags.add_argument(
+        "--iot-policy", metavar="NAME", help="also keep an AWS IoT policy of this name that lets the cores report"
+    )
+    if version == "v2":
+        flags.add_argument(
+            "--iot-policy-things",
+            metavar="PATTERN",
+            help="with --iot-policy and --thing-group: the things' names, such as 'gateway-*'",
+        )
+    if verb in ("apply", "remove"):
+        flags.add_argument("--yes", action="store_true", help="don't ask")
+        flags.add_argument("--no-wait", action="store_true", help="don't wait for the cores")
+        flags.add_argument(
+            "--timeout", type=float, default=900, metavar="SECONDS", help="longest wait for the cores (default: 900)"
+        )
+    if verb in ("plan", "apply"):
+        _add_settings(flags, version)
+
+
+def _add_status(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument("--all", action="store_true", help="show every core, not only 20")
+    flags.add_argument("--mqtt", metavar="HOST:PORT", help="listen on this MQTT broker for the cores' next reports")
+    for name, text in (("ca", "its authority"), ("cert", "your certificate"), ("key", "your key")):
+        flags.add_argument(f"--mqtt-{name}", type=Path, metavar="FILE", help=f"with --mqtt, over TLS: {text} (PEM)")
+    flags.add_argument(
+        "--mqtt-wait",
+        type=float,
+        default=MAX_LISTEN_SECONDS,
+        metavar="SECONDS",
+        help="with --mqtt: longest time to listen (default: %(default)s)",
+    )
+
+
+def _add_settings(flags: argparse.ArgumentParser, version: str) -> None:
+    flags.add_argument("--zip", type=Path, help="the connector, as built by ./build_zip.sh")
+    flags.add_argument("--dry-run", action="store_true", help="show what is known without asking AWS, and end")
+    flags.add_argument(
+        "--isolation",
+        choices=(settings.CONTAINER, settings.NO_CONTAINER),
+        help="run in a Greengrass container (on V2: needs cgroups v1), or as a process (default: as deployed, "
+        f"else {settings.CONTAINER})",
+    )
+    flags.add_argument(
+        "--memory",
+        type=_megabytes,
+        metavar="MB",
+        help=f"the container's memory limit, {MIN_MEMORY_MB} to {MAX_MEMORY_MB} MB (default: as deployed, else "
+        f"{settings.DEFAULT_MEMORY_MB})",
+    )
+    flags.add_argument(
+        "--reset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="set a parameter, isolation or memory back to its default, or all of them (all); may be repeated",
+    )
+    flags.add_argument(
+        "--create-custom-metrics", action="store_true", help="create what CustomMetrics names and the account lacks"
+    )
+    flags.add_argument("--role", metavar="ARN", help="execution role of the Lambda function (default: one is made)")
+    flags.add_argument("--bucket", help="keep the zip in this S3 bucket (default: it is uploaded with the call)")
+    if version == "v2":
+        flags.add_argument(
+            "--router-version",
+            metavar="VERSION",
+            help=f"version of {component.ROUTER} (default: the deployment's own, else the newest)",
+        )
+    else:
+        flags.add_argument("--new-core", metavar="THING", help="where there is no such group: make it, with this core")
+    parameters.add_flags(flags, resource_id=version == "v1")
+
+
+def _megabytes(text: str) -> int:
+    if not text.isdecimal() or not MIN_MEMORY_MB <= int(text) <= MAX_MEMORY_MB:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {MIN_MEMORY_MB} to {MAX_MEMORY_MB}")
+    return int(text)
+
+
+def _fill_in(args: argparse.Namespace, file: SettingsFile) -> None:
+    """Set what the command line left out; a target on the command line replaces the file's."""
+    has_target = any(getattr(args, name, None) is not None for name in _TARGETS)
+    for name, text in file.flags.items():
+        dest = name.replace("-", "_")
+        if not hasattr(args, dest) or getattr(args, dest) is not None or (has_target and dest in _TARGETS):
+            continue
+        setattr(args, dest, _converted(args, name, text))
+
+
+def _converted(args: argparse.Namespace, name: str, text: str) -> Any:
+    choices = (settings.CONTAINER, settings.NO_CONTAINER)
+    if name == "isolation" and text not in choices:
+        raise UsageError(f"--config {args.config}: isolation: {text!r} is not {' or '.join(choices)}")
+    try:
+        return _megabytes(text) if name == "memory" else Path(text) if name == "zip" else text
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"--config {args.config}: {name}: {error}") from error
+
+
+def _check_target(args: argparse.Namespace) -> None:
+    if args.verb == "list":
+        return
+    names = ("group",) if args.version == "v1" else ("thing", "thing_group")
+    given = [name for name in names if getattr(args, name)]
+    flags = " or ".join(f"--{name.replace('_', '-')}" for name in names)
+    if not given:
+        raise UsageError(f"{flags} is needed (or its name in a --config file)")
+    if len(given) > 1:
+        raise UsageError(f"{flags}, not both")

@@ -1,0 +1,262 @@
+"""The verbs of deploy.py: plan, apply, status, list and remove."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from deployment import artifact, custom_metrics, dry_run, listing, parameters, v1, v2
+from deployment import status as status_module
+from deployment.artifact import Artifact
+from deployment.aws import Aws, Waiting
+from deployment.errors import DeployError, UsageError
+from deployment.function import Function
+from deployment.intent import ALL, Deployed, Intent, reset_names
+from deployment.iot_policy import IotPolicy
+from deployment.listen import Certificates
+from deployment.plan import Change, show
+from deployment.settings import Settings
+
+Target = v1.Group | v2.Target
+Connect = Callable[[], Aws]
+Ask = Callable[[str], str]
+
+
+def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
+    """Show what is to change; for apply, ask and change it. Files and flags are checked before AWS is asked."""
+    built = artifact.load(args.zip)
+    if args.version == "v1" and built.runtime not in v1.RUNTIMES:
+        raise UsageError(f"--zip {built.path}: V1 cores run Python 3.7 and 3.8: ./build_zip.sh --python 3.8")
+    _check_policy_flags(args)
+    intent = _intent(args)
+    if intent.isolation or args.dry_run:  # otherwise what fits together depends on what is deployed
+        intent.settings(None)
+    if args.dry_run:
+        title = f"group {args.group}" if args.version == "v1" else _kind_and_name(args)
+        thing = getattr(args, "thing", None) or "<the core's thing>"
+        print(dry_run.text(built, intent.settings(None), title, thing))
+        return 0
+
+    aws = connect()
+    target = _target(aws, args, built)
+    target.read()
+    deployed = target.deployed(must_be_readable=ALL not in intent.reset)
+    wanted = intent.settings(deployed)
+    _check_isolation(args, deployed, wanted)
+    runtime = v1.CLOUD_RUNTIME if args.version == "v1" else built.runtime
+    function = Function(aws, built, args.function_name, runtime, args.role, args.bucket)
+
+    metrics, notes = custom_metrics.changes(aws, wanted, args.create_custom_metrics)
+    first = [*metrics, *function.changes()]
+    deployment = target.changes(wanted, function.version_arn() or function.pending_arn)
+    before, after = _policy_changes(aws, args, target, wanted)
+    if after and not deployment and not _waits(args, deployment) and not target.settled():
+        target.notes.append(
+            f"AWS IoT policy {args.iot_policy} still allows the topics of before: not every core has the last "
+            "deployment. An apply after that removes them."
+        )
+        after = []
+    notes = [*wanted.notes(), *target.notes, *target.python_notes(deployed), *notes]
+    marks = intent.marks(deployed, wanted) if deployed else []
+    print(show([*first, *before, *deployment, *after], notes, marks))
+    if args.verb == "plan":
+        return 0
+    if first or before or deployment or after:
+        if not _confirmed(args, ask):
+            print("Nothing was changed.")
+            return 1
+        for change in first:
+            _make(change)
+        target.check_unchanged()
+        # Again, now that the function's version is known.
+        deployment = target.changes(wanted, function.version_arn() or function.pending_arn)
+        before, _ = _policy_changes(aws, args, target, wanted)
+        for change in [*before, *deployment]:
+            _make(change)
+    if _wait(args, aws, target, deployment):
+        # Again: another target's lines may have come while the cores were waited for.
+        for change in _policy_changes(aws, args, target, wanted)[1] if after else []:
+            _make(change)
+    elif after:
+        print(f"AWS IoT policy {args.iot_policy} keeps the topics of before until an apply finds the cores ready.")
+    return 0
+
+
+def remove(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
+    """Show what is to be removed, ask, and remove it from the target."""
+    _check_policy_flags(args)
+    aws = connect()
+    target = _target(aws, args, None)
+    target.read()
+    deployment = target.removals()
+    policy, notes = _policy_removals(aws, args, target)
+    print(show([*deployment, *policy], [*target.notes, *notes]))
+    if not deployment and not policy:
+        return 0
+    if not _confirmed(args, ask):
+        print("Nothing was changed.")
+        return 1
+    target.check_unchanged()
+    for change in deployment:
+        _make(change)
+    # A core reports until it has the deployment, and is cut off if it may not.
+    if _wait(args, aws, target, deployment):
+        for change in _policy_removals(aws, args, target)[0] if policy else []:
+            _make(change)
+        policy = []
+    if policy:
+        print(
+            f"AWS IoT policy {args.iot_policy} stays as it is until every core has the deployment: run this again "
+            "then. Where a core is gone for good: aws iot detach-policy."
+        )
+    own = f"component {args.component}" if args.version == "v2" else f"group {args.group} with its core"
+    left = f"Lambda function {args.function_name}, its role, {own}; if used, the zip in the bucket of --bucket"
+    if not args.iot_policy:
+        left += ", the policy of --iot-policy (remove takes that flag too)"
+    left += ", custom metrics"
+    print(f"\nThis stays in the account, as other targets may use it: {left}.")
+    return 1 if policy and not args.no_wait else 0
+
+
+def status(args: argparse.Namespace, connect: Connect) -> int:
+    """Show what is deployed to the target, which cores have it, and when they last reported."""
+    certificates = Certificates(args.mqtt_ca, args.mqtt_cert, args.mqtt_key)
+    if not args.mqtt and certificates != Certificates():
+        raise UsageError("--mqtt-ca, --mqtt-cert and --mqtt-key go with --mqtt")
+    text, code = status_module.show(
+        _target(connect(), args, None),
+        every_core=args.all,
+        as_json=args.json,
+        mqtt=args.mqtt,
+        certificates=certificates,
+        seconds=args.mqtt_wait,
+    )
+    print(text)
+    return code
+
+
+def show_list(args: argparse.Namespace, connect: Connect) -> int:
+    """Show every target that has the connector."""
+    aws = connect()
+    if args.version == "v2":
+        entries, name = listing.components(aws, args.component), f"component {args.component}"
+    else:
+        entries, name = listing.groups(aws, args.function_name), f"function {args.function_name}"
+    print(listing.text(entries, name, args.json))
+    return 0
+
+
+def _intent(args: argparse.Namespace) -> Intent:
+    return Intent(
+        flags=parameters.given(args),
+        file=args.file.parameters if args.file else None,
+        isolation=args.isolation,
+        memory_kb=args.memory * 1024 if args.memory else None,
+        reset=reset_names([name for given in args.reset for name in given.split(",")]),
+    )
+
+
+def _target(aws: Aws, args: argparse.Namespace, built: Artifact | None) -> Target:
+    runtime = built.runtime if built else ""
+    if args.version == "v1":
+        core = getattr(args, "new_core", None)
+        return v1.Group(aws, args.group, args.function_name, runtime=runtime, new_core=core)
+    kind = "thing" if args.thing else "thinggroup"
+    target = v2.Target(aws, kind, args.thing or args.thing_group, args.component, runtime=runtime)
+    if built:
+        target.connector_version, target.arch, target.router_version = built.version, built.arch, args.router_version
+    return target
+
+
+def _kind_and_name(args: argparse.Namespace) -> str:
+    return f"thing {args.thing}" if args.thing else f"thinggroup {args.thing_group}"
+
+
+def _check_isolation(args: argparse.Namespace, deployed: Deployed | None, wanted: Settings) -> None:
+    """Raise UsageError where `--yes` alone would change whether the function runs in a container."""
+    if not deployed or deployed.isolation == wanted.isolation:
+        return
+    if args.given_isolation or not getattr(args, "yes", False):
+        return
+    raise UsageError(
+        f"--yes alone doesn't change the isolation, here from {deployed.isolation} to {wanted.isolation}: cores with "
+        f"cgroups v2 only can't run containers. Pass --isolation {wanted.isolation}, or leave --yes out"
+    )
+
+
+def _check_policy_flags(args: argparse.Namespace) -> None:
+    """Raise UsageError for flags of the policy that don't go together."""
+    if args.version != "v2":
+        return
+    if args.iot_policy_things is not None and not (args.iot_policy and args.thing_group):
+        raise UsageError(
+            "--iot-policy-things goes with --iot-policy and --thing-group; with --thing the lines are that thing's"
+        )
+    if args.verb != "remove" and args.iot_policy and args.thing_group and not args.iot_policy_things:
+        raise UsageError(
+            "--iot-policy with --thing-group needs --iot-policy-things: a pattern for the names of the group's things, "
+            "such as 'gateway-*' (Greengrass cores can't use thing policy variables)"
+        )
+
+
+def _policy_things(args: argparse.Namespace, target: Target) -> str | None:
+    """Return the names of the things in the target's lines of the policy, None if they were not given."""
+    things: str | None = target.thing if isinstance(target, v1.Group) else args.iot_policy_things or args.thing
+    return things
+
+
+def _policy_changes(
+    aws: Aws, args: argparse.Namespace, target: Target, wanted: Settings
+) -> tuple[list[Change], list[Change]]:
+    """Return the policy's changes before the deployment, and those for when the cores have it."""
+    if not args.iot_policy:
+        target.notes.append(
+            f"The cores' AWS IoT policies must allow iot:Publish on {wanted.topic}, and iot:Subscribe and iot:Receive "
+            "on its /accepted and /rejected; --iot-policy NAME makes one that does."
+        )
+        return [], []
+    things = _policy_things(args, target)
+    assert things  # a pattern, or the one thing: see _check_policy_flags()
+    principals = target.principals
+    if not principals:
+        raise DeployError(f"thing {args.thing} has no certificate that --iot-policy could be attached to")
+    topic = wanted.topic.replace("{thing}", things)
+    return IotPolicy(aws, args.iot_policy).changes(topic, things, principals)
+
+
+def _policy_removals(aws: Aws, args: argparse.Namespace, target: Target) -> tuple[list[Change], list[str]]:
+    if not args.iot_policy:
+        return [], []
+    return IotPolicy(aws, args.iot_policy).removals(_policy_things(args, target), target.principals)
+
+
+def _confirmed(args: argparse.Namespace, ask: Ask) -> bool:
+    if args.yes:
+        return True
+    try:
+        return ask("\nMake these changes? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError as error:
+        raise UsageError("no terminal to ask on: pass --yes to make the changes without asking") from error
+
+
+def _waits(args: argparse.Namespace, deployment: list[Change]) -> bool:
+    """Return whether to wait for the cores, as far as the verb does.
+
+    In a thing group some core may always be away or have failed: without a deployment of ours there is no waiting.
+    """
+    return not getattr(args, "no_wait", False) and bool(deployment or args.version == "v1" or args.thing)
+
+
+def _wait(args: argparse.Namespace, aws: Aws, target: Target, deployment: list[Change]) -> bool:
+    """Wait for the cores, as far as that is wanted; return whether they have what was deployed."""
+    if not _waits(args, deployment):
+        return not deployment and target.settled()
+    print("\nDeployment to the cores (it goes on by itself; Ctrl-C leaves):")
+    target.wait(Waiting(aws.sleep, lambda state: print(f"  {state}", flush=True), args.timeout))
+    return True
+
+
+def _make(change: Change) -> None:
+    print(f"  {change.title} ... ", end="", flush=True)
+    change.apply()
+    print("done")
