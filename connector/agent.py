@@ -35,10 +35,16 @@ class Agent(NamedTuple):
     clock: Clock
 
 
-def start(settings: Mapping[str, str], transport: Transport, logger: logging.Logger) -> Agent:
+def start(
+    settings: Mapping[str, str],
+    transport: Transport,
+    logger: logging.Logger,
+    source: Callable[[Wanted, random.Random], Source] = Source,
+) -> Agent:
     """Start reporting through a transport, on a thread; return at once.
 
     settings: the parameters by name, as in `config.PARAMETERS`, and AWS_IOT_THING_NAME; on a core the environment.
+    source: makes what takes the snapshots.
     SIGTERM ends the process, where the caller is the main thread and there is no other handler.
 
     Raises ConfigError where these settings can't work.
@@ -53,7 +59,7 @@ def start(settings: Mapping[str, str], transport: Transport, logger: logging.Log
     for warning in warnings:
         logger.warning("%s", plain(warning, 1000))
     prepare(parsed.report_format)
-    reporter = assemble(parsed, transport, clock, random.Random(), logger)
+    reporter = assemble(parsed, transport, clock, random.Random(), logger, source)
     logger.info(
         "metrics of %s go to %s every %d s, read from %s: %s",
         parsed.thing,

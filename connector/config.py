@@ -93,7 +93,7 @@ def _security_profile(text: str) -> str:
 
 
 def _violations_topic(text: str) -> str:
-    """As `parse_topic`, without {format}: events are JSON."""
+    """As for reports, without {format}: events are JSON."""
     if "{format}" in text:
         raise ValueError
     return parse_topic(text)

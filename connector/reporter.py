@@ -33,7 +33,7 @@ class Reporter:
     """Reports until its clock is stopped.
 
     take: makes a snapshot. read_boot: returns the boot that a saved state must be of, or None where it can't be read
-    now. verdicts: counts the accepted reports. alarms: judges each reading; None where no profile is given.
+    now. verdicts: told of each accepted report. alarms: judges each reading; None where no profile is given.
     """
 
     def __init__(
@@ -109,6 +109,10 @@ class Reporter:
             self._clock.wait(FIRST_RETRY_SECONDS)
         except Exception:
             pass
+
+    def report_once(self) -> bool:
+        """Make one report now; return whether it was accepted. Never raises."""
+        return self._guarded_report(self._clock.monotonic()) is True
 
     def _first_time(self) -> float:
         """Return now, or the time that the service asks for after the report before."""

@@ -24,7 +24,7 @@ from .traffic import Traffic
 FILE = "device-defender-connector.json"
 VERSION = 1
 # MAX_INTERFACES of kernel/dev.py with the longest names and numbers need 320 KB; 100 events of alarms with the longest
-# lists, and the criteria of five profiles, 512 KB.
+# lists, and the criteria of five profiles, need 512 KB.
 MAX_FILE_BYTES = 1 << 20
 
 # Errors that say nothing of the file: too many open files, no memory, a medium that fails for a moment.

@@ -13,7 +13,7 @@ An interface that was not there at the last reading counts from zero if it is kn
 Otherwise it counts from this reading on: it may come from another network namespace, with all that it counted there, or
 have been excluded. One that is gone counts nothing; when it comes back, it is one that was not there.
 
-What can't be told: a device that comes from another network namespace between two readings, with the index of one that
+Known limit: a device that comes from another network namespace between two readings, with the index of one that
 left and no counter lower, counts as that one renamed; with the name of one that is gone and such a higher index, as
 that one made anew.
 """

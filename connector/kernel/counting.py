@@ -91,7 +91,9 @@ def count(history: History, now: Counters) -> Passed:
 
 
 def _is_reset(last: Counters, now: Counters) -> bool:
-    return all(2 * new < old or not old for old, new in zip(last, now))
+    """Return whether all counters but those at 0 fell, and some of these show what passed since."""
+    pairs = [(old, new) for old, new in zip(last, now) if old]
+    return all(2 * new < old for old, new in pairs) and any(new for _, new in pairs)
 
 
 def may_continue(history: History, now: Counters) -> bool:

@@ -6,7 +6,7 @@ server.py     the wire protocol, HTTP on loopback
 faults.py     the faults that a caller can ask for
 router.py     the group's subscriptions
 service.py    Device Defender: checks reports and answers them
-alarms.py     Detect in the service's stead: judges accepted reports by security profiles
+alarms.py     Detect in the service's place: judges accepted reports by security profiles
 mqtt.py       sends what reaches the cloud to an MQTT broker too
 runtime/      the runtime and the two packages that a core puts on the function's sys.path
 """

@@ -48,8 +48,8 @@ class LocalCore:
         that the function can import only what is in its zip
     handler: package.module.function
     environment: the function's own variables; the value None removes one that the core sets
-    subscriptions: the group's; default: reports and alarms go to the cloud, also on the connector's MetricsTopic and
-        ViolationsTopic if the environment has them, and verdicts go to the function
+    subscriptions: the group's; default: reports go to the cloud, also on the connector's MetricsTopic if the
+        environment has it, and verdicts go to the function
     generation: 2 or 1; to a message without a subscription a V2 core answers HTTP 400, a V1 core drops it
     interval: the connector's interval, seconds; below the service's 300 s it lowers the connector's minimum, and the
         service here accepts reports that often
@@ -57,10 +57,10 @@ class LocalCore:
     encoding_type: json or binary, how events reach the handler
     proc: where the function finds the host's /proc; default: /proc, unless this machine has /host_proc
     mqtt: HOST:PORT of a broker that gets everything that goes to the cloud, too
+    profiles: security profiles that reports are judged by in the service's place; `alarms` has what they raised
     on_delivery: called with each delivery, from other threads
     on_log: called with each line of the function's log and of the core's own, from other threads
-    profiles: security profiles to judge the reports by, as the service would
-    on_alarm: called with each event of those profiles, from other threads
+    on_alarm: called with each event of an alarm, from other threads
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import tracemalloc
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 from unittest import mock
 
@@ -193,6 +194,26 @@ def test_more_interfaces_than_the_maximum_are_an_error() -> None:
     assert len(edge(payloads).counters) == MAX_INTERFACES
     with pytest.raises(TableError, match=f"over {MAX_INTERFACES} interfaces count"):
         edge([*payloads, link(1, "eth0")])
+
+
+def test_memory_does_not_grow_with_the_number_of_excluded_interfaces() -> None:
+    """One block of the answer is held; 10,000 containers fit a function of 16 MB."""
+
+    def dump(family: int, kind: int, body: bytes) -> Iterator[Tuple[int, bytes]]:
+        yield 16, link(2, "eth0")
+        for index in range(3, 10_003):
+            yield 16, link(index, f"veth{index}", "veth", index + 20_000)
+
+    with mock.patch.object(links, "dump", dump):
+        read_links(matching(("veth*",)))
+        tracemalloc.start()
+        try:
+            found = read_links(matching(("veth*",)))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert ([link.name for link in found.counted], found.last_index) == (["eth0"], 10_002)
+    assert peak < 100_000
 
 
 def test_list_that_changed_meanwhile_is_asked_for_again() -> None:

@@ -22,9 +22,10 @@ from support.loop import (
     total,
 )
 
+from connector import publisher
 from connector.errors import NoSubscriptionError
 from connector.kernel.dev import Counters
-from connector.publisher import ANSWER_SECONDS, FIRST_RETRY_SECONDS, MAX_UNANSWERED
+from connector.publisher import ANSWER_SECONDS, MAX_UNANSWERED
 from connector.transports import MAX_SEND_SECONDS
 
 # What the SDK raises for each fault of a core, as the local core's tests show; and one that answers too late, or never.
@@ -57,7 +58,7 @@ def test_one_fault_is_one_warning_one_retry_and_one_recovery(loop: Loop, fault: 
     first, failed, retry, after = loop.core.calls
     assert (first, failed) == (START, START + 300)
     given_up = ANSWER_SECONDS if fault.startswith("no answer") else ANSWER_SECONDS - 1 if fault == "late error" else 0
-    assert 0.5 * FIRST_RETRY_SECONDS <= retry - failed - given_up <= FIRST_RETRY_SECONDS
+    assert 0.5 * publisher.FIRST_RETRY_SECONDS <= retry - failed - given_up <= publisher.FIRST_RETRY_SECONDS
     assert after == retry + 300, "no sooner than the service accepts one"
     warning, info = loop.lines
     assert warning.startswith("WARNING publishing: the core did not ")
@@ -98,7 +99,7 @@ def test_retry_delays_double_within_the_interval(tmp_path: Path) -> None:
     delays = gaps(loop.core.calls)
     assert len(delays) == len(loop.core.calls) - 1 >= 5
     for number, delay in enumerate(delays):
-        assert 0.5 <= delay / (FIRST_RETRY_SECONDS * 2.0**number) <= 1.0
+        assert 0.5 <= delay / (publisher.FIRST_RETRY_SECONDS * 2.0**number) <= 1.0
     # A delay longer than the rest of the interval ends with it.
     loop = Loop(tmp_path)
     loop.core.usual = ConnectionRefusedError()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import pytest
 
+from connector import state
 from connector.kernel.dev import Counters
 from connector.snapshot import Snapshot
+from connector.state import Boot
 from connector.traffic import MAX_GONE, Traffic
 
 Numbers = Tuple[int, int, int, int]  # bytes in, bytes out, packets in, packets out
@@ -270,6 +273,17 @@ IDENTITIES: Dict[str, Tuple[Sequence[Snapshot], Numbers]] = {
 @pytest.mark.parametrize(("readings", "expected"), list(IDENTITIES.values()), ids=list(IDENTITIES))
 def test_interface_is_told_by_its_index(readings: Sequence[Snapshot], expected: Numbers) -> None:
     assert sent(*readings)[-1] == expected
+
+
+def test_redeploy_with_other_excluded_interfaces_compares_those_that_count_before_and_after(tmp_path: Path) -> None:
+    """With a StateDirectory: eth0 counts on, tun0 no longer, and wg0 from its first reading on."""
+    boot = Boot("b0071d00-0000-4000-8000-000000000001", 0)
+    before = reading({"eth0": (1000, 0, 10, 0), "tun0": E1}, excluded="lo,wg*")
+    traffic = Traffic().observe(before).observe(before._replace(counters={"eth0": Counters(2100, 0, 20, 0)}))
+    state.save(str(tmp_path), "gateway-7", boot, state.Memory(traffic=traffic))
+    after = reading({"eth0": (9100, 0, 90, 0), "wg0": E0}, excluded="lo,tun*")
+    loaded = state.load(str(tmp_path), "gateway-7", boot).traffic
+    assert loaded.observe(after).carry(after) == (8100, 0, 80, 0)
 
 
 def test_names_of_interfaces_that_are_gone_are_bounded() -> None:

@@ -6,10 +6,8 @@ after the last look at an interface that was then reset or taken away, is in no 
 
 from __future__ import annotations
 
-import heapq
 import json
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 from unittest import mock
@@ -17,8 +15,9 @@ from unittest import mock
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.loop import After, Answer, Core, FakeClock, Killed, Loop, Never
+from support.loop import After, Answer, Core, Loop, Never
 from support.proc import dev
+from support.stepped_clock import SteppedClock
 
 from connector import state
 from connector.kernel.counting import History, count
@@ -27,74 +26,8 @@ from connector.publisher import ANSWER_SECONDS
 from connector.reporter import MAX_DELAY_SECONDS
 from connector.traffic import add
 
-BOUND = 60.0  # seconds that a thread may take for its next step; a test that needs them has failed
 EDGE = ["eth0", "wlan0", "wwan0", "\udce9th"]
 NAMES = EDGE + ["lo", "veth12", "docker0"]  # the others' traffic does not leave the device
-
-
-class SteppedClock(FakeClock):
-    """A clock whose waits give the turn to the test: the loop runs on a thread, but only ever one of the two."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.running = self.killed = False
-        self._due = 0.0
-        self._resume, self._pause = threading.Semaphore(0), threading.Semaphore(0)
-
-    def run(self, call: Callable[[], None]) -> None:
-        """Run the call on a thread of its own until it first waits."""
-
-        def body() -> None:
-            try:
-                call()
-            except Killed:
-                pass
-            finally:
-                self.running = False
-                self._pause.release()
-
-        self.running, self.killed = True, False
-        threading.Thread(target=body, name="loop", daemon=True).start()
-        assert self._pause.acquire(timeout=BOUND)
-
-    def wait(self, seconds: float) -> None:
-        self._due = self._monotonic + seconds
-        self._pause.release()
-        assert self._resume.acquire(timeout=BOUND)
-        if self.killed:
-            raise Killed
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass, with all that happens in it."""
-        end = self._monotonic + seconds
-        while self.running:
-            if not (self.woken or self.killed):
-                if self._plan and self._plan[0][0] <= min(self._due, end):
-                    moment, _, happen = heapq.heappop(self._plan)
-                    self._monotonic = max(self._monotonic, moment)
-                    happen()
-                    continue
-                if self._due > end:
-                    break
-                self._monotonic = max(self._monotonic, self._due)
-            self.woken = False
-            self._resume.release()
-            assert self._pause.acquire(timeout=BOUND)
-        self._monotonic = max(self._monotonic, end)
-
-    def end(self, kill: bool) -> None:
-        """End what runs, as SIGKILL does or as SIGTERM."""
-        self.killed = kill
-        if not kill:
-            self.stop()
-        self.advance(2.0)
-        assert not self.running
-
-    def reboot(self, wall: float) -> None:
-        """Begin anew: a monotonic clock some seconds after the boot, and a wall clock that says what it likes."""
-        self._monotonic = 10.0
-        self._ahead = wall - 10.0
-        self._plan.clear()
 
 
 class Account(NamedTuple):
