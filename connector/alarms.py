@@ -102,19 +102,19 @@ class Alarms:
             all_destinations=DESTINATIONS in needs,
         )
 
-    def judge(self, snapshot: Snapshot, before: Memory, after: Memory) -> None:
+    def judge(self, snapshot: Snapshot, before: Memory, after: Memory, now: int) -> None:
         """Judge a reading and begin to send the events. Never raises: an error here must not cost the report.
 
-        before, after: the memory without and with this reading.
+        before, after: the memory without and with this reading. now: its time, epoch seconds, as in the report's id.
         """
         try:
             traffic = self._passed(snapshot, before.traffic, after.traffic)
             measurement = measured(snapshot, traffic, self._cpu or before.cpu)
             self._cpu = snapshot.cpu or self._cpu
-            now = self._clock.monotonic()
-            elapsed = None if self._judged is None else max(1, round(now - self._judged))
-            self._judged = now
-            for event in self._detector.judge(measurement, int(self._clock.time()), elapsed):
+            monotonic = self._clock.monotonic()
+            elapsed = None if self._judged is None else max(1, round(monotonic - self._judged))
+            self._judged = monotonic
+            for event in self._detector.judge(measurement, now, elapsed):
                 self._take(event)
             self._outbox.send()
         except Exception as error:

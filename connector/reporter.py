@@ -177,9 +177,10 @@ class Reporter:
             return True
 
         snapshot = self._take()
-        before, self._memory = self._memory, observe(self._memory, snapshot, self._clock.time())
+        now = self._clock.time()
+        before, self._memory = self._memory, observe(self._memory, snapshot, now)
         if self._alarms is not None:
-            self._alarms.judge(snapshot, before, self._memory)
+            self._alarms.judge(snapshot, before, self._memory, int(now))
             snapshot = snapshot._replace(all_tcp_ports=None, all_udp_ports=None, destinations=None)  # free them
             if self._alarms.unsaved:  # an event must not be lost if the process is killed while it is sent
                 self._save(self._memory)
@@ -202,8 +203,8 @@ class Reporter:
             # this id.
             self._save(self._memory)
             return False
-        now = self._clock.monotonic()
-        sent = begun if now - begun < MAX_REPORT_SECONDS else now
+        ended = self._clock.monotonic()
+        sent = begun if ended - begun < MAX_REPORT_SECONDS else ended
         self._save(delivered(self._memory, made)._replace(sent=sent))
         self._health.recovered("publishing")
         self._logger.debug("report %d was accepted: %d bytes", made.report_id, len(made.payload))

@@ -19,6 +19,7 @@ from support.direct import DEVICE, TOPIC
 import connector
 
 ROOT = Path(__file__).resolve().parents[2]
+PROFILES = ROOT / "packaging" / "security_profiles"
 SCRIPT = "device-defender-connector"
 MAX_SECONDS = 300  # with downloads from the package index
 
@@ -93,7 +94,10 @@ def test_wheel_holds_connector_alone(wheel: Path) -> None:
         f"device_defender_connector-{connector.__version__}.dist-info",
     }
     packed = {name for name in names if name.startswith("connector/")}
-    assert packed == {str(path.relative_to(ROOT)) for path in (ROOT / "connector").rglob("*.py")}
+    profiles = {name for name in packed if name.startswith("connector/security_profiles/")}
+    assert packed - profiles == {str(path.relative_to(ROOT)) for path in (ROOT / "connector").rglob("*.py")}
+    shipped = {f"connector/security_profiles/{path.name}" for path in PROFILES.glob("*.json")}
+    assert profiles == {name for name in shipped if "MachineLearning" not in name}  # which only the service can judge
     assert any(name.endswith("/LICENSE") for name in names)
     assert re.search(r"(?m)^Name: device-defender-connector$", metadata)
     assert re.search(rf"(?m)^Version: {re.escape(connector.__version__)}$", metadata)
@@ -125,6 +129,8 @@ def test_installed_command_reports_to_a_broker(
     checked = run(script, "run", "--check", *options, directory=tmp_path)
     assert f"localhost:{broker.port} accepted an empty document on {TOPIC}" in checked
     wrong = subprocess.run([script, "run"], stderr=subprocess.PIPE, text=True, cwd=str(tmp_path), timeout=MAX_SECONDS)
+    program = "from connector import profiles; print(profiles.load(['RemoteManagementPorts']).usable[0].name)"
+    assert installed.python("-I", "-c", program).strip() == "RemoteManagementPorts"
     assert wrong.returncode == 2
     assert wrong.stderr.startswith(f"{SCRIPT} run: --endpoint, --cert, --key, ")
 
