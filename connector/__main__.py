@@ -21,7 +21,8 @@ from .state import Memory
 
 T = TypeVar("T", int, float)
 
-PROG = "python -m connector"
+MODULE = "python -m connector"
+SCRIPT = "device-defender-connector"  # as pyproject.toml names it
 MAX_COUNT = 10**9
 MAX_SECONDS = 10**9
 DEFAULT_SECONDS = 5.0
@@ -44,7 +45,15 @@ ProcDestinationPath is /proc unless given.
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    """Print reports as the command line says; return the exit code."""
+    """Print reports as the command line says, or `run`: report over MQTT. Return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["run"]:
+        try:
+            from . import direct
+        except ImportError:
+            _complain("`run` is not part of the Lambda function's zip: pip install 'device-defender-connector[mqtt]'")
+            return 2
+        return direct.main(arguments[1:], os.environ, f"{_prog()} run")
     options = _parser().parse_args(arguments)
     try:
         return _print_reports(options)
@@ -61,7 +70,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog=PROG,
+        prog=_prog(),
         description="Print the metrics reports that the connector would send from this machine.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -114,7 +123,7 @@ def _print_reports(options: argparse.Namespace) -> int:
         time.sleep(max(0.0, begun + number * seconds - time.monotonic()))
         snapshot = source.take()
         memory = observe(memory, snapshot, time.time())
-        for problem, sentence in snapshot.problems.items():
+        for problem, sentence in {**snapshot.problems, **memory.traffic.problems}.items():
             if problem not in complained:
                 complained.add(problem)
                 _complain(f"{problem}: {sentence}")
@@ -145,7 +154,13 @@ def _write(made: Made, report_format: str) -> None:
 def _complain(sentence: str) -> None:
     """Write one line to standard error. Where that is closed print() would write it among the reports."""
     if sys.stderr is not None:
-        print(f"{PROG}: {sentence}", file=sys.stderr)
+        print(f"{_prog()}: {sentence}", file=sys.stderr)
+
+
+def _prog() -> str:
+    """Return the command's name: that of the installed script, or how Python runs the package."""
+    name = os.path.basename(sys.argv[0])
+    return SCRIPT if name == SCRIPT else MODULE
 
 
 def _number(kind: Callable[[str], T], least: float, most: float, words: str) -> Callable[[str], T]:

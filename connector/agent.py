@@ -36,10 +36,16 @@ class Agent(NamedTuple):
     clock: Clock
 
 
-def start(settings: Mapping[str, str], transport: Transport, logger: logging.Logger) -> Agent:
+def start(
+    settings: Mapping[str, str],
+    transport: Transport,
+    logger: logging.Logger,
+    source: Callable[[Wanted, random.Random], Source] = Source,
+) -> Agent:
     """Start reporting through a transport, on a thread; return at once.
 
     settings: the parameters by name, as in `config.PARAMETERS`, and AWS_IOT_THING_NAME; on a core the environment.
+    source: makes what takes the snapshots.
     SIGTERM ends the process, where the caller is the main thread and there is no other handler.
 
     Raises ConfigError where these settings can't work.
@@ -55,7 +61,7 @@ def start(settings: Mapping[str, str], transport: Transport, logger: logging.Log
         logger.warning("%s", plain(warning, 1000))
     prepare(parsed.report_format)
     host.prepare(parsed.wanted.custom_metrics)
-    reporter = assemble(parsed, transport, clock, random.Random(), logger)
+    reporter = assemble(parsed, transport, clock, random.Random(), logger, source)
     logger.info(
         "metrics of %s go to %s every %d s, read from %s: %s",
         parsed.thing,
@@ -92,10 +98,18 @@ def assemble(
 
     transport.on_message = on_message
     transport.start([parsed.topic + "/accepted", parsed.topic + "/rejected"])
-    publisher: Publisher[Optional[Counters]] = Publisher(transport, clock, run_beside)
+    alarms, wanted = None, parsed.wanted
+    if parsed.security_profiles:
+        from .alarms import make  # 1 MB of memory that only profiles need
+
+        alarms = make(parsed, transport, clock, run_beside, health, rng, logger)
+        if alarms is not None:
+            wanted = alarms.wanted(wanted)
+    wait = clock.wait if alarms is None else alarms.wait
+    publisher: Publisher[Optional[Counters]] = Publisher(transport, clock, run_beside, wait)
     return Reporter(
         parsed,
-        take=logging_sources(source(parsed.wanted, rng).take, logger),
+        take=logging_sources(source(wanted, rng).take, logger),
         publisher=publisher,
         clock=clock,
         health=health,
@@ -103,6 +117,7 @@ def assemble(
         logger=logger,
         read_boot=lambda: read_boot(parsed.wanted.proc),
         verdicts=verdicts,
+        alarms=alarms,
     )
 
 

@@ -51,6 +51,8 @@ class Config(NamedTuple):
     report_format: "json" or "cbor"
     topic: where reports go, filled in, str
     state_directory: absolute path, or "" where nothing is kept
+    security_profiles: names of profiles in the zip and absolute paths, in the order given, tuple of str
+    violations_topic: where events of alarms go, filled in, str
     log_level: name of a level of `logging`, str
     wanted: what a snapshot reads, Wanted
     """
@@ -62,6 +64,8 @@ class Config(NamedTuple):
     report_format: str
     topic: str
     state_directory: str
+    security_profiles: Tuple[str, ...]
+    violations_topic: str
     log_level: str
     wanted: Wanted
 
@@ -80,6 +84,19 @@ def _custom_metric(text: str) -> str:
     if text not in CUSTOM_METRICS:
         raise ValueError
     return text
+
+
+def _security_profile(text: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9:_-]{1,128}|/[^,\0]+", text):
+        raise ValueError
+    return text
+
+
+def _violations_topic(text: str) -> str:
+    """As for reports, without {format}: events are JSON."""
+    if "{format}" in text:
+        raise ValueError
+    return parse_topic(text)
 
 
 PARAMETERS = (
@@ -182,6 +199,28 @@ PARAMETERS = (
         "the function, so that the next report has the traffic in between.",
     ),
     Parameter(
+        name="SecurityProfiles",
+        title="Security profiles to judge on the device",
+        default="",
+        valid="names of profiles in the zip and absolute paths of files, separated by commas, or empty",
+        pattern=list_pattern(r"(?:[a-zA-Z0-9:_-]{1,128}|/[^,\s\x00]+)"),
+        parse=_security_profile,
+        is_list=True,
+        description="Security profiles of AWS IoT Device Defender Detect that the connector itself judges each reading "
+        "by, on the device: names of those in the zip (such as RemoteManagementPorts), and absolute paths of JSON "
+        "files. Alarms are logged and published to ViolationsTopic.",
+    ),
+    Parameter(
+        name="ViolationsTopic",
+        title="Topic for alarms",
+        default=names.VIOLATIONS_TOPIC,
+        valid=f"a topic of at most {MAX_TOPIC_BYTES} bytes without + and #; {{thing}} is filled in",
+        pattern=r'(?=.{1,256}$)(?:[ -"$-*,-z|~]|\{thing\})+',
+        parse=_violations_topic,
+        description="Where the events of alarms go, in the shape of Device Defender's alert messages. A topic of Basic "
+        "Ingest ($aws/rules/RULE/...) goes to that rule only.",
+    ),
+    Parameter(
         name="LogLevel",
         title="Log level",
         default="INFO",
@@ -227,14 +266,9 @@ def parse(environ: Mapping[str, str]) -> Tuple[Config, List[str]]:
             "a-zA-Z0-9:_-); without it there is no topic to report to"
         )
     values, warnings = read(environ)
-    template, report_format = values["MetricsTopic"], values["ReportFormat"]
-    topic = fill_in(template, thing, report_format)
-    if utf8_bytes(topic) > MAX_TOPIC_BYTES:
-        warnings.append(
-            f"MetricsTopic is {template[:MAX_SHOWN_CHARS]!r}, which is over {MAX_TOPIC_BYTES} bytes long once filled "
-            f"in: {names.REPORT_TOPIC!r} is used instead"
-        )
-        topic = fill_in(names.REPORT_TOPIC, thing, report_format)
+    report_format = values["ReportFormat"]
+    topic = _fill("MetricsTopic", values, names.REPORT_TOPIC, thing, report_format, warnings)
+    violations_topic = _fill("ViolationsTopic", values, names.VIOLATIONS_TOPIC, thing, "", warnings)
     return (
         Config(
             thing=thing,
@@ -244,8 +278,24 @@ def parse(environ: Mapping[str, str]) -> Tuple[Config, List[str]]:
             report_format=report_format,
             topic=topic,
             state_directory=values["StateDirectory"],
+            security_profiles=values["SecurityProfiles"],
+            violations_topic=violations_topic,
             log_level=values["LogLevel"],
             wanted=wanted(values),
         ),
         warnings,
     )
+
+
+def _fill(
+    name: str, values: Mapping[str, Any], default: str, thing: str, report_format: str, warnings: List[str]
+) -> str:
+    """Return a topic filled in; the default, with a warning, where it gets too long."""
+    topic = fill_in(values[name], thing, report_format)
+    if utf8_bytes(topic) <= MAX_TOPIC_BYTES:
+        return topic
+    warnings.append(
+        f"{name} is {values[name][:MAX_SHOWN_CHARS]!r}, which is over {MAX_TOPIC_BYTES} bytes long once filled in: "
+        f"{default!r} is used instead"
+    )
+    return fill_in(default, thing, report_format)

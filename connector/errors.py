@@ -21,8 +21,8 @@ class ConfigError(ConnectorError):
 
 
 class PublishError(ConnectorError):
-    """A report was not accepted. The text says what to do."""
+    """A message was not accepted. The text says what to do."""
 
 
 class NoSubscriptionError(PublishError):
-    """The core has no subscription that carries the reports: nothing changes until somebody adds one."""
+    """The core has no subscription that carries the message: nothing changes until somebody adds one."""

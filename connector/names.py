@@ -86,3 +86,6 @@ CBOR = "cbor"
 REPORT_TOPIC = "$aws/things/{thing}/defender/metrics/{format}"
 ACCEPTED = "accepted"
 REJECTED = "rejected"
+
+# Of this project's own: where the events of alarms go that the connector itself raises.
+VIOLATIONS_TOPIC = "device-defender/{thing}/violations"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import random
 import weakref
 from typing import Any, Callable, Generic, List, Optional, TypeVar
 
@@ -10,6 +11,7 @@ from .clock import Clock
 from .errors import PublishError
 from .transports import MAX_SEND_SECONDS, Transport
 
+FIRST_RETRY_SECONDS = 5.0  # after a failure; doubled with each further one
 ANSWER_SECONDS = 30.0  # to wait for an answer before the report counts as not accepted
 STOP_SECONDS = (
     0.5  # to wait for it at a stop: an answer that is missed has the same traffic sent again at the next start
@@ -18,7 +20,7 @@ STOP_SECONDS = (
 # Each unanswered call holds a thread and its message, about 100 KB. After PAUSE_FROM of them the publisher makes
 # pauses, each twice the one before; more than MAX_UNANSWERED there never are, whatever the peer does.
 PAUSE_FROM = 4
-MAX_UNANSWERED = 8
+MAX_UNANSWERED = 2 * PAUSE_FROM
 
 Carried = TypeVar("Carried")
 
@@ -32,7 +34,7 @@ def in_thread(call: Callable[[], None]) -> None:
     _thread.start_new_thread(call, ())
 
 
-class _Call(Generic[Carried]):
+class Call(Generic[Carried]):
     """One call of the transport.
 
     carried: what `late` returns, should the call be accepted after it was given up.
@@ -60,7 +62,9 @@ class _Call(Generic[Carried]):
 class Publisher(Generic[Carried]):
     """Hands messages to a transport, each on a thread of its own, and does not wait longer than it should.
 
-    transport: started already. clock: for waiting. start: runs a function on another thread.
+    transport: started already. clock: for waiting. start: runs a function on another thread. wait: waits like
+    `clock.wait`, which it is by default, and may use the time. pause_from: so many unanswered calls begin the pauses,
+    and there are never more than twice as many.
     """
 
     def __init__(
@@ -68,11 +72,15 @@ class Publisher(Generic[Carried]):
         transport: Transport,
         clock: Clock,
         start: Callable[[Callable[[], None]], None] = in_thread,
+        wait: Optional[Callable[[float], None]] = None,
+        pause_from: int = PAUSE_FROM,
     ) -> None:
         self._transport = transport
         self._clock = clock
+        self._wait = wait or clock.wait
+        self._pause_from = pause_from
         self._start = start
-        self._unanswered: List[_Call[Carried]] = []
+        self._unanswered: List[Call[Carried]] = []
 
     def publish(self, topic: str, payload: bytes, carried: Carried) -> None:
         """Hand over one message; return when it was accepted.
@@ -82,33 +90,56 @@ class Publisher(Generic[Carried]):
         Raises PublishError, with what to do, when the peer refuses, can't be reached, or does not answer within
         ANSWER_SECONDS; NoSubscriptionError as the transport raises it.
         """
+        call = self.begin(topic, payload, carried)
+        self._wait_for(call)
+        if not call.ended:
+            raise PublishError(f"{self._transport.peer} did not answer in {ANSWER_SECONDS:.0f} s")
+        self._finish(call)
+
+    def begin(self, topic: str, payload: bytes, carried: Carried) -> Call[Carried]:
+        """Hand over one message as `publish` does, without waiting: `is_accepted` tells the outcome.
+
+        Raises PublishError where it can't be handed over now.
+        """
         now = self._clock.monotonic()
         self._forget_failed()
         unanswered = len(self._unanswered)
-        if unanswered >= MAX_UNANSWERED or (
-            unanswered >= PAUSE_FROM and now - self._unanswered[-1].started < pause_after(unanswered)
+        pause = pause_after(unanswered, self._pause_from)
+        if unanswered >= 2 * self._pause_from or (
+            unanswered >= self._pause_from and now - self._unanswered[-1].started < pause
         ):
             raise PublishError(f"{self._transport.peer} has not answered {unanswered} calls: is it running?")
 
         # Kept from the start: whatever interrupts this function, an acceptance is found by `late`.
-        call: _Call[Carried] = _Call(carried, now)
+        call: Call[Carried] = Call(carried, now)
         self._unanswered.append(call)
         try:
             self._begin(call, topic, payload)
         except BaseException:
             self._unanswered.remove(call)
             raise
-        self._wait_for(call)
-        if not call.ended:
+        return call
+
+    def is_accepted(self, call: Call[Carried]) -> bool:
+        """Return whether a message begun was accepted; False while that is open. Raises PublishError as `publish`."""
+        if call.ended:
+            self._finish(call)
+            return True
+        if self._clock.monotonic() >= call.started + ANSWER_SECONDS:
             raise PublishError(f"{self._transport.peer} did not answer in {ANSWER_SECONDS:.0f} s")
-        self._unanswered.remove(call)
+        return False
+
+    def _finish(self, call: Call[Carried]) -> None:
+        """Forget a call that has ended. Raises PublishError unless it was accepted."""
+        if call in self._unanswered:  # `late` may have returned it already
+            self._unanswered.remove(call)
         if not call.done:
             raise PublishError("the thread of the call ended early: is there enough memory?")
         if isinstance(call.error, PublishError):
             raise call.error
         if call.error is not None:
             reason = str(call.error) or type(call.error).__name__
-            raise PublishError(f"{self._transport.peer} did not accept the report: {reason}") from call.error
+            raise PublishError(f"{self._transport.peer} did not accept the message: {reason}") from call.error
 
     def late(self) -> List[Carried]:
         """Return, once each, what messages carried that were accepted after `publish` had given them up."""
@@ -120,7 +151,7 @@ class Publisher(Generic[Carried]):
         """Free what failed since. What was accepted stays for `late`."""
         self._unanswered = [call for call in self._unanswered if not call.ended or (call.done and call.error is None)]
 
-    def _begin(self, call: _Call[Carried], topic: str, payload: bytes) -> None:
+    def _begin(self, call: Call[Carried], topic: str, payload: bytes) -> None:
         transport, clock = self._transport, self._clock
 
         def run() -> None:
@@ -139,7 +170,7 @@ class Publisher(Generic[Carried]):
         except RuntimeError as error:
             raise PublishError(f"no thread for the call: {error}") from error
 
-    def _wait_for(self, call: _Call[Carried]) -> None:
+    def _wait_for(self, call: Call[Carried]) -> None:
         """Return when the call has ended, or its time is over."""
         until, stopping = call.started + ANSWER_SECONDS, False
         while not call.ended:
@@ -148,9 +179,17 @@ class Publisher(Generic[Carried]):
             left = until - self._clock.monotonic()
             if left <= 0:
                 return
-            self._clock.wait(left)
+            self._wait(left)
 
 
-def pause_after(unanswered: int) -> float:
+def retry_delay(failures: int, most: float, rng: random.Random) -> float:
+    """Return the seconds until the next attempt after so many failures before the last one.
+
+    Half of it is random, so that devices that failed together don't come back together.
+    """
+    return min(most, FIRST_RETRY_SECONDS * 2.0 ** min(failures, 30)) * rng.uniform(0.5, 1.0)
+
+
+def pause_after(unanswered: int, pause_from: int = PAUSE_FROM) -> float:
     """Return the seconds between the last call and the next one, once so many were not answered."""
-    return MAX_SEND_SECONDS * 2.0 ** (unanswered - PAUSE_FROM)
+    return MAX_SEND_SECONDS * 2.0 ** (unanswered - pause_from)

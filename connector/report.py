@@ -50,9 +50,9 @@ def build(
         }
 
     numbers: Dict[str, float] = dict(snapshot.custom)
-    cpu_usage = _cpu_usage(cpu_before, snapshot.cpu)
-    if cpu_usage is not None:
-        numbers[names.CPU_USAGE] = cpu_usage
+    cpu = cpu_usage(cpu_before, snapshot.cpu)
+    if cpu is not None:
+        numbers[names.CPU_USAGE] = cpu
 
     report: Report = {n(names.HEADER): {n(names.REPORT_ID): report_id, n(names.VERSION): names.SCHEMA_VERSION}}
     if metrics:
@@ -107,7 +107,7 @@ def plain_name(interface: str) -> str:
     return "".join(character if "!" <= character <= "~" and character not in '"\\' else "?" for character in interface)
 
 
-def _cpu_usage(before: Optional[CpuTimes], now: Optional[CpuTimes]) -> Optional[float]:
+def cpu_usage(before: Optional[CpuTimes], now: Optional[CpuTimes]) -> Optional[float]:
     """Return how much of the processor time between two readings was spent at work: percent, to a tenth."""
     if before is None or now is None or now.total <= before.total:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
-from typing import Callable, Mapping, Optional
+from typing import TYPE_CHECKING, Callable, Mapping, Optional
 
 from . import state
 from .clock import Clock
@@ -15,12 +15,14 @@ from .errors import PublishError
 from .health import Health, plain
 from .kernel.dev import Counters
 from .kernel.host import give_back_memory
-from .publisher import Publisher
+from .publisher import FIRST_RETRY_SECONDS, Publisher, retry_delay
 from .snapshot import NETWORK, Snapshot
 from .state import Boot, DirectoryLock, Memory, StateError
 from .verdict import Verdicts
 
-FIRST_RETRY_SECONDS = 5.0  # doubled with each further failure, up to the interval
+if TYPE_CHECKING:
+    from .alarms import Alarms
+
 MAX_DELAY_SECONDS = 1.0  # a report that begins within this after its time counts as begun at its time
 # No report takes longer, with its 30 s for an answer, unless the process or the device stood still meanwhile. The
 # distance to the next report then counts from its end: nobody knows when it was sent.
@@ -32,7 +34,7 @@ class Reporter:
     """Reports until its clock is stopped.
 
     take: makes a snapshot. read_boot: returns the boot that a saved state must be of, or None where it can't be read
-    now. verdicts: told of each accepted report.
+    now. verdicts: told of each accepted report. alarms: judges each reading; None where no profile is given.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Reporter:
         logger: logging.Logger,
         read_boot: Callable[[], Optional[Boot]],
         verdicts: Verdicts,
+        alarms: Optional[Alarms] = None,
     ) -> None:
         self._config = config
         self._take = take
@@ -56,6 +59,8 @@ class Reporter:
         self._logger = logger
         self._read_boot = read_boot
         self._verdicts = verdicts
+        self._alarms = alarms
+        self._wait = clock.wait if alarms is None else alarms.wait
         self._lock = DirectoryLock(config.state_directory)
         self._loads = 0
         self._boot: Optional[Boot] = None  # set once the state was loaded; nothing is saved before
@@ -107,6 +112,10 @@ class Reporter:
         except Exception:
             pass
 
+    def report_once(self) -> bool:
+        """Make one report now; return whether it was accepted. Never raises."""
+        return self._guarded_report(self._clock.monotonic()) is True
+
     def _first_time(self) -> float:
         """Return now, or the time that the service asks for after the report before."""
         now = self._clock.monotonic()
@@ -127,7 +136,7 @@ class Reporter:
             return max(following, (self._memory.sent or begun) + self._config.spacing)
         if accepted is None:
             return max(following, self._first_time())
-        delay = min(interval, FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 30)) * self._rng.uniform(0.5, 1.0)
+        delay = retry_delay(self._failures, interval, self._rng)
         self._failures += 1
         return min(following, now + delay)
 
@@ -137,7 +146,9 @@ class Reporter:
             left = due - self._clock.monotonic()
             if left <= 0:
                 return True
-            self._clock.wait(left)
+            self._wait(left)
+            if self._alarms is not None and self._alarms.unsaved:
+                self._save(self._memory)
         return False
 
     def _guarded_report(self, begun: float) -> Optional[bool]:
@@ -166,8 +177,14 @@ class Reporter:
             return True
 
         snapshot = self._take()
-        self._memory = observe(self._memory, snapshot, self._clock.time())
-        problems = snapshot.problems
+        now = self._clock.time()
+        before, self._memory = self._memory, observe(self._memory, snapshot, now)
+        if self._alarms is not None:
+            self._alarms.judge(snapshot, before, self._memory, int(now))
+            snapshot = snapshot._replace(all_tcp_ports=None, all_udp_ports=None, destinations=None)  # free them
+            if self._alarms.unsaved:  # an event must not be lost if the process is killed while it is sent
+                self._save(self._memory)
+        problems = {**snapshot.problems, **self._memory.traffic.problems}
         if NETWORK in problems:  # no table could be read: what failed before has not recovered
             problems = {**self._problems, **problems}
         self._health.update(problems, self._problems)
@@ -186,8 +203,8 @@ class Reporter:
             # this id.
             self._save(self._memory)
             return False
-        now = self._clock.monotonic()
-        sent = begun if now - begun < MAX_REPORT_SECONDS else now
+        ended = self._clock.monotonic()
+        sent = begun if ended - begun < MAX_REPORT_SECONDS else ended
         self._save(delivered(self._memory, made)._replace(sent=sent))
         self._health.recovered("publishing")
         self._logger.debug("report %d was accepted: %d bytes", made.report_id, len(made.payload))
@@ -221,6 +238,8 @@ class Reporter:
         report_id = max(self._memory.report_id, saved.report_id + 1)
         kept = saved if self._memory.traffic.counters is None else self._memory
         self._memory = kept._replace(report_id=report_id)
+        if self._alarms is not None:
+            self._alarms.load(saved.alarms)
         self._boot = boot
         self._health.recovered("StateDirectory")
         return True
@@ -232,6 +251,8 @@ class Reporter:
             return
         try:
             self._lock.acquire()
+            if self._alarms is not None:
+                self._memory = memory = memory._replace(alarms=self._alarms.dump())
             state.save(self._config.state_directory, self._config.thing, self._boot, memory)
         except StateError as error:
             self._health.failed("StateDirectory", str(error))

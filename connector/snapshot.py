@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
-from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import Callable, Collection, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from .errors import TableError
 from .kernel import sock_diag
 from .kernel.addresses import Owners, owner, read_ipv4_owners, read_ipv6_owners
-from .kernel.dev import Counters, matching, parse_dev
+from .kernel.destinations import Destinations
+from .kernel.dev import Counters
 from .kernel.host import CpuTimes, read_host
-from .kernel.lower import at_the_edge, read_lower
-from .kernel.proc import Proc, lines, locate
+from .kernel.interfaces import read_interfaces
+from .kernel.ports import AllPorts
+from .kernel.proc import Proc, locate
 from .kernel.sample import Reservoir
 from .kernel.sockets import Listeners, read_tcp, read_udp
 
@@ -71,26 +73,35 @@ class Ports(NamedTuple):
 class Snapshot(NamedTuple):
     """What was read. None is what could not be read, which is not the same as empty.
 
-    scope: what the counters are of: a network, and what of it is excluded; those of another can't be compared with it.
-    counters: of every interface that is not excluded. edge: those of them whose traffic crosses the device's edge.
+    scope: the network that the counters are of; those of another one can't be compared with them.
+    excluded: the patterns of interfaces that are not among them, separated by commas.
+    counters, edge, indexes, last_index: as in kernel/interfaces.py.
     host_network: whether the network is that of process 1, the host's.
     custom: custom metrics by name, units as in kernel/host.py.
     cpu: processor times for `cpu_usage`, if wanted.
     problems: what could not be read -> a sentence for the log.
     sources: in a shared network, "TCP sockets" and "UDP sockets" -> where they were read, for the log.
+    all_tcp_ports, all_udp_ports: every listening port, if wanted; one on several interfaces may be there several times.
+    destinations: the remote address of every established TCP connection, if wanted.
     """
 
     scope: str = ""
+    excluded: str = ""
     established: Optional[Connections] = None
     listening_tcp: Optional[Ports] = None
     listening_udp: Optional[Ports] = None
     counters: Optional[Dict[str, Counters]] = None
     edge: FrozenSet[str] = frozenset()
+    indexes: Mapping[str, int] = {}
+    last_index: int = 0
     host_network: bool = False
     custom: Mapping[str, float] = {}
     cpu: Optional[CpuTimes] = None
     problems: Mapping[str, str] = {}
     sources: Mapping[str, str] = {}
+    all_tcp_ports: Optional[Collection[int]] = None
+    all_udp_ports: Optional[Collection[int]] = None
+    destinations: Optional[Collection[bytes]] = None
 
 
 class Wanted(NamedTuple):
@@ -100,12 +111,15 @@ class Wanted(NamedTuple):
     max_list_size: the most connections, or ports of a protocol, in a snapshot.
     exclude_interfaces: shell patterns of the interfaces whose traffic is not counted.
     custom_metrics: names as in kernel/host.py.
+    all_ports, all_destinations: whether a snapshot has every one of them besides the bounded lists.
     """
 
     proc: str
     max_list_size: int
     exclude_interfaces: Sequence[str]
     custom_metrics: Sequence[str]
+    all_ports: bool = False
+    all_destinations: bool = False
 
 
 class Source:
@@ -160,48 +174,79 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc", host_seen: bool
     nameless = "sockets are reported without them"
     owners: Owners = attempt("IPv4 interface names", nameless, lambda: read_ipv4_owners(proc)) or {}
     owners.update(attempt("IPv6 interface names", nameless, lambda: read_ipv6_owners(proc)) or {})
-    size = wanted.max_list_size
-    tcp = attempt("TCP sockets", "left out of the reports", lambda: _read_tcp(proc, size, rng, owners))
-    udp = attempt("UDP sockets", "left out of the reports", lambda: _read_udp(proc, size, rng, owners))
+    tcp = attempt("TCP sockets", "left out of the reports", lambda: _read_tcp(proc, wanted, rng, owners))
+    udp = attempt("UDP sockets", "left out of the reports", lambda: _read_udp(proc, wanted, rng, owners))
     owners.clear()  # memory for the counters
     exclude = tuple(wanted.exclude_interfaces)
-    counters = attempt("network_stats", "left out of the reports", lambda: parse_dev(lines(net, "dev"), exclude))
+    interfaces = attempt("network_stats", "left out of the reports", lambda: read_interfaces(proc, exclude))
     return nothing._replace(
-        scope="{} without {}".format(net, ",".join(exclude)),
-        established=None if tcp is None else tcp[0],
-        listening_tcp=None if tcp is None else tcp[1],
-        listening_udp=None if udp is None else udp[0],
-        sources={name: read[-1] for name, read in (("TCP sockets", tcp), ("UDP sockets", udp)) if read and read[-1]},
-        counters=counters,
-        edge=_edge(net, counters, exclude) if counters else frozenset(),
+        scope=net,
+        excluded=",".join(exclude),
+        established=None if tcp is None else tcp.connections,
+        listening_tcp=None if tcp is None else tcp.ports,
+        listening_udp=None if udp is None else udp.ports,
+        sources={
+            name: read.source for name, read in (("TCP sockets", tcp), ("UDP sockets", udp)) if read and read.source
+        },
+        all_tcp_ports=None if tcp is None else tcp.all_ports,
+        all_udp_ports=None if udp is None else udp.all_ports,
+        destinations=None if tcp is None else tcp.destinations,
+        counters=None if interfaces is None else interfaces.counters,
+        edge=frozenset() if interfaces is None else interfaces.edge,
+        indexes={} if interfaces is None else interfaces.indexes,
+        last_index=0 if interfaces is None else interfaces.last_index,
         host_network=proc.host,
     )
 
 
-def _edge(net: str, counters: Mapping[str, Counters], exclude: Tuple[str, ...]) -> FrozenSet[str]:
-    is_excluded = matching(exclude)
-    return at_the_edge(counters, read_lower(net, counters, lambda name: name in counters or is_excluded(name)))
+class _Tcp(NamedTuple):
+    """Fields of Snapshot, read from one source."""
+
+    connections: Connections
+    ports: Ports
+    all_ports: Optional[Collection[int]]
+    destinations: Optional[Collection[bytes]]
+    source: str
 
 
-def _read_tcp(proc: Proc, size: int, rng: random.Random, owners: Owners) -> Tuple[Connections, Ports, str]:
-    """Read established connections and listening ports; return them and their source. Raises TableError."""
+class _Udp(NamedTuple):
+    """Fields of Snapshot, read from one source."""
+
+    ports: Ports
+    all_ports: Optional[Collection[int]]
+    source: str
+
+
+def _read_tcp(proc: Proc, wanted: Wanted, rng: random.Random, owners: Owners) -> _Tcp:
+    """Read established connections and listening ports. Raises TableError."""
+    size = wanted.max_list_size
 
     def interface_of(address: bytes) -> Optional[str]:
         return owner(owners, address)
 
-    (established, listeners), source = _from_kernel_or_tables(
+    def destinations() -> Optional[Destinations]:
+        return Destinations() if wanted.all_destinations else None
+
+    found, source = _from_kernel_or_tables(
         proc,
-        lambda: sock_diag.read_tcp(Reservoir(size, rng), interface_of),
-        lambda: read_tcp(proc.net, Reservoir(size, rng), interface_of),
+        lambda: sock_diag.read_tcp(Reservoir(size, rng), interface_of, destinations=destinations()),
+        lambda: read_tcp(proc.net, Reservoir(size, rng), interface_of, destinations()),
     )
     connections = [
-        Connection(row.remote, row.remote_port, row.local_port, interface_of(row.local)) for row in established.sample
+        Connection(row.remote, row.remote_port, row.local_port, interface_of(row.local))
+        for row in found.established.sample
     ]
-    return Connections(established.total, connections), _ports(listeners, size, rng), source
+    return _Tcp(
+        Connections(found.established.total, connections),
+        _ports(found.listeners, size, rng),
+        AllPorts(found.listeners.values()) if wanted.all_ports else None,
+        found.destinations,
+        source,
+    )
 
 
-def _read_udp(proc: Proc, size: int, rng: random.Random, owners: Owners) -> Tuple[Ports, str]:
-    """Read listening ports; return them and their source. Raises TableError."""
+def _read_udp(proc: Proc, wanted: Wanted, rng: random.Random, owners: Owners) -> _Udp:
+    """Read listening ports. Raises TableError."""
 
     def interface_of(address: bytes) -> Optional[str]:
         return owner(owners, address)
@@ -209,7 +254,8 @@ def _read_udp(proc: Proc, size: int, rng: random.Random, owners: Owners) -> Tupl
     listeners, source = _from_kernel_or_tables(
         proc, lambda: sock_diag.read_udp(interface_of), lambda: read_udp(proc.net, interface_of)
     )
-    return _ports(listeners, size, rng), source
+    all_ports = AllPorts(listeners.values()) if wanted.all_ports else None
+    return _Udp(_ports(listeners, wanted.max_list_size, rng), all_ports, source)
 
 
 def _from_kernel_or_tables(proc: Proc, kernel: Callable[[], T], tables: Callable[[], T]) -> Tuple[T, str]:

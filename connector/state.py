@@ -12,9 +12,10 @@ import json
 import os
 import re
 import stat
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .errors import ConnectorError, TableError
+from .kernel.counting import Earlier
 from .kernel.dev import Counters
 from .kernel.host import TICKS_PER_SECOND, CpuTimes
 from .kernel.proc import read
@@ -22,7 +23,9 @@ from .traffic import Traffic
 
 FILE = "device-defender-connector.json"
 VERSION = 1
-MAX_FILE_BYTES = 256 << 10  # MAX_INTERFACES of kernel/dev.py with the longest names need less
+# MAX_INTERFACES of kernel/dev.py with the longest names and numbers need 320 KB; 100 events of alarms with the longest
+# lists, and the criteria of five profiles, need 512 KB.
+MAX_FILE_BYTES = 1 << 20
 
 # Errors that say nothing of the file: too many open files, no memory, a medium that fails for a moment.
 PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN, errno.EINTR, errno.ESTALE)
@@ -37,12 +40,14 @@ class Memory(NamedTuple):
     sent: float, when the last accepted report was sent, in seconds on the monotonic clock; None for never.
     cpu: processor times at that report, for `cpu_usage`.
     traffic: the account of what was not reported yet.
+    alarms: what alarms.py keeps, for JSON; None where no profile is given.
     """
 
     report_id: int = 0
     sent: Optional[float] = None
     cpu: Optional[CpuTimes] = None
     traffic: Traffic = Traffic()
+    alarms: Optional[Dict[str, Any]] = None
 
 
 class Boot(NamedTuple):
@@ -187,7 +192,7 @@ def _load(path: str, thing: str, boot: Boot) -> Memory:
     if not same_boot(written, boot):
         raise StateError(
             f"{path} is of an earlier boot, whose last traffic is not reported",
-            Memory(report_id=memory.report_id),
+            Memory(report_id=memory.report_id, alarms=memory.alarms),
         )
     return memory
 
@@ -206,10 +211,10 @@ def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
         "report_id": memory.report_id,
         "sent": memory.sent,
         "cpu": memory.cpu,
-        "scope": traffic.scope,
-        "interfaces": traffic.counters,
-        "unsent": traffic.unsent,
+        **_traffic_state(traffic),
     }
+    if memory.alarms is not None:  # which versions without alarms ignore
+        state["alarms"] = memory.alarms
     path = os.path.join(directory, FILE)
     new = path + ".new"
     try:
@@ -240,21 +245,55 @@ def _reason(error: BaseException) -> str:
 
 
 def _memory(state: Dict[str, Any]) -> Memory:
-    counters = state["interfaces"]
+    alarms = state.get("alarms")
     if state["report_id"] >= 2**53:  # larger integers are not kept by every reader of JSON (RFC 8259, section 6)
         raise ValueError(f"report id {state['report_id']!r:.40}")
     return Memory(
         report_id=_natural(state["report_id"]),
         sent=None if state["sent"] is None else _number(state["sent"]),
         cpu=None if state["cpu"] is None else CpuTimes(*map(_ticks, state["cpu"])),
-        traffic=Traffic(
-            scope=str(state["scope"]),
-            counters=None
-            if counters is None
-            else {name: Counters(*map(_natural, row)) for name, row in counters.items()},
-            unsent=None if state["unsent"] is None else Counters(*map(_whole, state["unsent"])),
-        ),
+        traffic=_traffic(state),
+        alarms=alarms if isinstance(alarms, dict) else None,
     )
+
+
+def _traffic_state(traffic: Traffic) -> Dict[str, Any]:
+    """Return an account as the file has it; `others`: name -> 8 numbers for each reading, itself and what was counted.
+
+    The first three are as they were before the others were added, so that each version reads the other's files.
+    """
+    return {
+        "scope": f"{traffic.scope} without {traffic.excluded}",
+        "interfaces": traffic.counters,
+        "unsent": traffic.unsent,
+        "indexes": traffic.indexes,
+        "last_index": traffic.last_index,
+        "others": {
+            name: [number for other in others for counters in other for number in counters]
+            for name, others in traffic.others.items()
+        },
+        "gone": traffic.gone,
+    }
+
+
+def _traffic(state: Dict[str, Any]) -> Traffic:
+    counters, unsent = state["interfaces"], state["unsent"]
+    scope, without, excluded = str(state["scope"]).rpartition(" without ")
+    return Traffic(
+        scope=scope if without else excluded,
+        excluded=excluded if without else "",
+        counters=None if counters is None else {name: Counters(*map(_natural, row)) for name, row in counters.items()},
+        unsent=None if unsent is None else Counters(*map(_whole, unsent)),
+        indexes={name: _natural(index) for name, index in state.get("indexes", {}).items()},
+        last_index=_natural(state.get("last_index", 0)),
+        others={name: _others(numbers) for name, numbers in state.get("others", {}).items()},
+        gone={name: _natural(index) for name, index in state.get("gone", {}).items()},
+    )
+
+
+def _others(numbers: List[Any]) -> Tuple[Earlier, ...]:
+    pairs = [[_natural(number) for number in numbers[place : place + 8]] for place in range(0, len(numbers), 8)]
+    return tuple(Earlier(Counters(*pair[:4]), Counters(*pair[4:])) for pair in pairs)
 
 
 def _whole(value: Any) -> int:

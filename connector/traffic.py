@@ -1,46 +1,151 @@
-"""What crossed the device's edge and was not reported yet: the one thing that is remembered between reports."""
+"""The traffic that no accepted report has carried yet, from one reading of the interfaces' counters to the next.
+
+Which interface is which: an interface is the one that had its index at the last reading, whatever its name. Where an
+index is not known, the name is all there is. What a change of one interface's counters means is in kernel/counting.py.
+
+An interface that was not there at the last reading counts from zero if it is known to be new:
+
+- its name was that of a counted interface that is gone (ppp0, wwan0 and VPNs are made anew under their old names), and
+  its index, another one, is higher than those of the first reading, of excluded interfaces and of others known to be
+  new: the kernel counts up;
+- or no table has its index (all of Linux have, for what is up), and none that is gone may have been renamed to it.
+
+Otherwise it counts from this reading on: it may come from another network namespace, with all that it counted there, or
+have been excluded. One that is gone counts nothing; when it comes back, it is one that was not there.
+
+Known limit: a device that comes from another network namespace between two readings, with the index of one that
+left and no counter lower, counts as that one renamed; with the name of one that is gone and such a higher index, as
+that one made anew.
+"""
 
 from __future__ import annotations
 
-from typing import Collection, Dict, Mapping, NamedTuple, Optional
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from .kernel.counting import Earlier, History, count, difference, may_continue, restarted
 from .kernel.dev import NOTHING, Counters
 from .snapshot import Snapshot
 
-LARGEST_PACKET = 1 << 16  # bytes; what is received or sent in one go may count as one packet
+MAX_GONE = 64  # names of interfaces that are gone, the latest
+MAX_FAULTY = 128  # interfaces with more than one reading to go on from; with more, the others have the last one only
 
 
 class Traffic(NamedTuple):
-    """An account of the counters' change.
+    """An account of the counters' changes.
 
-    scope, counters: of what and what the counters were when last seen; counters None before they ever were.
-    unsent: the change that no accepted report carried; None before there was anything to compare. It may be below zero
-    while a report that was given up and sent again turns out to have got through twice; then the next ones carry less.
-    compared: whether the last look had one before it, of the same scope, to be compared with.
+    scope, excluded: as in Snapshot.
+    counters: the last reading, by name, of the interfaces that are not excluded; None before the first.
+    unsent: the change that no accepted report carried; None before there were two readings. It may be below zero after
+        a report that was sent again was accepted twice; then the next ones carry less.
+    compared: whether the last reading was compared with one before it.
+    indexes: those of `counters` whose index was known, by name.
+    last_index: the highest index that an interface known to be new must exceed, 0 if none is known.
+    others: the readings besides `counters` that an interface may go on from (kernel/counting.py), by name.
+    gone: names of interfaces that are gone, and the indexes they had, 0 if not known.
+    problems: as in Snapshot: what is left out, and why.
     """
 
     scope: str = ""
     counters: Optional[Dict[str, Counters]] = None
     unsent: Optional[Counters] = None
     compared: bool = False
+    indexes: Mapping[str, int] = {}
+    last_index: int = 0
+    others: Mapping[str, Tuple[Earlier, ...]] = {}
+    gone: Mapping[str, int] = {}
+    excluded: str = ""
+    problems: Mapping[str, str] = {}
 
     def observe(self, snapshot: Snapshot) -> Traffic:
-        """Return the account after a look at the counters; as it was where they could not be read.
+        """Return the account after a reading of the counters; as it was if they could not be read.
 
-        The change since the last look, accepted or not, is added at once: so nothing that passed before an interface
-        was reset or went away is lost to a failed publish.
+        The change since the last reading is added at once, accepted or not: what passed before an interface was reset
+        or removed is not lost to a failed publish.
         """
         if snapshot.counters is None:
-            return self
+            return self._replace(problems={})
         if self.counters is None or self.scope != snapshot.scope:
-            return self._replace(scope=snapshot.scope, counters=snapshot.counters, compared=False)
-        passed = change(self.counters, snapshot.counters, snapshot.edge)
-        return self._replace(counters=snapshot.counters, unsent=add(self.unsent or NOTHING, passed), compared=True)
+            return Traffic(
+                scope=snapshot.scope,
+                excluded=snapshot.excluded,
+                counters=snapshot.counters,
+                unsent=self.unsent,
+                indexes=snapshot.indexes,
+                last_index=max([snapshot.last_index, *snapshot.indexes.values()]),
+            )
+        return self._compare(self.counters, snapshot, snapshot.counters)
+
+    def _compare(self, before: Dict[str, Counters], snapshot: Snapshot, now: Dict[str, Counters]) -> Traffic:
+        sources = self._sources(before, snapshot, now)
+        used = set(sources.values())
+        went = [name for name in before if name not in now and name not in used and before[name] != NOTHING]
+        unsent = self.unsent or NOTHING
+        last_index = max(self.last_index, snapshot.last_index)
+        if not self.indexes:
+            last_index = max([last_index, *snapshot.indexes.values()])
+        counters: Dict[str, Counters] = {}
+        others: Dict[str, Tuple[Earlier, ...]] = {}
+        wrong: List[str] = []
+        for name, reading in now.items():
+            source = sources.get(name)
+            if source is not None:
+                start = History(before[source], self.others.get(source, ()))
+            elif self._is_new(name, before, snapshot, went):
+                start = History(NOTHING)
+                last_index = max(last_index, snapshot.indexes.get(name, 0))
+            else:
+                start = History(reading)
+            if source not in (None, name) and not may_continue(start, reading):
+                # Another interface has got the index, or the one that was renamed shows wrong counters.
+                start = restarted(start, reading)
+            passed, (counters[name], kept) = count(start, reading)
+            if kept and len(others) < MAX_FAULTY:
+                others[name] = kept
+            if name in snapshot.edge:
+                if passed is None:
+                    wrong.append(_impossible(name, difference(reading, start.last)))
+                else:
+                    unsent = add(unsent, passed)
+        gone = [(name, index) for name, index in self.gone.items() if name not in now]
+        gone += [(name, self.indexes.get(name, 0)) for name in before if name not in now and name not in used]
+        return Traffic(
+            scope=self.scope,
+            excluded=snapshot.excluded,
+            counters=counters,
+            unsent=unsent,
+            compared=not wrong,
+            indexes=snapshot.indexes,
+            last_index=last_index,
+            others=others,
+            gone=dict(gone[-MAX_GONE:]),
+            problems={"network_stats": f"left out of the reports: {'; '.join(wrong[:3])}"} if wrong else {},
+        )
+
+    def _sources(self, before: Dict[str, Counters], snapshot: Snapshot, now: Dict[str, Counters]) -> Dict[str, str]:
+        """Return under which name of the last reading each interface's counters are, if it was there."""
+        names = {index: name for name, index in self.indexes.items() if name in before}
+        sources = {name: names[index] for name, index in snapshot.indexes.items() if name in now and index in names}
+        used = set(sources.values())
+        for name in now:
+            known = name in self.indexes and name in snapshot.indexes
+            if name in before and name not in sources and name not in used and not known:
+                sources[name] = name
+        return sources
+
+    def _is_new(self, name: str, before: Mapping[str, Counters], snapshot: Snapshot, went: Sequence[str]) -> bool:
+        index = snapshot.indexes.get(name, 0)
+        if index and self.last_index:
+            old = self.indexes.get(name, 0) if name in before else self.gone.get(name, index)
+            return index > self.last_index and index != old and old not in snapshot.indexes.values()
+        if self.excluded != snapshot.excluded or len(went) > MAX_GONE:
+            return False
+        reading = (snapshot.counters or {})[name]
+        return not any(all(new >= old for old, new in zip(before[other], reading)) for other in went)
 
     def carry(self, snapshot: Snapshot) -> Optional[Counters]:
-        """Return what a report of the snapshot, once observed, says as network_stats.
+        """Return what a report of the snapshot, once observed, carries as network_stats.
 
-        None where the counters could not be read or there is nothing yet to compare them with.
+        None if the counters could not be read or believed, or there was nothing to compare them with.
         """
         if snapshot.counters is None or self.unsent is None or not self.compared:
             return None
@@ -50,35 +155,15 @@ class Traffic(NamedTuple):
         """Return the account after a report that carried this was accepted."""
         if carried is None:
             return self
-        return self._replace(unsent=add(self.unsent or NOTHING, Counters(*(-number for number in carried))))
-
-
-def change(before: Mapping[str, Counters], now: Mapping[str, Counters], edge: Collection[str]) -> Counters:
-    """Return what passed the interfaces of `edge` between two readings; no number is below zero.
-
-    One that is new counts from zero. One of whose counters any went down was reset, and counts what it shows now. One
-    that went counts nothing.
-    """
-    total = NOTHING
-    for name in edge:
-        total = add(total, _passed(before.get(name, NOTHING), now[name]))
-    return total
-
-
-def _passed(start: Counters, end: Counters) -> Counters:
-    """Return what passed one interface.
-
-    A driver on a 32-bit kernel may count in 32 bits (`unsigned long` of struct net_device_stats): then bytes begin anew
-    every 4 GiB. That is no reset, which takes the packets of the same direction down as well.
-    """
-    steps = [new - old for new, old in zip(end, start)]
-    for size, count in ((0, 2), (1, 3)):  # bytes and packets in, bytes and packets out
-        if steps[size] < 0 < steps[count] and 2**31 <= start[size] < 2**32 and end[size] < 2**31:
-            around = steps[size] + 2**32
-            if around <= LARGEST_PACKET * steps[count]:
-                steps[size] = around
-    return Counters(*steps) if min(steps) >= 0 else end
+        return self._replace(unsent=difference(self.unsent or NOTHING, carried))
 
 
 def add(one: Counters, other: Counters) -> Counters:
     return Counters(*(a + b for a, b in zip(one, other)))
+
+
+def _impossible(name: str, change: Counters) -> str:
+    return (
+        f"{name} shows {change.bytes_in} bytes in {change.packets_in} packets received and {change.bytes_out} bytes in "
+        f"{change.packets_out} packets sent since the last reading, which its packets can't have carried"
+    )

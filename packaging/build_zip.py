@@ -16,18 +16,17 @@ import io
 import os
 import platform
 import re
-import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
-import zlib
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
 import bytecode
 from packaging.requirements import Requirement
+from zip_entries import Entry, content, stored, taken_over, zip_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "device-defender-connector"
@@ -39,6 +38,11 @@ MANYLINUX = ("1", "2010", "2014", "_2_5", "_2_12", "_2_17", "_2_28")
 SUFFIXES = (".py",)
 # What the connector never imports is left out of the zip.
 LEFT_OUT = (
+    # `python -m connector run`, which a core has no use for.
+    "connector/direct*.py",
+    "connector/notify.py",
+    "connector/transports/mqtt*.py",
+    "connector/transports/tls.py",
     "*.pyi",
     "*/py.typed",
     "cbor2/tool.py",
@@ -50,6 +54,8 @@ LEFT_OUT = (
     "psutil/_pssunos.py",
     "psutil/_pswindows.py",
 )
+# Profiles that only the service can judge: ML Detect learns from a fleet.
+CLOUD_PROFILES = ("MachineLearning.json", "MachineLearningHost.json")
 # pip settings that change what is downloaded are removed. Those that say from where, such as an index, are kept.
 PIP_SETTINGS = (
     *("PIP_ABI", "PIP_CONSTRAINT", "PIP_DRY_RUN", "PIP_IMPLEMENTATION", "PIP_NO_BINARY", "PIP_NO_DEPS"),
@@ -74,21 +80,6 @@ class Pin(NamedTuple):
     name: str
     version: str
     hashes: frozenset[str]
-
-
-class Entry(NamedTuple):
-    """A file in a zip.
-
-    method: 0 stored, 8 deflated
-    crc: CRC-32 of the content
-    size: of the content, bytes
-    data: as stored or deflated
-    """
-
-    method: int
-    crc: int
-    size: int
-    data: bytes
 
 
 class Built(NamedTuple):
@@ -214,8 +205,13 @@ def collect(python: str, arch: str, version: str) -> dict[str, Entry]:
     entries = {f"licenses/{NAME}-{version}/LICENSE": stored(read(ROOT / "LICENSE"))}
     for path in (ROOT / "connector").rglob("*"):
         # Editors leave hidden files such as .#name.py beside the source.
-        if path.suffix in SUFFIXES and path.is_file() and not path.name.startswith("."):
-            entries[path.relative_to(ROOT).as_posix()] = stored(read(path))
+        name = path.relative_to(ROOT).as_posix()
+        left_out = path.name.startswith(".") or any(fnmatchcase(name, pattern) for pattern in LEFT_OUT)
+        if path.suffix in SUFFIXES and path.is_file() and not left_out:
+            entries[name] = stored(read(path))
+    for path in (ROOT / "packaging" / "security_profiles").glob("*.json"):
+        if path.name not in CLOUD_PROFILES:
+            entries[f"connector/security_profiles/{path.name}"] = stored(read(path))
     for pin, wheel in wheels(python, arch):
         release = f"{pin.name}-{pin.version}"
         for info in zipfile.ZipFile(io.BytesIO(wheel)).infolist():
@@ -250,38 +246,6 @@ def bytecode_entries(entries: dict[str, Entry], python: str, interpreter: byteco
         if python != "3.7":
             found[name + "c"] = stored(data)
     return found
-
-
-def content(entry: Entry) -> bytes:
-    """Return the uncompressed content of a file in a zip."""
-    return entry.data if entry.method == zipfile.ZIP_STORED else zlib.decompress(entry.data, -zlib.MAX_WBITS)
-
-
-def stored(data: bytes) -> Entry:
-    return Entry(zipfile.ZIP_STORED, zlib.crc32(data), len(data), data)
-
-
-def taken_over(wheel: bytes, info: zipfile.ZipInfo) -> Entry:
-    name_length, extra_length = struct.unpack_from("<HH", wheel, info.header_offset + 26)
-    start = info.header_offset + 30 + name_length + extra_length
-    return Entry(info.compress_type, info.CRC, info.file_size, wheel[start : start + info.compress_size])
-
-
-def zip_bytes(entries: dict[str, Entry]) -> bytes:
-    """Return a zip with sorted names, mode 0644 and the date 1980-01-01 (PKWARE's APPNOTE.TXT, 4.3 and 4.4).
-
-    Written here because zipfile has no way to add a file that is already compressed.
-    """
-    files, directory = bytearray(), bytearray()
-    for name, (method, crc, size, data) in sorted(entries.items()):
-        path = name.encode("ascii")
-        common = struct.pack("<5H3I2H", 20, 0, method, 0, 0x21, crc, len(data), size, len(path), 0)
-        # Made by version 2.0 on Unix (3): the upper half of the attributes is the file's mode.
-        directory += b"PK\1\2" + struct.pack("<BB", 20, 3) + common
-        directory += struct.pack("<3H2I", 0, 0, 0, 0o100644 << 16, len(files)) + path
-        files += b"PK\3\4" + common + path + data
-    sizes = (0, 0, len(entries), len(entries), len(directory), len(files), 0)
-    return bytes(files + directory + b"PK\5\6" + struct.pack("<4H2IH", *sizes))
 
 
 def write(name: str, data: bytes) -> tuple[Path, str]:

@@ -33,6 +33,7 @@ REQUIRED = ("SampleIntervalSeconds", "ProcDestinationPath", "ProcDestinationPath
 TEMPLATE_NOTES = {
     "ProcDestinationPath": " Not used with NoContainer.",
     "MetricsTopic": " Here {thing} must be a whole level of the topic.",
+    "ViolationsTopic": " Here {thing} must be a whole level of the topic.",
 }
 TEMPLATE_VALUES = {"ProcDestinationPath": "!If [InContainer, !Ref ProcDestinationPath, /proc]"}
 

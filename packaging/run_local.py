@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))  # the repository, for the package connector
 
@@ -35,6 +35,8 @@ EPILOG = """examples:
   run_local.py ZIP --MetricNames short --CustomMetrics cpu_usage,memory_usage
   run_local.py ZIP --report-format cbor
   run_local.py ZIP --interval 5 --fault status:503:2 --fault hang
+  run_local.py ZIP --profile packaging/security_profiles/RemoteManagementPorts.json
+  run_local.py ZIP --SecurityProfiles RemoteManagementPorts --interval 5
   run_local.py ZIP --mqtt localhost:1883
 
 faults, as KIND or KIND:COUNT; they befall the next publishes, in the order given:
@@ -62,7 +64,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         print(options.python or "")
         return 0
     # after the options: it needs the packages of requirements.txt, which --help can do without
-    from local_core import FUNCTION_ARN, FunctionError, LocalCore, LocalCoreError, read_subscriptions
+    from local_core import FUNCTION_ARN, FunctionError, LocalCore, LocalCoreError, read_profile, read_subscriptions
 
     signal.signal(signal.SIGTERM, _stop)
     # with --once it ends by itself, and the exit code counts; with --mqtt a broker may watch
@@ -75,6 +77,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
                 subscriptions = read_subscriptions(document, FUNCTION_ARN)
             except (LocalCoreError, ValueError) as error:
                 raise LocalCoreError(f"{options.subscriptions}: {error}") from error
+        profiles = [read_profile(path) for path in options.profile]
         core = LocalCore(
             options.artifact,
             thing=options.thing,
@@ -90,10 +93,16 @@ def main(arguments: Optional[List[str]] = None) -> int:
             mqtt=options.mqtt,
             on_delivery=screen.show,
             on_log=screen.say,
+            profiles=profiles,
+            on_alarm=screen.show_alarm,
         )
         for kind, times in options.fault:
             core.faults.add(kind, times)
         screen.introduce(core, options.artifact)
+        for profile in profiles:
+            for behavior in profile.behaviors:
+                if behavior.skipped:
+                    screen.say(f"not judged: {profile.name}/{behavior.name}: {behavior.skipped}")
         with core:
             try:
                 return _watch(core, options.once)
@@ -109,10 +118,12 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 
 def _watch(core: LocalCore, once: bool) -> int:
+    from local_core import event_of
+
     while True:
-        verdict = core.wait_for_delivery(FIRST_REPORT_SECONDS if once else float("inf")).verdict
-        if once:
-            return 1 if verdict and not verdict.accepted else 0
+        delivery = core.wait_for_delivery(FIRST_REPORT_SECONDS if once else float("inf"))
+        if once and event_of(delivery) is None:
+            return 1 if delivery.verdict and not delivery.verdict.accepted else 0
 
 
 def _go_on() -> None:
@@ -143,7 +154,18 @@ class Screen:
         if built_for and built_for.group(1) != f"{major}{minor}":
             self.say(f"this zip is built for Python 3.{built_for.group(1)[1:]}: what is compiled in it may not load")
 
+    def show_alarm(self, event: Dict[str, Any], place: str = "Detect") -> None:
+        from connector.detect.event import sentence
+
+        self.say(f"{place}: {sentence(event)}")
+
     def show(self, delivery: Delivery) -> None:
+        from local_core import event_of
+
+        event = event_of(delivery)
+        if event is not None:
+            self.show_alarm(event, delivery.topic)
+            return
         verdict = delivery.verdict
         outcome = "ACCEPTED"
         if verdict is None:
@@ -203,6 +225,14 @@ def _parse(arguments: Optional[List[str]]) -> argparse.Namespace:
     add("--proc", metavar="PATH", help="where the function finds /proc (default: /proc, or /host_proc if there)")
     add("--user", metavar="NAME", help="run the function as this user; needs root")
     add("--fault", action="append", type=_fault, default=[], metavar="KIND[:COUNT]", help="see below; repeat for more")
+    add(
+        "--profile",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a security profile to judge the reports by, as the service would; repeat for more (--SecurityProfiles: "
+        "the connector itself judges)",
+    )
     add("--mqtt", metavar="HOST:PORT", help="hand all that goes to the cloud, and the answers, to this broker too")
     add(
         "--subscriptions",

@@ -67,16 +67,19 @@ class Detector:
         """The metrics that are judged by every element of a list, not by a number."""
         return frozenset(one.behavior.metric for one in self._judges if one.behavior.kind not in ("count", "number"))
 
-    def judge(self, measurement: Measurement, now: int) -> List[Event]:
+    def judge(self, measurement: Measurement, now: int, elapsed: Optional[int] = None) -> List[Event]:
         """Take one measurement, of the time `now` in epoch seconds, and return the events: at most one a behavior.
+
+        elapsed: seconds since the measurement before, where a clock that is never set shows them; None: the difference
+            of the two times.
 
         Events of behaviors with suppressAlerts are among them; nobody is to be alerted of those.
         """
-        return [verdict.event for verdict in self.verdicts(measurement, now) if verdict.event is not None]
+        return [verdict.event for verdict in self.verdicts(measurement, now, elapsed) if verdict.event is not None]
 
-    def verdicts(self, measurement: Measurement, now: int) -> List[Verdict]:
+    def verdicts(self, measurement: Measurement, now: int, elapsed: Optional[int] = None) -> List[Verdict]:
         """Take one measurement, as judge() does, and return what it means for each behavior."""
-        step = now - self._previous if self._previous is not None else 0
+        step = elapsed if elapsed is not None else now - self._previous if self._previous is not None else 0
         self._previous = now
         return [one.observe(measurement, now, step if step > 0 else self._interval) for one in self._judges]
 

@@ -57,7 +57,10 @@ class Event(NamedTuple):
         if self.value is not None:
             document["metricValue"] = {behavior.kind: self.value}
         else:
-            elements = self.violation.elements[:MAX_EVENT_ELEMENTS]
+            # Sorted, as a table has them in another order than the report made of it; IPv4 before IPv6.
+            elements = sorted(self.violation.elements[:MAX_EVENT_ELEMENTS])
+            if behavior.kind == "cidrs":
+                elements.sort(key=len)
             document["metricValue"] = {behavior.kind: [element_text(element) for element in elements]}
             document["violatingElementCount"] = self.violation.total
         return document

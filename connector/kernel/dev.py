@@ -9,14 +9,15 @@ from typing import Callable, Dict, Iterable, NamedTuple, Tuple
 
 from ..errors import TableError
 
-# Counters are kept between two looks, and in the state file: so many fit the 16 MB of a function beside all else.
-MOST_INTERFACES = 1024
+# Counters are kept from one reading to the next, and in the state file. This many fit a function of 16 MB.
+MAX_INTERFACES = 1024
+MAX_NAME_BYTES = 15  # IFNAMSIZ, less the final 0
 
 _U64 = 2**64
 
 
 class Counters(NamedTuple):
-    """What passed an interface since it was made, or what changed between two readings; bytes and packets."""
+    """What an interface counted since it was made, or the change between two readings; bytes and packets."""
 
     bytes_in: int
     bytes_out: int
@@ -29,20 +30,23 @@ NOTHING = Counters(0, 0, 0, 0)
 
 @functools.lru_cache(maxsize=8)
 def matching(patterns: Tuple[str, ...]) -> Callable[[str], bool]:
-    """Return what tells whether any of some shell patterns matches a name.
+    """Return a function that tells whether any of some shell patterns matches a name.
 
-    Made once: on Python 3.9 and 3.10 translate() has other names for its groups each time, and `re` keeps them all.
+    It is cached, as on Python 3.9 and 3.10 translate() gives its groups new names each time, and `re` keeps each
+    expression that it compiled.
     """
     match = re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)").match
     return lambda name: match(name) is not None
 
 
 def parse_dev(table: Iterable[bytes], exclude: Tuple[str, ...] = ()) -> Dict[str, Counters]:
-    """Return the counters by interface, without those that any pattern of `exclude` matches: a host may have thousands.
+    """Return the counters of each interface whose name no shell pattern of `exclude` matches, by name.
 
-    Columns are found by their names in the second line, so that a kernel may add some. Raises TableError for a header,
-    a row or a number of another shape and for a last line that is cut: a sum over half the interfaces is a false one.
-    Nor is there one over more than MOST_INTERFACES.
+    Columns are found by their names in the second line, as a kernel may add some. An interface's name ends at the row's
+    last colon: kernels before 4.18 accept names that have one.
+
+    Raises TableError for a header, a row or a number of another shape, and for a last line that is cut, as a sum over
+    some of the interfaces would be false; and for more than MAX_INTERFACES.
     """
     lines = iter(table)
     next(lines, b"")
@@ -65,22 +69,27 @@ def parse_dev(table: Iterable[bytes], exclude: Tuple[str, ...] = ()) -> Dict[str
     is_excluded = matching(exclude)
     counters: Dict[str, Counters] = {}
     for line in map(_whole, lines):
-        name, colon, numbers = line.partition(b":")
+        name, _, numbers = line.rpartition(b":")
         values = numbers.split()
         chosen = [values[place] for place in places] if len(values) == width else []
         if not (chosen and all(value.isdigit() and len(value) <= 20 for value in chosen)):
             raise TableError(f"net/dev: a row of unknown shape: {line[:160]!r}")
-        interface, numbers_now = decode_name(name.strip()), Counters(*map(int, chosen))
-        if max(numbers_now) >= _U64 or interface in counters:
-            raise TableError(f"net/dev: a row that can't be: {line[:160]!r}")
+        interface, now = decode_name(name.strip()), Counters(*map(int, chosen))
+        if max(now) >= _U64 or interface in counters:
+            raise TableError(f"net/dev: an impossible row: {line[:160]!r}")
         if not is_excluded(interface):
-            counters[interface] = numbers_now
-            if len(counters) > MOST_INTERFACES:
-                raise TableError(
-                    f"net/dev: over {MOST_INTERFACES} interfaces count: name those that are not at the device's edge "
-                    "in ExcludeInterfaces"
-                )
+            counters[interface] = now
+            if len(counters) > MAX_INTERFACES:
+                raise too_many()
     return counters
+
+
+def too_many() -> TableError:
+    """Return the TableError for more than MAX_INTERFACES interfaces that are not excluded."""
+    return TableError(
+        f"net/dev: over {MAX_INTERFACES} interfaces count: name those whose traffic does not leave the device, or "
+        "passes another one as well, in ExcludeInterfaces"
+    )
 
 
 def _whole(line: bytes) -> bytes:
@@ -90,10 +99,10 @@ def _whole(line: bytes) -> bytes:
 
 
 def decode_name(name: bytes) -> str:
-    """An interface's name is up to 15 bytes without white space, '/' and ':'; it stays what it is, as in os.fsdecode().
+    """Return an interface's name: up to 15 bytes of any kind but white space and "/", decoded as os.fsdecode() does.
 
-    Raises TableError for what the kernel takes for no name (dev_valid_name).
+    A colon is possible before Linux 4.18. Raises TableError for what no kernel accepts (dev_valid_name).
     """
-    if not 0 < len(name) < 16 or b"/" in name or b":" in name:
-        raise TableError(f"a name that no interface has: {name[:160]!r}")
+    if not 0 < len(name) <= MAX_NAME_BYTES or b"/" in name:
+        raise TableError(f"not an interface's name: {name[:160]!r}")
     return name.decode("utf-8", "surrogateescape")

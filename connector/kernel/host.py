@@ -140,12 +140,16 @@ def _cpu_times(root: str, psutil: Any) -> CpuTimes:
 def _memory_usage(root: str, psutil: Any) -> float:
     """Return the percentage of memory that is not available to programs, to a tenth.
 
-    Where the kernel has no MemAvailable (before 3.14), psutil estimates it as newer kernels do.
+    Where the kernel has no MemAvailable (before 3.14), psutil estimates it as newer kernels do. It needs zoneinfo for
+    that; without, it is what free(1) counted then: free memory, buffers and caches, without shared memory.
     """
     memory = _ask(psutil, root, "virtual_memory", "meminfo")
-    if not 0 <= memory.available <= memory.total or not memory.total:
-        raise TableError(f"meminfo: MemTotal is {memory.total} bytes, of which {memory.available} are available")
-    return float(memory.percent)
+    available = memory.available
+    if not is_there(root, "zoneinfo") and b"\nMemAvailable:" not in read(root, "meminfo"):
+        available = memory.free + memory.buffers + memory.cached - memory.shared
+    if not 0 <= available <= memory.total or not memory.total:
+        raise TableError(f"meminfo: MemTotal is {memory.total} bytes, of which {available} are available")
+    return float(round(100.0 * (memory.total - available) / memory.total, 1))
 
 
 def _process_count(root: str, psutil: Any) -> float:

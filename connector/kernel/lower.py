@@ -1,25 +1,32 @@
-"""`net/vlan/` and `net/bonding/`: which interfaces carry another one's traffic, so that it is counted once."""
+"""Which interfaces carry another one's traffic, so that each byte is counted once: `net/vlan/` and `net/bonding/`.
+
+The tables tell VLANs and bonds. They don't tell what a macvlan, ipvlan, team, bridge, VRF, tunnel or a port of a switch
+(DSA) lies over: where the network is not this process' own, such interfaces are counted besides the one below them,
+unless `ExcludeInterfaces` names them. links.py knows all but tunnels.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
-from typing import Callable, Collection, Dict, FrozenSet, Iterable, Iterator, Optional, Set, Tuple
+from typing import Callable, Collection, Dict, FrozenSet, Iterable, Iterator, Mapping, Optional, Set, Tuple
 
 from ..errors import TableError
 from .dev import decode_name
-from .proc import lines
+from .proc import lines, unreadable
 
-# Upper interface -> the ones below it; None for a VLAN whose parent can't be seen.
+# Upper interface -> the ones below it; None if it is over one that is not known.
 Lower = Dict[str, Optional[Tuple[str, ...]]]
 
 
 def read_lower(net: str, interfaces: Iterable[str], is_interface: Callable[[str], bool]) -> Lower:
     """Return the parents of those interfaces that are VLANs, the members of those that are bonds, and so on below.
 
-    Neither directory exists where the kernel's module is not loaded. `vlan/config` is readable for root alone; for
-    everyone else the directory still lists the VLANs, and a name such as `eth0.10` tells the parent where that is one.
-    Only what lies below the given ones is kept: a host may have thousands of VLANs that don't count.
+    Neither directory exists if the kernel's module is not loaded. Only root may read `vlan/config`; for other users the
+    directory still lists the VLANs, and a name such as `eth0.10` has the parent's name in it, if `is_interface` knows
+    that. Only what lies below the given interfaces is kept, as a host may have thousands of VLANs that don't count.
+
+    Raises TableError for any error but "not there", as a VLAN or a bond that is not known would be counted twice.
     """
     lower: Lower = {}
     wanted = set(interfaces)
@@ -41,8 +48,9 @@ def _vlans(net: str, wanted: Collection[str], is_interface: Callable[[str], bool
             found.update(
                 (name, (parent,)) for name, parent in parse_vlan_config(lines(net, "vlan", "config")) if name in wanted
             )
-        except TableError:
-            pass  # the names are what is left
+        except TableError as error:
+            if not isinstance(error.__cause__, (FileNotFoundError, PermissionError)):
+                raise
     return found
 
 
@@ -52,13 +60,14 @@ def _bonds(net: str, wanted: Collection[str]) -> Lower:
         if name in wanted:
             try:
                 found[name] = parse_bonding(lines(net, "bonding", name))
-            except TableError:
-                continue
+            except TableError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):  # it was removed meanwhile
+                    raise
     return found
 
 
 def parse_vlan_config(table: Iterable[bytes]) -> Iterator[Tuple[str, str]]:
-    """Parse `net/vlan/config`: two lines of header, then `eth0.10        | 10  | eth0`, a VLAN and its parent."""
+    """Parse `net/vlan/config`: two header lines, then rows such as `eth0.10        | 10  | eth0`, VLAN and parent."""
     for line in itertools.islice(table, 2, None):
         fields = [field.strip() for field in line.split(b"|")]
         if len(fields) == 3 and fields[0] and fields[2]:
@@ -71,12 +80,21 @@ def parse_bonding(table: Iterable[bytes]) -> Tuple[str, ...]:
     return tuple(decode_name(line[len(key) :].strip()) for line in table if line.startswith(key))
 
 
-def at_the_edge(interfaces: Collection[str], lower: Lower) -> FrozenSet[str]:
-    """Return those of some interfaces that count: they lie over none of the others."""
-    return frozenset(name for name in interfaces if not _carried(name, interfaces, lower))
+def multiplexed(interfaces: Collection[str], prefixes: Tuple[str, ...]) -> Lower:
+    """Return a modem's channels, whose names begin with one of `prefixes`, each over the modem's interfaces (`ww*`).
+
+    Neither the tables nor rtnetlink tell what `qmimux0` is over (kernel: drivers/net/usb/qmi_wwan.c).
+    """
+    modems = tuple(name for name in interfaces if name.startswith("ww"))
+    return {name: modems for name in interfaces if name.startswith(prefixes)}
 
 
-def _carried(name: str, interfaces: Collection[str], lower: Lower) -> bool:
+def at_the_edge(interfaces: Collection[str], lower: Mapping[str, Optional[Tuple[str, ...]]]) -> FrozenSet[str]:
+    """Return those interfaces that count: the ones that lie over none of the others."""
+    return frozenset(name for name in interfaces if not _is_carried(name, interfaces, lower))
+
+
+def _is_carried(name: str, interfaces: Collection[str], lower: Mapping[str, Optional[Tuple[str, ...]]]) -> bool:
     """Return whether one of the interfaces lies, at whatever depth, below this one."""
     seen: Set[str] = set()
     below = [name]
@@ -93,9 +111,12 @@ def _carried(name: str, interfaces: Collection[str], lower: Lower) -> bool:
 
 
 def _names(directory: str) -> Iterator[str]:
+    """Yield the names in a directory; none if it is not there. Raises TableError for any other error."""
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
                 yield entry.name
-    except OSError:
+    except FileNotFoundError:
         return
+    except OSError as error:
+        raise unreadable(directory, error) from error

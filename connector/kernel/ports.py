@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Collection, Iterator
+from typing import Collection, Iterable, Iterator
 
 from ..errors import TableError
 
@@ -50,3 +50,21 @@ class PortSet(Collection[int]):
 
     def __len__(self) -> int:
         return len(self._records) // self._record_bytes
+
+
+class AllPorts(Collection[int]):
+    """The ports of several sets, one after the other, without a copy. A port that is in two sets comes twice."""
+
+    __slots__ = ("_sets",)
+
+    def __init__(self, sets: Iterable[PortSet]) -> None:
+        self._sets = tuple(sets)
+
+    def __contains__(self, port: object) -> bool:
+        return any(port in ports for ports in self._sets)
+
+    def __iter__(self) -> Iterator[int]:
+        return (port for ports in self._sets for port in ports)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._sets))

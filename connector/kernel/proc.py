@@ -75,8 +75,11 @@ def read(*path: str) -> bytes:
     return b"".join(lines(*path))
 
 
-def lines(*path: str) -> Iterator[bytes]:
-    """Yield the lines of a file under proc, each with its newline, one at a time. Raises TableError."""
+def lines(*path: str, limit: int = MAX_FILE_BYTES) -> Iterator[bytes]:
+    """Yield the lines of a file under proc, each with its newline, one at a time. Raises TableError.
+
+    limit: the most bytes that the file may have.
+    """
     name = os.path.join(*path)
     size = 0
     try:
@@ -86,8 +89,8 @@ def lines(*path: str) -> Iterator[bytes]:
                 if not line:
                     return
                 size += len(line)
-                if size > MAX_FILE_BYTES:
-                    raise TableError(f"{name} is over {MAX_FILE_BYTES} bytes long")
+                if size > limit:
+                    raise TableError(f"{name} is over {limit} bytes long")
                 yield line
     except OSError as error:
         raise unreadable(name, error) from error

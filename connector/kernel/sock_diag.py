@@ -15,9 +15,10 @@ from functools import partial
 from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 from ..errors import TableError
+from .destinations import MAPPED, Destinations
 from .ports import PortSet
 from .sample import Reservoir
-from .sockets import MAPPED, Established, InterfaceOf, Listeners, Socket, Tcp, add_listeners
+from .sockets import Established, InterfaceOf, Listeners, Socket, Tcp, add_listeners
 
 # linux/netlink.h, linux/sock_diag.h; the states are those of net/tcp_states.h
 _NETLINK_SOCK_DIAG = 4
@@ -32,6 +33,7 @@ _QUERY = struct.Struct("=BBBxI48x")
 # A row, header included; of struct inet_diag_msg: family, state, ports, addresses, device.
 _ROW = struct.Struct("=16xBB2x2s2s16s16sI")
 _STATE = 17  # the offset of the state in a row
+_REMOTE = 40  # the offset of the remote address, 16 bytes of which IPv4 uses the first 4
 
 MAX_BLOCK_BYTES = 32768  # the kernel fills no more than that, less what it needs itself
 MAX_ANSWER_SECONDS = 5.0
@@ -45,7 +47,12 @@ class Unavailable(TableError):
 Ask = Callable[[int, int, int], Iterator[bytes]]
 
 
-def read_tcp(sample: Reservoir[bytes], interface_of: InterfaceOf, ask: Optional[Ask] = None) -> Tcp:
+def read_tcp(
+    sample: Reservoir[bytes],
+    interface_of: InterfaceOf,
+    ask: Optional[Ask] = None,
+    destinations: Optional[Destinations] = None,
+) -> Tcp:
     """Return what sockets.read_tcp() returns, from the kernel. Raises Unavailable."""
     listeners: Dict[Optional[str], PortSet] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
@@ -53,9 +60,11 @@ def read_tcp(sample: Reservoir[bytes], interface_of: InterfaceOf, ask: Optional[
         for states, rows in _answer(ask or ask_kernel, family, socket.IPPROTO_TCP, wanted):
             established = states.count(_ESTABLISHED)
             sample.extend(established, partial(_in_state, _ESTABLISHED, states, rows))
+            if established and destinations is not None:
+                _add_destinations(family, _in_state(_ESTABLISHED, states, rows), destinations)
             if established < len(states):
                 add_listeners(map(decode, _in_state(_LISTEN, states, rows)), interface_of, listeners)
-    return Tcp(Established(sample.seen, [decode(row) for row in sample.items]), listeners)
+    return Tcp(Established(sample.seen, [decode(row) for row in sample.items]), listeners, destinations)
 
 
 def read_udp(interface_of: InterfaceOf, ask: Optional[Ask] = None) -> Listeners:
@@ -65,6 +74,13 @@ def read_udp(interface_of: InterfaceOf, ask: Optional[Ask] = None) -> Listeners:
         for states, rows in _answer(ask or ask_kernel, family, socket.IPPROTO_UDP, 1 << _UNCONN):
             add_listeners(map(decode, _in_state(_UNCONN, states, rows)), interface_of, listeners)
     return listeners
+
+
+def _add_destinations(family: int, rows: List[bytes], destinations: Destinations) -> None:
+    """Add the remote addresses of rows of one family."""
+    length = 4 if family == socket.AF_INET else 16
+    packed = b"".join([row[_REMOTE : _REMOTE + length] for row in rows])
+    (destinations.add_ipv4 if family == socket.AF_INET else destinations.add_ipv6)(packed)
 
 
 def decode(row: bytes) -> Socket:

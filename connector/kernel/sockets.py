@@ -18,6 +18,7 @@ from functools import partial
 from typing import Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import TableError
+from .destinations import MAPPED, Destinations
 from .ports import PortSet
 from .proc import is_there, unreadable
 from .sample import Reservoir
@@ -33,7 +34,6 @@ _HEADERS = ([b"sl", b"local_address", b"rem_address", b"st"], [b"sl", b"local_ad
 _ROW = re.compile(
     rb" *[0-9]+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) [0-9A-F]{2} "
 )
-MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address of an IPv6 socket
 _WILDCARDS = {bytes(4): "0.0.0.0", bytes(16): "::"}
 
 
@@ -71,16 +71,19 @@ InterfaceOf = Callable[[bytes], Optional[str]]  # packed address -> name of the 
 
 
 class Tcp(NamedTuple):
-    """What `tcp` and `tcp6` show: established connections, and listening ports."""
+    """What `tcp` and `tcp6` show: established connections, listening ports, and every destination, if asked for."""
 
     established: Established
     listeners: Listeners
+    destinations: Optional[Destinations] = None
 
 
-def read_tcp(net: str, sample: Reservoir[bytes], interface_of: InterfaceOf) -> Tcp:
+def read_tcp(
+    net: str, sample: Reservoir[bytes], interface_of: InterfaceOf, destinations: Optional[Destinations] = None
+) -> Tcp:
     """Read `tcp` and, where the host has IPv6, `tcp6` of the directory `net`.
 
-    sample: filled with established rows.
+    sample: filled with established rows. destinations: filled with the remote address of each.
 
     Raises TableError if a table can't be read to its end or has a malformed row. A part of a table is never used.
     """
@@ -88,10 +91,14 @@ def read_tcp(net: str, sample: Reservoir[bytes], interface_of: InterfaceOf) -> T
     for name, digits in _tables(net, "tcp"):
         for lines in _blocks(name):
             states = _states(name, digits, lines)
-            sample.extend(states.count(ESTABLISHED), partial(_rows, lines, states, ESTABLISHED))
+            established = states.count(ESTABLISHED)
+            sample.extend(established, partial(_rows, lines, states, ESTABLISHED))
+            if established and destinations is not None:
+                _add_destinations(name, digits, _rows(lines, states, ESTABLISHED), destinations)
             if LISTEN in states:
                 add_listeners((_decode(name, row) for row in _rows(lines, states, LISTEN)), interface_of, listeners)
-    return Tcp(Established(sample.seen, [_decode("tcp", row) for row in sample.items]), listeners)
+    established_sample = Established(sample.seen, [_decode("tcp", row) for row in sample.items])
+    return Tcp(established_sample, listeners, destinations)
 
 
 def read_udp(net: str, interface_of: InterfaceOf) -> Listeners:
@@ -181,6 +188,32 @@ def _rows(lines: bytes, states: bytes, wanted: bytes) -> List[bytes]:
     return [row for row, state in zip(lines.split(b"\n"), states) if state == wanted[0]]
 
 
+def _add_destinations(name: str, digits: int, rows: List[bytes], destinations: Destinations) -> None:
+    """Add the remote addresses of rows of one table. Raises TableError."""
+    start = rows[0].find(b":") + len(": ") + digits + len(":ffff ")
+    text = b"".join([row[start : start + digits + 1] for row in rows])
+    if text[digits :: digits + 1].count(b":") < len(rows):  # not all row numbers have the same length
+        places = [row.find(b":", row.find(b":") + 1) + len(":ffff ") for row in rows]
+        text = b"".join([row[place : place + digits + 1] for row, place in zip(rows, places)])
+    try:
+        packed = bytes.fromhex(text.replace(b":", b"").decode("ascii"))
+        if len(packed) != len(rows) * digits // 2:
+            raise ValueError
+    except ValueError:
+        raise _malformed(name, next((row for row in rows if _ROW.match(row) is None), rows[0])) from None
+    if sys.byteorder == "little":
+        packed = _swapped(packed)
+    (destinations.add_ipv4 if digits == 8 else destinations.add_ipv6)(packed)
+
+
+def _swapped(packed: bytes) -> bytes:
+    """Return the bytes with those of each 32-bit word in the opposite order."""
+    swapped = bytearray(len(packed))
+    for place in range(4):
+        swapped[place::4] = packed[3 - place :: 4]
+    return bytes(swapped)
+
+
 def add_listeners(rows: Iterable[Socket], interface_of: InterfaceOf, listeners: Dict[Optional[str], PortSet]) -> None:
     """Add the ports of listening sockets. Port 0 is none."""
     for row in rows:
@@ -215,7 +248,7 @@ def _address(text: bytes) -> bytes:
     """Return the packed address of one that the kernel printed as 32-bit words, each in the machine's byte order."""
     packed = bytes.fromhex(text.decode("ascii"))
     if sys.byteorder == "little":
-        packed = b"".join(packed[word : word + 4][::-1] for word in range(0, len(packed), 4))
+        packed = _swapped(packed)
     return packed[12:] if packed.startswith(MAPPED) else packed
 
 

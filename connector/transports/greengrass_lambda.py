@@ -76,7 +76,7 @@ def explained(error: BaseException, topic: str) -> PublishError:
     # A V2 core answers 400 where no subscription matches. The body says so, but not every runtime passes it on.
     if "HTTP Error 400" in text and ("ubscription" in text or text.endswith("Bad Request")):
         return NoSubscriptionError(
-            "no subscription carries the reports: add one with this function (V2: component:<its component>) as "
+            "no subscription carries the message: add one with this function (V2: component:<its component>) as "
             f"source, {topic} as subject and IoT Core (V2: cloud) as target; the core answered: {text}"
         )
-    return PublishError(f"the core did not accept the report: {text}")
+    return PublishError(f"the core did not accept the message: {text}")

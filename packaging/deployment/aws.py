@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import boto3
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -19,6 +20,8 @@ from botocore.exceptions import (
     NoRegionError,
     PartialCredentialsError,
 )
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
 
 from deployment.errors import DeployError
 
@@ -55,11 +58,24 @@ _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS
 PROGRESS_ITEMS = 1000  # a listing says how far it is every so many items
 
 
+def fetch(url: str) -> bytes:
+    """Return what is behind a presigned URL; raise OSError, without the URL: it lets anybody read that."""
+    session = URLLib3Session(proxies=get_environ_proxies(url))
+    try:
+        answer = session.send(AWSRequest("GET", url).prepare())
+    except BotoCoreError as error:
+        raise OSError(type(error).__name__) from error
+    if answer.status_code != 200:
+        raise OSError(f"HTTP {answer.status_code}")
+    return bytes(answer.content)
+
+
 class Aws:
     """One session in one account and region.
 
     sleep, now: the clock
     progress: receives a line on how far a long listing is
+    fetch: returns the bytes behind a URL that AWS handed out
     region: the session's region
     """
 
@@ -69,13 +85,14 @@ class Aws:
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         progress: Callable[[str], None] = lambda text: None,
+        fetch: Callable[[str], bytes] = fetch,
     ):
         if not session.region_name:
             raise DeployError(_NO_REGION)
         self._session = session
         self._clients: dict[str, Any] = {}
         self._last: tuple[Any, dict[str, Any]] | None = None
-        self.sleep, self.now, self.progress = sleep, now, progress
+        self.sleep, self.now, self.progress, self.fetch = sleep, now, progress, fetch
         self.region: str = session.region_name
 
     def client(self, service: str) -> Any:

@@ -29,7 +29,7 @@ _VERBS = {
 # What a settings file may hold beside the parameters: flags that say what is deployed where.
 _FILE_FLAGS = (
     *("thing", "thing-group", "group", "component", "function-name", "zip", "isolation", "memory", "role", "bucket"),
-    *("router-version", "new-core", "iot-policy", "iot-policy-things", "profile", "region"),
+    *("router-version", "new-core", "iot-policy", "iot-policy-things", "profile", "region", settings_file.PROFILES),
 )
 _TARGETS = ("thing", "thing_group", "group")
 
@@ -129,7 +129,9 @@ def _add_flags(flags: argparse.ArgumentParser, version: str, verb: str) -> None:
 
 def _add_status(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--all", action="store_true", help="show every core, not only 20")
-    flags.add_argument("--mqtt", metavar="HOST:PORT", help="listen on this MQTT broker for the cores' next reports")
+    flags.add_argument(
+        "--mqtt", metavar="HOST:PORT", help="listen on this MQTT broker for the cores' next reports and alarms"
+    )
     for name, text in (("ca", "its authority"), ("cert", "your certificate"), ("key", "your key")):
         flags.add_argument(f"--mqtt-{name}", type=Path, metavar="FILE", help=f"with --mqtt, over TLS: {text} (PEM)")
     flags.add_argument(
@@ -196,7 +198,7 @@ def _fill_in(args: argparse.Namespace, file: SettingsFile) -> None:
         setattr(args, dest, _converted(args, name, text))
 
 
-def _converted(args: argparse.Namespace, name: str, text: str) -> Any:
+def _converted(args: argparse.Namespace, name: str, text: Any) -> Any:
     choices = (settings.CONTAINER, settings.NO_CONTAINER)
     if name == "isolation" and text not in choices:
         raise UsageError(f"--config {args.config}: isolation: {text!r} is not {' or '.join(choices)}")

@@ -7,8 +7,12 @@ from deployment.plan import Change, show
 from deployment.settings import Settings
 
 
-def text(built: Artifact, settings: Settings, target: str, thing: str) -> str:
-    """Return the zip, the function's settings and its subscriptions; `thing` stands for the core's name."""
+def text(built: Artifact, settings: Settings, target: str, thing: str, profiles: list[str]) -> str:
+    """Return the zip, the function's settings and its subscriptions.
+
+    thing: stands for the core's name
+    profiles: notes on the security profiles
+    """
     size = len(built.data)
     processor = "any processor" if built.arch == "any" else built.arch
     about = [
@@ -34,4 +38,4 @@ def text(built: Artifact, settings: Settings, target: str, thing: str) -> str:
     note = (
         "AWS was not asked: what a target has already stays, unless it is given here or in --reset; `plan` shows that."
     )
-    return "\n".join([*about, "", show(changes, [*settings.notes(), note])])
+    return "\n".join([*about, "", show(changes, [*profiles, *settings.notes(), note])])

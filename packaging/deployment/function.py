@@ -80,7 +80,7 @@ class Function:
             trust = {"AssumeRolePolicyDocument": _TRUST}
             changes.append(Change(f"IAM role {self._role_name} (no permissions)", None, trust, self._create_role))
         before = None if current is None else _compared(current)
-        title = f"Lambda function {self.name}, with a new version, from {self.artifact.path.name}"
+        title = f"Lambda function {self.name}, with a new version, from {self.artifact.name}"
         changes.append(Change(title, before, self._wanted, self._publish))
         return changes
 
@@ -133,7 +133,7 @@ class Function:
 
     @property
     def _key(self) -> str:
-        return f"device-defender-connector/{self.artifact.path.name}"
+        return f"device-defender-connector/{self.artifact.name}"
 
     def _uploaded(self) -> bool:
         s3 = self.aws.client("s3")
@@ -191,7 +191,7 @@ class Function:
         client.publish_version(
             FunctionName=self.name,
             CodeSha256=self.artifact.code_sha256,
-            Description=self.artifact.path.name,
+            Description=self.artifact.name,
         )
 
     def _create(self, code: dict[str, Any]) -> None:

@@ -73,21 +73,22 @@ class Intent:
     def settings(self, deployed: Deployed | None) -> Settings:
         """Return the settings to deploy; raise UsageError if they clash."""
         isolation = self.isolation or CONTAINER
-        if deployed and not self.isolation and not self._is_reset(ISOLATION):
+        if deployed and not self.isolation and not self.resets(ISOLATION):
             isolation = deployed.isolation
         given = dict(self.file or {})
         memory_kb, variables = self.memory_kb, {}
         if deployed:
             if self.file is None:
                 kept = self._kept(deployed, isolation)
-                given = {name: value for name, value in kept.items() if not self._is_reset(name)}
-                if memory_kb is None and not self._is_reset(MEMORY) and isolation == CONTAINER:
+                given = {name: value for name, value in kept.items() if not self.resets(name)}
+                if memory_kb is None and not self.resets(MEMORY) and isolation == CONTAINER:
                     memory_kb = deployed.memory_kb
             variables = {} if ALL in self.reset else deployed.variables
-        given = {name: value for name, value in given.items() if not self._is_reset(name)}
+        given = {name: value for name, value in given.items() if not self.resets(name)}
         return make({**given, **self.flags}, isolation=isolation, memory_kb=memory_kb, variables=variables)
 
-    def _is_reset(self, name: str) -> bool:
+    def resets(self, name: str) -> bool:
+        """Return whether --reset names a setting, or all."""
         return bool(self.reset & {name, ALL})
 
     def _kept(self, deployed: Deployed, isolation: str) -> dict[str, str]:
@@ -116,7 +117,7 @@ class Intent:
         return lines
 
     def _mark(self, name: str, before: str, after: str, default: str) -> str:
-        if self._is_reset(name) or (self.file is not None and after == default and name not in self.file):
+        if self.resets(name) or (self.file is not None and after == default and name not in self.file):
             return RESET
         if not is_valid(name, before):
             return INVALID

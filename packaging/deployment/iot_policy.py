@@ -1,4 +1,4 @@
-"""The AWS IoT policy that lets a core publish reports and receive the answers, made and attached on request.
+"""The AWS IoT policy that lets a core publish reports and alarms and receive answers, made and attached on request.
 
 Several targets may share one: each has its own topics in it, and its own attachment. A policy with any line that is not
 written as here belongs to somebody else, and stays as it is.
@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 from deployment.aws import Aws, missing
 from deployment.errors import DeployError, UsageError
 from deployment.plan import Change, Document
-from deployment.settings import policy_for
+from deployment.settings import Topic, policy_for
 
-_THINGS = "$aws/things/"
+_THINGS, _ALARMS = "$aws/things/", ("device-defender/", "/violations")  # the default topics, around the thing's name
 MAX_VERSIONS = 5  # AWS IoT keeps no more of one policy
 MAX_DETACHING_SECONDS, PAUSE_SECONDS = 330, 10
 MAX_POLICY_CHARACTERS = 2048  # of a document, spaces not counted: AWS IoT's limit
@@ -24,23 +24,23 @@ MAX_POLICY_CHARACTERS = 2048  # of a document, spaces not counted: AWS IoT's lim
 
 @dataclass(frozen=True)
 class IotPolicy:
-    """The policy of a name, as a list of the topics on which it allows reports."""
+    """The policy of a name, as a list of the topics on which it allows to publish."""
 
     aws: Aws
     name: str
 
-    def changes(self, topic: str, things: str, principals: list[str]) -> tuple[list[Change], list[Change]]:
-        """Return what allows `things` to report on `topic`, attached to `principals`, and what then allows no other.
+    def changes(self, wanted: list[Topic], things: str, principals: list[str]) -> tuple[list[Change], list[Change]]:
+        """Return what allows `things` to publish on topics, attached to `principals`, and what then allows no others.
 
-        The second is for when the cores report there: a core may not lose its old topic before that, or AWS IoT
+        The second is for when the cores publish there: a core may not lose its old topic before that, or AWS IoT
         disconnects it.
         """
         topics, attached = self._current()
-        old = [other for other in topics if other != topic and _is_of(things, other)]
-        unnamed = [other for other in topics if other not in (topic, *old) and _is_nobodys(other)]
+        old = [other for other in topics if other not in wanted and _is_of(things, other)]
+        unnamed = [other for other in topics if other not in (*wanted, *old) and _is_nobodys(other)]
         if unnamed and not set(attached) - set(principals) and not self._others(things, principals):
             old += unnamed
-        both = topics + ([topic] if topic not in topics else [])
+        both = topics + [topic for topic in wanted if topic not in topics]
         at_once = ""
         if self._is_too_long(both):
             both = [other for other in both if other not in old]
@@ -51,8 +51,8 @@ class IotPolicy:
                 "characters that AWS IoT allows; choose another name"
             )
         targets = attached + [one for one in principals if one not in attached]
-        wanted = [other for other in both if other not in old]
-        then = self._change(both, targets, wanted, targets, " when the cores have the deployment")
+        rest = [other for other in both if other not in old]
+        then = self._change(both, targets, rest, targets, " when the cores have the deployment")
         return self._change(topics, attached, both, targets, at_once), then
 
     def removals(self, things: str | None, principals: list[str]) -> tuple[list[Change], list[str]]:
@@ -80,7 +80,7 @@ class IotPolicy:
             ]
         return self._change(topics, attached, left, others), notes
 
-    def _sharing(self, things: str | None, topics: list[str], principals: list[str]) -> list[str]:
+    def _sharing(self, things: str | None, topics: list[Topic], principals: list[str]) -> list[str]:
         """Return the other things with one of these certificates that may have any of these topics."""
         others = self._others(things, principals) if topics else []
         return [thing for thing in others if any(_is_of(thing, topic) or _is_nobodys(topic) for topic in topics)]
@@ -95,14 +95,14 @@ class IotPolicy:
         }
         return sorted(found - {things})
 
-    def _is_too_long(self, topics: list[str]) -> bool:
+    def _is_too_long(self, topics: list[Topic]) -> bool:
         return len(json.dumps(policy_for(self._prefix, topics), separators=(",", ":"))) > MAX_POLICY_CHARACTERS
 
     @property
     def _prefix(self) -> str:
         return self.aws.arn("iot", "").rstrip(":")
 
-    def _current(self) -> tuple[list[str], list[str]]:
+    def _current(self) -> tuple[list[Topic], list[str]]:
         """Return the policy's topics, none if there is no such policy, and what it is attached to."""
         try:
             policy = self.aws.client("iot").get_policy(policyName=self.name)
@@ -119,7 +119,7 @@ class IotPolicy:
         return topics, self.aws.pages("iot", "list_targets_for_policy", "targets", policyName=self.name)
 
     def _change(
-        self, topics: list[str], attached: list[str], wanted: list[str], targets: list[str], when: str = ""
+        self, topics: list[Topic], attached: list[str], wanted: list[Topic], targets: list[str], when: str = ""
     ) -> list[Change]:
         if (topics, attached) == (wanted, targets):
             return []
@@ -189,21 +189,31 @@ class IotPolicy:
         return [v["versionId"] for v in sorted(versions, key=lambda v: v["createDate"]) if not v["isDefaultVersion"]]
 
 
-def _topics(document: Document, arn_prefix: str) -> list[str]:
-    """Return the topics on which a document of ours allows reports, none if it is not one of ours."""
+def _topics(document: Document, arn_prefix: str) -> list[Topic]:
+    """Return the topics on which a document of ours allows to publish, none if it is not one of ours."""
     try:
-        resources = [str(resource) for resource in document["Statement"][0]["Resource"]]
-    except (KeyError, IndexError, TypeError):
+        resources, answers = ([str(arn) for arn in statement["Resource"]] for statement in document["Statement"][::2])
+    except (KeyError, TypeError, ValueError):
         return []
-    topics = [resource.removeprefix(f"{arn_prefix}:topic/") for resource in resources]
+    names = [resource.removeprefix(f"{arn_prefix}:topic/") for resource in resources]
+    topics = [Topic(name, f"{arn_prefix}:topic/{name}/accepted" in answers) for name in names]
     return topics if document == policy_for(arn_prefix, topics) else []
 
 
-def _is_of(things: str, topic: str) -> bool:
-    levels = topic.split("/")
-    return levels[2] == things if topic.startswith(_THINGS) else things in levels
+def _thing_of(topic: Topic) -> str | None:
+    """Return whose topic it is, None if that can't be known: parameters may name any."""
+    levels = topic.name.split("/")
+    if topic.name.startswith(_THINGS):
+        return levels[2]
+    begin, end = _ALARMS
+    return levels[1] if len(levels) == 3 and topic.name == f"{begin}{levels[1]}{end}" else None
 
 
-def _is_nobodys(topic: str) -> bool:
-    """Return whether a topic, one given as MetricsTopic, may not show whose it is."""
-    return not topic.startswith(_THINGS)
+def _is_of(things: str, topic: Topic) -> bool:
+    thing = _thing_of(topic)
+    return things in topic.name.split("/") if thing is None else thing == things
+
+
+def _is_nobodys(topic: Topic) -> bool:
+    """Return whether a topic may not show whose it is."""
+    return _thing_of(topic) is None

@@ -1,9 +1,10 @@
-"""Listen on an MQTT broker for Device Defender's answers, and note which thing reported when."""
+"""Listen on an MQTT broker for Device Defender's answers, and for the connector's alarms."""
 
 from __future__ import annotations
 
 import json
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
+from detection import watch
 from paho.mqtt.enums import CallbackAPIVersion
 
 from deployment.errors import DeployError, UsageError
+from deployment.settings import filter_of
 
 CONNECT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 4096  # the service's answers have some 200; anything longer is ignored
+MAX_EVENT_BYTES = 128 << 10  # AWS IoT's limit of a message
+MAX_EVENTS = 100  # of which the last are kept
+BASIC_INGEST = "$aws/rules/"
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,10 @@ class Listener:
 
     address: HOST:PORT
     now: the clock
-    things: whose answers count
+    things: whose answers and alarms count
+    violations: topic of the alarms' events; empty: none are listened to
     answers: the last one of each of them
+    events: the last of them, as the connector sent them
     """
 
     address: str
@@ -55,7 +63,9 @@ class Listener:
     certificates: Certificates
     now: Callable[[], datetime]
     things: frozenset[str]
+    violations: str = ""
     answers: dict[str, Answer] = field(default_factory=dict, init=False)
+    events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS), init=False)
 
     def __post_init__(self) -> None:
         """Raise UsageError for an address or a topic that can't be listened to."""
@@ -76,12 +86,12 @@ class Listener:
                 refusal[0] = str(reason)
                 ready.set()
                 return
-            filters = [(f"{self.topic.replace('{thing}', '+')}/{end}", 0) for end in ("accepted", "rejected")]
-            client.subscribe(filters)
+            client.subscribe([(filter_, 0) for filter_ in self._filters])
 
         def subscribed(_: Any, userdata: Any, id_: int, reasons: list[Any], properties: Any) -> None:
-            if any(reason.is_failure for reason in reasons):
-                refusal[0] = "it does not allow the subscription"
+            refused = [f for f, reason in zip(self._filters, reasons, strict=True) if reason.is_failure]
+            if refused:
+                refusal[0] = f"it does not allow to subscribe to {', '.join(refused)}"
             ready.set()
 
         def received(_: Any, userdata: Any, message: mqtt.MQTTMessage) -> None:
@@ -107,14 +117,37 @@ class Listener:
             client.disconnect()
             client.loop_stop()
 
+    @property
+    def _filters(self) -> list[str]:
+        answers = filter_of(self.topic)
+        return [
+            f"{answers}/accepted",
+            f"{answers}/rejected",
+            *([filter_of(self.violations)] if self.violations else []),
+        ]
+
     def _note(self, topic: str, payload: bytes) -> None:
+        if self.violations and mqtt.topic_matches_sub(filter_of(self.violations), topic):
+            self._note_event(payload)
         levels, pattern = topic.split("/"), self.topic.split("/")
-        if len(levels) != len(pattern) + 1:
+        if len(levels) != len(pattern) + 1 or levels[-1] not in ("accepted", "rejected"):
             return
         verdict = levels[-1] + (_code(payload) if levels[-1] == "rejected" else "")
         thing = levels[pattern.index("{thing}")]
         if thing in self.things:
             self.answers[thing] = Answer(self.now(), verdict)
+
+    def _note_event(self, payload: bytes) -> None:
+        """Keep an event of one of the things; anything else there is ignored."""
+        if len(payload) > MAX_EVENT_BYTES:
+            return
+        try:
+            document = json.loads(payload)
+            if document["thingName"] in self.things:
+                watch.line(document)  # raises ValueError for what is no event
+                self.events.append(document)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            pass
 
 
 def _code(payload: bytes) -> str:

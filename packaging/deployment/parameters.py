@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from connector import config, flags, parameter
 from connector.config import RESOURCE_ID
@@ -26,5 +27,17 @@ PARAMETERS = tuple(Parameter(*described) for described in config.PARAMETERS)
 
 
 def add_flags(parser: argparse.ArgumentParser, *, resource_id: bool) -> None:
-    """Add a flag for each parameter; `resource_id`: also for the id of the volume, which only V1 groups have."""
+    """Add a flag for each parameter, and one for the files of profiles.
+
+    resource_id: also for the id of the volume, which only V1 groups have
+    """
     flags.add_flags(parser, config.PARAMETERS if resource_id else flags.READ_BY_FUNCTION)
+    # Here the second spelling of SecurityProfiles is this flag's, which takes files.
+    parser.add_argument_group(conflict_handler="resolve").add_argument(
+        "--security-profiles",
+        nargs="+",
+        action="extend",
+        type=Path,
+        metavar="FILE",
+        help="put these security profiles into the zip, and their names into SecurityProfiles",
+    )

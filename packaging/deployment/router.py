@@ -30,12 +30,16 @@ def merged(current: Document | None, ours: dict[str, Document], aws: Aws, versio
         )
     update = current.get("configurationUpdate", {})
     merge = json.loads(update.get("merge") or "{}")
-    others = {key: s for key, s in merge.get("subscriptions", {}).items() if key not in SUBSCRIPTION_IDS}
+    merged_before = merge.get("subscriptions", {})
+    others = {key: s for key, s in merged_before.items() if key not in SUBSCRIPTION_IDS}
     merge = {**merge, "subscriptions": {**others, **ours}}
     if not merge["subscriptions"]:
         del merge["subscriptions"]
-    paths = [f"/subscriptions/{id_}" for id_ in SUBSCRIPTION_IDS]
-    reset = [path for path in update.get("reset", []) if path not in paths] + ([] if ours else paths)
+    paths = {id_: f"/subscriptions/{id_}" for id_ in SUBSCRIPTION_IDS}
+    kept = update.get("reset", [])
+    # One of ours that is not wanted now, and was wanted once: before this deployment, if its reset is there already.
+    gone = [id_ for id_ in paths if id_ not in ours and (id_ in merged_before or paths[id_] in kept)]
+    reset = [path for path in kept if path not in paths.values()] + [paths[id_] for id_ in gone]
     new = {"merge": json.dumps(merge)} if merge else {}
     return {**current, "configurationUpdate": new | ({"reset": reset} if reset else {})}
 

@@ -6,7 +6,7 @@ Plain values, the same for Greengrass V1 and V2; each version's module writes th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from deployment.errors import UsageError
 from deployment.parameters import PARAMETERS, RESOURCE_ID
@@ -34,7 +34,19 @@ MAX_TOPIC_BYTES = 256  # AWS IoT's limit; parameters.json allows ASCII only
 
 # The ids of our subscriptions in a group or a router. They stay the same, so that an upgrade replaces them.
 REPORT, ACCEPTED, REJECTED = "device-defender-report", "device-defender-accepted", "device-defender-rejected"
-SUBSCRIPTION_IDS = (REPORT, ACCEPTED, REJECTED)
+VIOLATIONS = "device-defender-violations"
+SUBSCRIPTION_IDS = (REPORT, ACCEPTED, REJECTED, VIOLATIONS)
+
+
+class Topic(NamedTuple):
+    """A topic that the cores publish on.
+
+    name: the topic
+    is_answered: whether the service answers below it, as it does for reports
+    """
+
+    name: str
+    is_answered: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,26 @@ class Settings:
         return self.parameters["MetricsTopic"].replace("{format}", self.parameters["ReportFormat"])
 
     @property
+    def profile_names(self) -> list[str]:
+        """The security profiles that the zip must have."""
+        return [item for item in self._profiles if not item.startswith("/")]
+
+    @property
+    def _profiles(self) -> list[str]:
+        """The items of SecurityProfiles: names and absolute paths."""
+        return _items(self.parameters["SecurityProfiles"])
+
+    @property
+    def violations_topic(self) -> str:
+        """The topic of alarms' events, with `{thing}` still in it; empty where no profile is judged."""
+        return self.parameters["ViolationsTopic"] if self._profiles else ""
+
+    def topics(self, things: str) -> list[Topic]:
+        """Return what cores named `things` publish on; `things` may be a pattern."""
+        names = [Topic(self.topic), Topic(self.violations_topic, is_answered=False)]
+        return [topic._replace(name=topic.name.replace("{thing}", things)) for topic in names if topic.name]
+
+    @property
     def reaches_device_defender(self) -> bool:
         """Whether reports go to the service's own topic."""
         return self.parameters["MetricsTopic"] == default_of("MetricsTopic")
@@ -89,19 +121,16 @@ class Settings:
     @property
     def custom_metrics(self) -> list[str]:
         """The custom metrics that the reports hold."""
-        names = self.parameters.get("CustomMetrics", "").split(",")
-        return list(dict.fromkeys(name.strip() for name in names if name.strip()))
+        return _items(self.parameters.get("CustomMetrics", ""))
 
     def subscriptions(self, function: str, thing: str) -> list[dict[str, str]]:
-        """Return the three subscriptions of `function`: report to AWS IoT Core, accepted and rejected back.
+        """Return the subscriptions of `function`: report to AWS IoT Core, accepted and rejected back, events to it.
 
-        The report's subject filters what the core itself sends, so `+` is enough. The answers come from the cloud,
+        The subject of what the core itself sends filters that, so `+` is enough. The answers come from the cloud,
         where a `+` would bring every core the answers for all cores: they name the `thing`.
 
         Raises UsageError if the thing's name makes a topic too long.
         """
-        # MQTT allows `+` only as a whole level.
-        report = "/".join("+" if "{thing}" in level else level for level in self.topic.split("/"))
         answer = self.topic.replace("{thing}", thing)
         size = len(f"{answer}/accepted")
         if size > MAX_TOPIC_BYTES:
@@ -109,19 +138,28 @@ class Settings:
                 f"--MetricsTopic: with the thing's name and /accepted it has {size} characters; "
                 f"AWS IoT takes {MAX_TOPIC_BYTES}"
             )
-        return [
-            {"id": REPORT, "source": function, "subject": report, "target": "cloud"},
+        subscriptions = [
+            {"id": REPORT, "source": function, "subject": filter_of(self.topic), "target": "cloud"},
             {"id": ACCEPTED, "source": "cloud", "subject": f"{answer}/accepted", "target": function},
             {"id": REJECTED, "source": "cloud", "subject": f"{answer}/rejected", "target": function},
         ]
+        if not self.violations_topic:
+            return subscriptions
+        size = len(self.violations_topic.replace("{thing}", thing))
+        if size > MAX_TOPIC_BYTES:
+            raise UsageError(
+                f"--ViolationsTopic: with the thing's name it has {size} characters; AWS IoT takes {MAX_TOPIC_BYTES}"
+            )
+        subject = filter_of(self.violations_topic)
+        return [*subscriptions, {"id": VIOLATIONS, "source": function, "subject": subject, "target": "cloud"}]
 
     def iot_policy(self, arn_prefix: str, things: str) -> dict[str, Any]:
-        """Return the AWS IoT policy that lets cores named `things` (`*` allowed) report and receive the answers.
+        """Return the AWS IoT policy that lets cores named `things` (`*` allowed) publish and receive the answers.
 
         `arn_prefix` is `arn:<partition>:iot:<region>:<account>`. Greengrass cores can't use thing policy variables:
         they hold several connections, whose client ids aren't all the thing's name.
         """
-        return policy_for(arn_prefix, [self.topic.replace("{thing}", things)])
+        return policy_for(arn_prefix, self.topics(things))
 
     def notes(self) -> list[str]:
         """Return what the person should know about these settings before they are deployed."""
@@ -133,6 +171,17 @@ class Settings:
                 f"{self.parameters['StateDirectory']} must exist on the device and be writable by the user or group "
                 "that runs the function (ggc_user:ggc_group unless set otherwise)."
             )
+        if self.violations_topic:
+            notes.append(
+                f"Alarms go to {self.violations_topic}. Until something there tells a person, only the function's log "
+                "does: packaging/security_profiles/alarms.yaml makes e-mails and CloudWatch alarms of them."
+            )
+        for path in self._profiles:
+            if path.startswith("/"):
+                notes.append(
+                    f"{path} must exist on the device and be readable by the user or group that runs the function"
+                    + (", in its container too." if self.isolation == CONTAINER else ".")
+                )
         return notes
 
 
@@ -141,21 +190,31 @@ def default_of(name: str) -> str:
     return next(parameter.default or "" for parameter in PARAMETERS if parameter.name == name)
 
 
-def policy_for(arn_prefix: str, topics: list[str]) -> dict[str, Any]:
-    """Return the AWS IoT policy that allows reports on `topics`, and the answers to them."""
-    answers = [f"{topic}/{answer}" for topic in topics for answer in ("accepted", "rejected")]
+def policy_for(arn_prefix: str, topics: list[Topic]) -> dict[str, Any]:
+    """Return the AWS IoT policy that allows to publish on `topics`, and the service's answers."""
+    answers = [f"{topic.name}/{answer}" for topic in topics if topic.is_answered for answer in ("accepted", "rejected")]
     lines = [
-        ("iot:Publish", "topic", topics),
+        ("iot:Publish", "topic", [topic.name for topic in topics]),
         ("iot:Subscribe", "topicfilter", answers),
         ("iot:Receive", "topic", answers),
     ]
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Action": action, "Resource": [f"{arn_prefix}:{kind}/{topic}" for topic in on]}
+            {"Effect": "Allow", "Action": action, "Resource": [f"{arn_prefix}:{kind}/{name}" for name in on]}
             for action, kind, on in lines
         ],
     }
+
+
+def _items(text: str) -> list[str]:
+    """Return the items of a list parameter, each once."""
+    return list(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))
+
+
+def filter_of(topic: str) -> str:
+    """Return the filter for a topic with any thing's name; MQTT allows `+` only as a whole level."""
+    return "/".join("+" if "{thing}" in level else level for level in topic.split("/"))
 
 
 def make(

@@ -3,6 +3,7 @@
     thing-group = "gateways"
     zip = "dist/device-defender-connector-1.0.0-py312-any.zip"
     isolation = "NoContainer"
+    security-profiles = ["Gateway.json"]
 
     [parameters]
     SampleIntervalSeconds = 600
@@ -29,6 +30,7 @@ from deployment.errors import UsageError
 from deployment.parameters import PARAMETERS
 
 PARAMETERS_TABLE = "parameters"
+PROFILES = "security-profiles"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,12 @@ def load(path: Path, flags: Iterable[str]) -> SettingsFile:
             parameters[name] = known[name].check(text)
         except UsageError as error:
             raise UsageError(f"--config {path}: {error}") from error
-    values = {name: _text(path, name, value) for name, value in content.items()}
+    files = content.pop(PROFILES, [])
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise UsageError(f"--config {path}: {PROFILES} must be a list of files")
+    values: dict[str, Any] = {name: _text(path, name, value) for name, value in content.items()}
+    if files:
+        values[PROFILES] = [path.parent / file for file in files]
     if "zip" in values:
         values["zip"] = str(path.parent / values["zip"])
     return SettingsFile(values, parameters)

@@ -6,13 +6,15 @@ import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from detection import watch
+
 from deployment import cores as cores_module
 from deployment import v1, v2
 from deployment.component import Component, deployed_of
 from deployment.cores import MAX_SHOWN_CORES, Core
 from deployment.intent import Deployed
 from deployment.last_report import LastReports
-from deployment.listen import Certificates, Listener
+from deployment.listen import BASIC_INGEST, Certificates, Listener
 from deployment.plan import Document
 from deployment.settings import default_of
 
@@ -32,6 +34,8 @@ class Status:
     exit_code: 0, 1 or 3
     verdict: what that comes to, in a sentence
     unknown_reports: why the last reports are not known, empty where they are
+    alarms: events of the connector's alarms that came while listening, None without listening for them
+    unknown_alarms: why they could not be listened for
     """
 
     target: str
@@ -43,6 +47,8 @@ class Status:
     exit_code: int = EXIT_FAILED
     verdict: str = ""
     unknown_reports: str = ""
+    alarms: list[Document] | None = None
+    unknown_alarms: str = ""
 
     @property
     def settings(self) -> dict[str, str]:
@@ -64,6 +70,11 @@ class Status:
         lines += cores_module.lines(shown, now, self.log, len(self.cores))
         if self.unknown_reports:
             lines.append(f"Last reports are not known: {self.unknown_reports}.")
+        if self.alarms is not None:
+            lines.append("Alarms while listening:" if self.alarms else "No alarm began or ended while listening.")
+            lines += [f"  {watch.line(event)}" for event in self.alarms]
+        if self.unknown_alarms:
+            lines.append(f"Alarms are not known: {self.unknown_alarms}.")
         return "\n".join([*lines, self.verdict])
 
     def as_json(self, shown: list[Core]) -> str:
@@ -77,6 +88,8 @@ class Status:
             "cores": [known.get(core.thing, core).as_json() for core in self.cores],
             "logs": self.log,
             "lastReportsUnknown": self.unknown_reports or None,
+            "alarms": self.alarms,
+            "alarmsUnknown": self.unknown_alarms or None,
             "verdict": self.verdict,
             "exitCode": self.exit_code,
         }
@@ -184,15 +197,22 @@ def _with_answers(
     certificates: Certificates,
     seconds: float,
 ) -> list[Core]:
-    """Listen for answers to the cores' reports; return the cores with what came."""
+    """Listen for answers to the cores' reports, and for alarms; return the cores with what came."""
     values = status.deployed.parameters if status.deployed else {}
     topic = values.get("MetricsTopic") or default_of("MetricsTopic")
     topic = topic.replace("{format}", values.get("ReportFormat") or default_of("ReportFormat"))
     things = frozenset(core.thing for core in shown)
-    listener = Listener(address, topic, certificates, target.aws.now, things)
+    violations = ""
+    if values.get("SecurityProfiles"):
+        violations = values.get("ViolationsTopic") or default_of("ViolationsTopic")
+    if violations.startswith(BASIC_INGEST):
+        status.unknown_alarms = f"they go to {violations}, which only that rule receives"
+        violations = ""
+    listener = Listener(address, topic, certificates, target.aws.now, things, violations)
     target.aws.progress(f"listening on {address} for up to {seconds:g} s")
     listener.listen(seconds)
     answers = listener.answers
+    status.alarms = list(listener.events) if violations else None
     missing = sorted(things - answers.keys())
     status.unknown_reports = f"no answer in {seconds:g} s to a report of {', '.join(missing)}" if missing else ""
     return [

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from deployment import artifact, custom_metrics, dry_run, listing, parameters, v1, v2
+from deployment import artifact, custom_metrics, dry_run, listing, parameters, profiles, v1, v2
 from deployment import status as status_module
 from deployment.artifact import Artifact
 from deployment.aws import Aws, Waiting
@@ -28,13 +28,16 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
     if args.version == "v1" and built.runtime not in v1.RUNTIMES:
         raise UsageError(f"--zip {built.path}: V1 cores run Python 3.7 and 3.8: ./build_zip.sh --python 3.8")
     _check_policy_flags(args)
-    intent = _intent(args)
+    files = profiles.load(args.security_profiles or [])
+    intent = _intent(args, files)
     if intent.isolation or args.dry_run:  # otherwise what fits together depends on what is deployed
         intent.settings(None)
     if args.dry_run:
         title = f"group {args.group}" if args.version == "v1" else _kind_and_name(args)
         thing = getattr(args, "thing", None) or "<the core's thing>"
-        print(dry_run.text(built, intent.settings(None), title, thing))
+        wanted = intent.settings(None)
+        built, about = profiles.put_in(built, wanted, files, {})
+        print(dry_run.text(built, wanted, title, thing, about))
         return 0
 
     aws = connect()
@@ -43,6 +46,10 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
     deployed = target.deployed(must_be_readable=ALL not in intent.reset)
     wanted = intent.settings(deployed)
     _check_isolation(args, deployed, wanted)
+    # A settings file is the whole intent, and so is a reset: nothing is kept then.
+    keeps = deployed and intent.file is None and not intent.resets("SecurityProfiles")
+    kept = profiles.kept(aws, deployed, wanted, files) if deployed and keeps else {}
+    built, about = profiles.put_in(built, wanted, files, kept)
     runtime = v1.CLOUD_RUNTIME if args.version == "v1" else built.runtime
     function = Function(aws, built, args.function_name, runtime, args.role, args.bucket)
 
@@ -56,7 +63,7 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
             "deployment. An apply after that removes them."
         )
         after = []
-    notes = [*wanted.notes(), *target.notes, *target.python_notes(deployed), *notes]
+    notes = [*about, *wanted.notes(), *target.notes, *target.python_notes(deployed), *notes]
     marks = intent.marks(deployed, wanted) if deployed else []
     print(show([*first, *before, *deployment, *after], notes, marks))
     if args.verb == "plan":
@@ -146,10 +153,15 @@ def show_list(args: argparse.Namespace, connect: Connect) -> int:
     return 0
 
 
-def _intent(args: argparse.Namespace) -> Intent:
+def _intent(args: argparse.Namespace, files: Iterable[str]) -> Intent:
+    """Return what was given; `files` are the names of the profiles that have files."""
+    flags, file = parameters.given(args), args.file.parameters if args.file else None
+    if files:
+        named = flags.get("SecurityProfiles", (file or {}).get("SecurityProfiles", ""))
+        flags["SecurityProfiles"] = profiles.with_files(named, files)
     return Intent(
-        flags=parameters.given(args),
-        file=args.file.parameters if args.file else None,
+        flags=flags,
+        file=file,
         isolation=args.isolation,
         memory_kb=args.memory * 1024 if args.memory else None,
         reset=reset_names([name for given in args.reset for name in given.split(",")]),
@@ -210,9 +222,10 @@ def _policy_changes(
 ) -> tuple[list[Change], list[Change]]:
     """Return the policy's changes before the deployment, and those for when the cores have it."""
     if not args.iot_policy:
+        alarms = f", and iot:Publish on {wanted.violations_topic}" if wanted.violations_topic else ""
         target.notes.append(
             f"The cores' AWS IoT policies must allow iot:Publish on {wanted.topic}, and iot:Subscribe and iot:Receive "
-            "on its /accepted and /rejected; --iot-policy NAME makes one that does."
+            f"on its /accepted and /rejected{alarms}; --iot-policy NAME makes one that does."
         )
         return [], []
     things = _policy_things(args, target)
@@ -220,8 +233,7 @@ def _policy_changes(
     principals = target.principals
     if not principals:
         raise DeployError(f"thing {args.thing} has no certificate that --iot-policy could be attached to")
-    topic = wanted.topic.replace("{thing}", things)
-    return IotPolicy(aws, args.iot_policy).changes(topic, things, principals)
+    return IotPolicy(aws, args.iot_policy).changes(wanted.topics(things), things, principals)
 
 
 def _policy_removals(aws: Aws, args: argparse.Namespace, target: Target) -> tuple[list[Change], list[str]]:

@@ -6,10 +6,12 @@ server.py     the wire protocol, HTTP on loopback
 faults.py     the faults that a caller can ask for
 router.py     the group's subscriptions
 service.py    Device Defender: checks reports and answers them
+alarms.py     Detect in the service's place: judges accepted reports by security profiles
 mqtt.py       sends what reaches the cloud to an MQTT broker too
 runtime/      the runtime and the two packages that a core puts on the function's sys.path
 """
 
+from .alarms import event_of, read_profile
 from .core import FUNCTION_ARN, LocalCore
 from .errors import FunctionError, LocalCoreError
 from .router import Subscription, default_subscriptions, read_subscriptions
@@ -27,5 +29,7 @@ __all__ = [
     "check_report",
     "decode_report",
     "default_subscriptions",
+    "event_of",
+    "read_profile",
     "read_subscriptions",
 ]

@@ -16,6 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Union
 
+from connector.detect.profile import Profile
+from connector.names import VIOLATIONS_TOPIC
+
+from .alarms import Detect, Event, event_of
 from .errors import FunctionError
 from .faults import Faults
 from .function import Function, built_for, find_interpreter, remove, unpack
@@ -53,8 +57,10 @@ class LocalCore:
     encoding_type: json or binary, how events reach the handler
     proc: where the function finds the host's /proc; default: /proc, unless this machine has /host_proc
     mqtt: HOST:PORT of a broker that gets everything that goes to the cloud, too
+    profiles: security profiles that reports are judged by in the service's place; `alarms` has what they raised
     on_delivery: called with each delivery, from other threads
     on_log: called with each line of the function's log and of the core's own, from other threads
+    on_alarm: called with each event of an alarm, from other threads
     """
 
     def __init__(
@@ -73,6 +79,8 @@ class LocalCore:
         mqtt: Optional[str] = None,
         on_delivery: Callable[[Delivery], None] = lambda delivery: None,
         on_log: Callable[[str], None] = lambda line: None,
+        profiles: Sequence[Profile] = (),
+        on_alarm: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self.thing = thing
         self.interpreter = find_interpreter(python or os.path.realpath(sys.executable))
@@ -82,7 +90,9 @@ class LocalCore:
         self.generation = generation
         self._mqtt = mqtt
         self._broker: Optional[Broker] = None
-        self._on_delivery, self._on_log = on_delivery, on_log
+        self._on_delivery, self._on_log, self._on_alarm = on_delivery, on_log, on_alarm
+        self._detect = Detect(profiles, interval or int(MIN_INTERVAL_SECONDS))
+        self._alarms: List[Event] = []
         self._service = Service(min(interval or MIN_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS))
         self._invocations = Invocations()
         self._deliveries: List[Delivery] = []
@@ -124,6 +134,9 @@ class LocalCore:
         if subscriptions is None:
             own_topic = self._environment.get("MetricsTopic") or ""
             subscriptions = default_subscriptions(FUNCTION_ARN, own_topic.replace("{thing}", thing))
+            for topic in {VIOLATIONS_TOPIC, self._environment.get("ViolationsTopic") or VIOLATIONS_TOPIC}:
+                if not set(topic) & set("+#"):
+                    subscriptions.append(Subscription(FUNCTION_ARN, topic.replace("{thing}", thing), CLOUD))
         self._subscriptions = list(subscriptions)
         self._work: Optional[Path] = None
         self._make_function: Callable[[], Function]  # set once the artifact is unpacked
@@ -202,6 +215,17 @@ class LocalCore:
         """All messages that reached the cloud so far."""
         with self._changed:
             return list(self._deliveries)
+
+    @property
+    def alarms(self) -> List[Event]:
+        """The events of `profiles`, judged from the reports."""
+        with self._changed:
+            return list(self._alarms)
+
+    @property
+    def violations(self) -> List[Event]:
+        """The events that the connector has published, of the profiles that it judges itself."""
+        return [event for event in map(event_of, self.deliveries) if event is not None]
 
     def wait_for_delivery(self, timeout: float = 30.0) -> Delivery:
         """Return the next delivery that this method has not returned yet.
@@ -290,6 +314,9 @@ class LocalCore:
             delivery, answer = self._service.receive(topic, payload)
             self._deliveries.append(delivery)
             self._on_delivery(delivery)
+            for event in self._detect.judge(delivery):
+                self._alarms.append(event)
+                self._on_alarm(event)
             self._changed.notify_all()
         if self._broker:
             self._broker.publish(topic, payload)

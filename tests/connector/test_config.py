@@ -27,6 +27,8 @@ DEFAULTS = Config(
     report_format="json",
     topic="$aws/things/a-thing/defender/metrics/json",
     state_directory="",
+    security_profiles=(),
+    violations_topic="device-defender/a-thing/violations",
     log_level="INFO",
     wanted=Wanted(
         proc="/host_proc",
@@ -82,6 +84,8 @@ def test_every_parameter_reaches_its_setting() -> None:
         "ExcludeInterfaces": "lo, wg[0-9],",
         "MetricsTopic": "test/{thing}/{format}/{thing}",
         "StateDirectory": "/var/lib/connector",
+        "SecurityProfiles": "DenialOfService, /etc/profiles/mine.json",
+        "ViolationsTopic": "alarms/{thing}",
         "LogLevel": "DEBUG",
     }
     assert parse(environ) == (
@@ -93,6 +97,8 @@ def test_every_parameter_reaches_its_setting() -> None:
             report_format="cbor",
             topic="test/a-thing/cbor/a-thing",
             state_directory="/var/lib/connector",
+            security_profiles=("DenialOfService", "/etc/profiles/mine.json"),
+            violations_topic="alarms/a-thing",
             log_level="DEBUG",
             wanted=Wanted("/proc", 500, ("lo", "wg[0-9]"), ("uptime_seconds", "cpu_usage")),
         ),
@@ -115,6 +121,9 @@ VALID: List[Tuple[str, str, Config]] = [
     ("MetricsTopic", "\u00e9" * 128, changed(topic="\u00e9" * 128)),
     ("StateDirectory", "", DEFAULTS),
     ("StateDirectory", "/", changed(state_directory="/")),
+    ("SecurityProfiles", "", DEFAULTS),
+    ("SecurityProfiles", "A,/a b/c.json", changed(security_profiles=("A", "/a b/c.json"))),
+    ("ViolationsTopic", "$aws/rules/R/{thing}", changed(violations_topic="$aws/rules/R/a-thing")),
     *[("LogLevel", level, changed(log_level=level)) for level in ("DEBUG", "INFO", "WARNING", "ERROR")],
 ]
 
@@ -156,6 +165,16 @@ INVALID: Dict[str, Tuple[List[str], str, str]] = {
         "$aws/things/{thing}/defender/metrics/{format}",
     ),
     "StateDirectory": (["state", "./state", "~/state", "/a\x00b"], "an absolute path, or empty", ""),
+    "SecurityProfiles": (
+        ["./mine.json", "mine.json", "a b", "\u00e9", "/a\x00b"],
+        "names of profiles in the zip and absolute paths of files, separated by commas, or empty",
+        "",
+    ),
+    "ViolationsTopic": (
+        ["", "a/+/b", "a/#", "a/{format}", "a/{thing", "a\nb", "a" * 257],
+        "a topic of at most 256 bytes without + and #; {thing} is filled in",
+        "device-defender/{thing}/violations",
+    ),
     "LogLevel": (["", "debug", "TRACE", "10", "INFO "], "one of DEBUG INFO WARNING ERROR", "INFO"),
 }
 

@@ -46,26 +46,26 @@ def test_message_is_published_with_the_policy_that_reports_a_full_queue() -> Non
         (
             ConnectionRefusedError(111, "Connection refused"),
             PublishError,
-            "the core did not accept the report: [Errno 111] Connection refused",
+            "the core did not accept the message: [Errno 111] Connection refused",
         ),
-        (Exception("HTTP Error 503: no"), PublishError, "the core did not accept the report: HTTP Error 503: no"),
+        (Exception("HTTP Error 503: no"), PublishError, "the core did not accept the message: HTTP Error 503: no"),
         (
             Exception("HTTP Error 400: Bad Request: no topic"),
             PublishError,
-            "the core did not accept the report: HTTP Error 400: Bad Request: no topic",
+            "the core did not accept the message: HTTP Error 400: Bad Request: no topic",
         ),
-        (ValueError(), PublishError, "the core did not accept the report: ValueError"),
+        (ValueError(), PublishError, "the core did not accept the message: ValueError"),
         # All that the public runtime passes on of a V2 core's answer.
-        (Exception("HTTP Error 400: Bad Request"), NoSubscriptionError, "no subscription carries the reports: add one"),
+        (Exception("HTTP Error 400: Bad Request"), NoSubscriptionError, "no subscription carries the message: add one"),
         (
             Exception("HTTP Error 503: no subscription service"),
             PublishError,
-            "the core did not accept the report: HTTP Error 503",
+            "the core did not accept the message: HTTP Error 503",
         ),
         (
             Exception(NO_SUBSCRIPTION),
             NoSubscriptionError,
-            "no subscription carries the reports: add one with this function (V2: component:<its component>) as "
+            "no subscription carries the message: add one with this function (V2: component:<its component>) as "
             "source, " + TOPIC + " as subject and IoT Core (V2: cloud) as target; the core answered: "
             "" + NO_SUBSCRIPTION,
         ),

@@ -1,4 +1,4 @@
-"""`net/dev`: counters by interface, or a reason why the table is none."""
+"""`net/dev`: the counters of each interface, or an error that names what is wrong with the table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from support import proc
 
 from connector.errors import TableError
-from connector.kernel.dev import MOST_INTERFACES, Counters, parse_dev
+from connector.kernel.dev import MAX_INTERFACES, Counters, parse_dev
 
 # Linux 6.18, x86_64, in a network namespace of its own.
 RECORDED = b"""\
@@ -34,8 +34,8 @@ def test_counters_by_interface() -> None:
     }
 
 
-def test_columns_are_found_by_their_names() -> None:
-    """A kernel may add a column or change their order; the header says so."""
+def test_columns_in_another_order_are_found_by_their_names() -> None:
+    """A kernel may add a column or change their order."""
     table = b"""\
 Inter-|   Receive             |  Transmit
  face |new packets bytes|carrier bytes new packets
@@ -44,8 +44,8 @@ Inter-|   Receive             |  Transmit
     assert parsed(table) == {"eth0": Counters(bytes_in=3, bytes_out=5, packets_in=2, packets_out=7)}
 
 
-def test_numbers_that_touch_the_colon_and_the_greatest_there_are() -> None:
-    """Old kernels print no space after the colon; counters go to 2^64 - 1."""
+def test_number_without_space_after_the_colon_is_read() -> None:
+    """Old kernels print none; counters go to 2^64 - 1."""
     greatest = 2**64 - 1
     assert parsed(proc.dev({"eth0": (greatest, 0, 0, greatest)}).replace(b"eth0: ", b"eth0:")) == {
         "eth0": Counters(greatest, 0, 0, greatest)
@@ -59,37 +59,39 @@ def test_numbers_that_touch_the_colon_and_the_greatest_there_are() -> None:
         (b"en\xc3\xa9", "en\u00e9"),
         (b"\xff\x01|\"'<>", "\udcff\x01|\"'<>"),
         (b"-", "-"),
+        (b"tun7:1", "tun7:1"),  # before Linux 4.18
+        (b"eth0:", "eth0:"),
         (b"\xe2\x80\xa8", "\u2028"),
     ],
 )
-def test_a_name_is_any_bytes_that_a_kernel_takes(raw: bytes, name: str) -> None:
+def test_name_of_any_bytes_that_a_kernel_accepts_is_read(raw: bytes, name: str) -> None:
     table = proc.dev({"eth0": (1, 2, 3, 4)}).replace(b"eth0", raw)
     assert parsed(table) == {name: Counters(1, 2, 3, 4)}
 
 
 @pytest.mark.parametrize("raw", [b"", b"eth0/1", b"sixteen_letters_"])
-def test_what_no_kernel_takes_for_a_name_is_none(raw: bytes) -> None:
-    """A report can't have it either: names are what bounds its length."""
+def test_name_that_no_kernel_accepts_is_an_error(raw: bytes) -> None:
+    """The length of names bounds the size of a report."""
     table = proc.dev({"eth0": (1, 2, 3, 4)}).replace(b"eth0", raw)
-    with pytest.raises(TableError, match=f"a name that no interface has: {re.escape(repr(raw))}"):
+    with pytest.raises(TableError, match=f"not an interface's name: {re.escape(repr(raw))}"):
         parsed(table)
 
 
-def test_as_many_interfaces_as_are_kept_and_one_more() -> None:
-    """Those that are excluded are not kept, and may be any number. What is to be done about the others is said."""
+def test_more_interfaces_than_the_maximum_are_an_error_that_says_what_to_do() -> None:
+    """Excluded ones are not kept, and may be any number."""
     numbers: Dict[str, proc.Numbers] = {
-        f"ppp{place}": (place, 2 * place, place, place) for place in range(MOST_INTERFACES)
+        f"ppp{place}": (place, 2 * place, place, place) for place in range(MAX_INTERFACES)
     }
-    excluded: Dict[str, proc.Numbers] = {f"veth{place}": (1, 1, 1, 1) for place in range(MOST_INTERFACES)}
+    excluded: Dict[str, proc.Numbers] = {f"veth{place}": (1, 1, 1, 1) for place in range(MAX_INTERFACES)}
     expected = {name: Counters(*values) for name, values in numbers.items()}
     assert parse_dev(io.BytesIO(proc.dev({**numbers, **excluded})), ("veth*",)) == expected
     numbers["eth0"] = (1, 1, 1, 1)
-    reason = f"^net/dev: over {MOST_INTERFACES} interfaces count: name .* in ExcludeInterfaces$"
+    reason = f"^net/dev: over {MAX_INTERFACES} interfaces count: name those .* in ExcludeInterfaces$"
     with pytest.raises(TableError, match=reason):
         parsed(proc.dev(numbers))
 
 
-def test_a_host_without_any_interface() -> None:
+def test_table_without_interfaces_is_empty() -> None:
     assert parsed(proc.dev({})) == {}
 
 
@@ -115,14 +117,14 @@ BROKEN = {
     "negative": (HEADER + ETH0.replace(b" 1 ", b"-1 ", 1), "a row of unknown shape: b'  eth0:"),
     "no number": (HEADER + ETH0.replace(b" 1 ", b"1e1", 1), "a row of unknown shape: b'  eth0:"),
     "digits of another script": (HEADER + ETH0.replace(b" 1 ", b" \xd9\xa1 ", 1), "a row of unknown shape"),
-    "2^64": (HEADER + ETH0.replace(b" 1 ", b" 18446744073709551616 ", 1), "a row that can't be: b'  eth0:"),
+    "2^64": (HEADER + ETH0.replace(b" 1 ", b" 18446744073709551616 ", 1), "an impossible row: b'  eth0:"),
     "5,000 digits": (HEADER + ETH0.replace(b" 1 ", b" " + b"9" * 5000 + b" ", 1), "a row of unknown shape"),
-    "one interface twice": (HEADER + ETH0 + ETH0, "a row that can't be: b'  eth0:"),
+    "one interface twice": (HEADER + ETH0 + ETH0, "an impossible row: b'  eth0:"),
 }
 
 
 @pytest.mark.parametrize(("table", "reason"), list(BROKEN.values()), ids=list(BROKEN))
-def test_a_table_of_another_shape_is_no_table(table: bytes, reason: str) -> None:
-    """A sum over half the interfaces is a false one: the error says what was found instead."""
+def test_table_of_another_shape_is_an_error_that_shows_it(table: bytes, reason: str) -> None:
+    """A sum over some of the interfaces would be false."""
     with pytest.raises(TableError, match="^net/dev: " + reason.replace("|", r"\|")):
         parsed(table)

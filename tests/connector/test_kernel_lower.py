@@ -1,16 +1,22 @@
-"""`net/vlan` and `net/bonding`: which interfaces carry another one's traffic, so that each byte counts once."""
+"""Which interfaces carry another one's traffic, so that each byte is counted once: `net/vlan` and `net/bonding`."""
 
 from __future__ import annotations
 
+import builtins
+import contextlib
+import errno
 import io
+import os
 from pathlib import Path
-from typing import Dict, FrozenSet, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, Sequence, Tuple
+from unittest import mock
 
 import pytest
+from support import proc
 
 from connector.config import DEFAULT_EXCLUDE
 from connector.kernel.dev import matching
-from connector.kernel.lower import Lower, at_the_edge, parse_bonding, parse_vlan_config, read_lower
+from connector.kernel.lower import Lower, at_the_edge, multiplexed, parse_bonding, parse_vlan_config, read_lower
 
 # The kernel's net/8021q/vlanproc.c prints these.
 CONFIG = b"""\
@@ -41,24 +47,24 @@ Link Failure Count: 1
 PARENTS = {"eth0.10": "eth0", "eth0.10.20": "eth0.10", "uplink": "eth1", "bond0.40": "bond0"}
 
 
-def test_the_parents_of_vlans() -> None:
+def test_parents_of_vlans_are_read() -> None:
     assert dict(parse_vlan_config(io.BytesIO(CONFIG))) == PARENTS
 
 
-def test_a_vlan_without_a_parent_is_over_nothing() -> None:
+def test_vlan_without_a_parent_is_left_out() -> None:
     assert dict(parse_vlan_config(io.BytesIO(CONFIG + b"eth9.1         | 1  | \n"))) == PARENTS
 
 
-def test_the_members_of_a_bond() -> None:
+def test_members_of_a_bond_are_read() -> None:
     assert parse_bonding(io.BytesIO(BOND)) == ("eth1", "eth0")
 
 
-def test_a_kernel_without_either_module_has_nothing_above_anything(tmp_path: Path) -> None:
+def test_kernel_without_vlan_and_bonding_modules_has_no_upper_interfaces(tmp_path: Path) -> None:
     assert lower_of(tmp_path, ["lo", "eth0"]) == {}
 
 
-def test_the_config_decides_where_it_can_be_read(tmp_path: Path) -> None:
-    """A VLAN may have any name; a bond's file is its name."""
+def test_parents_are_taken_from_vlan_config_if_it_can_be_read(tmp_path: Path) -> None:
+    """A VLAN may have any name; a bond's name is that of its file."""
     for name in ("eth0.10", "eth0.10.20", "uplink", "bond0.40"):
         _write(tmp_path / "vlan" / name, b"")
     _write(tmp_path / "vlan" / "config", CONFIG)
@@ -67,8 +73,8 @@ def test_the_config_decides_where_it_can_be_read(tmp_path: Path) -> None:
     assert lower_of(tmp_path, ["eth0", *PARENTS]) == below
 
 
-def test_what_counts_is_followed_down_and_nothing_else_is_kept(tmp_path: Path) -> None:
-    """Over an excluded VLAN, and over an excluded bond; in a circle, which no kernel makes, it ends."""
+def test_only_what_lies_below_the_given_interfaces_is_kept(tmp_path: Path) -> None:
+    """Also below an excluded VLAN or bond. A circle, which no kernel makes, ends."""
     for name in PARENTS:
         _write(tmp_path / "vlan" / name, b"")
     _write(tmp_path / "vlan" / "config", CONFIG)
@@ -80,20 +86,72 @@ def test_what_counts_is_followed_down_and_nothing_else_is_kept(tmp_path: Path) -
     assert lower_of(tmp_path, ["eth0.10"]) == {"eth0.10.20": ("eth0.10",), "eth0.10": ("eth0.10.20",)}
 
 
-def test_without_root_the_names_tell_the_parents(tmp_path: Path) -> None:
-    """`vlan/config` is readable for root alone: what `eth0.10` is over is in its name; what `uplink` is over is not."""
+def test_without_vlan_config_the_names_tell_the_parents(tmp_path: Path) -> None:
+    """Only root may read it: what `eth0.10` is over is in its name; what `uplink` is over is not."""
     for name in ("eth0.10", "eth0.10.20", "uplink", "gone.5"):
         _write(tmp_path / "vlan" / name, b"")
-    (tmp_path / "vlan" / "config").mkdir()  # unreadable for root as well
     interfaces = ["eth0", "eth0.10", "eth0.10.20", "uplink"]
-    assert lower_of(tmp_path, interfaces) == {"eth0.10": ("eth0",), "eth0.10.20": ("eth0.10",), "uplink": None}
+    expected = {"eth0.10": ("eth0",), "eth0.10.20": ("eth0.10",), "uplink": None}
+    assert lower_of(tmp_path, interfaces) == expected
     assert read_lower(str(tmp_path), ["gone.5"], interfaces.__contains__) == {"gone.5": None}
+    _write(tmp_path / "vlan" / "config", CONFIG)
+    with failing("open", tmp_path / "vlan" / "config", errno.EACCES):
+        assert lower_of(tmp_path, interfaces) == expected
 
 
-def test_a_bond_that_can_not_be_read_costs_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "bonding" / "bond0").mkdir(parents=True)
-    _write(tmp_path / "bonding" / "bond1", BOND)
-    assert lower_of(tmp_path, ["bond0", "bond1"]) == {"bond1": ("eth1", "eth0")}
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        ("scandir", "vlan"),
+        ("scandir", "bonding"),
+        ("open", "vlan/config"),
+        ("open", "bonding/bond0"),
+    ],
+)
+def test_error_is_not_taken_for_no_vlan_or_bond(tmp_path: Path, call: str, name: str, number: int) -> None:
+    """Their traffic would be counted twice: network_stats is left out and the error logged."""
+    tree = proc.tree(tmp_path, dev=proc.dev({"eth0": (1, 2, 3, 4), "uplink": (1, 2, 3, 4), "bond0": (1, 2, 3, 4)}))
+    net = tree / "1" / "net"
+    for path, content in (("vlan/uplink", b""), ("vlan/config", CONFIG), ("bonding/bond0", BOND)):
+        _write(net / path, content)
+    with failing(call, net / name, number):
+        snapshot = proc.look(tree, exclude=())
+    assert snapshot.counters is None
+    assert snapshot.problems == {
+        "network_stats": f"left out of the reports: {net / name} can't be read: {os.strerror(number)}"
+    }
+    assert proc.look(tree, exclude=()).problems == {}
+
+
+def test_bond_that_is_removed_while_it_is_read_is_left_out(tmp_path: Path) -> None:
+    for name in ("bond0", "bond1"):
+        _write(tmp_path / "bonding" / name, BOND)
+    with failing("open", tmp_path / "bonding" / "bond0", errno.ENOENT):
+        assert lower_of(tmp_path, ["bond0", "bond1"]) == {"bond1": ("eth1", "eth0")}
+
+
+@contextlib.contextmanager
+def failing(call: str, path: Path, number: int) -> Iterator[None]:
+    """Let open() or os.scandir() of one path fail with an error of the kernel's."""
+    owner: Any = {"open": builtins, "scandir": os}[call]
+    real = getattr(owner, call)
+
+    def fail(name: Any, *arguments: Any, **keywords: Any) -> Any:
+        if str(name) == str(path):
+            raise OSError(number, os.strerror(number), str(path))
+        return real(name, *arguments, **keywords)
+
+    with mock.patch.object(owner, call, fail):
+        yield
+
+
+def test_channels_of_a_modem_lie_over_it() -> None:
+    names = ["eth0", "wwan0", "qmimux0", "rmnet_data1"]
+    lower = multiplexed(names, ("qmimux", "rmnet"))
+    assert lower == {"qmimux0": ("wwan0",), "rmnet_data1": ("wwan0",)}
+    assert at_the_edge(names, lower) == {"eth0", "wwan0"}
+    assert at_the_edge(["qmimux0"], multiplexed(["qmimux0"], ("qmimux",))) == {"qmimux0"}, "the modem is excluded"
 
 
 def lower_of(net: Path, interfaces: Sequence[str]) -> Lower:
@@ -150,15 +208,14 @@ EDGES: Dict[str, Tuple[str, Sequence[str], Lower, str]] = {
 
 
 @pytest.mark.parametrize(("interfaces", "exclude", "lower", "edge"), list(EDGES.values()), ids=list(EDGES))
-def test_what_counts_is_the_lowest_of_what_is_not_excluded(
+def test_lowest_of_the_interfaces_that_are_not_excluded_count(
     interfaces: str, exclude: Sequence[str], lower: Lower, edge: str
 ) -> None:
     is_excluded = matching(tuple(exclude))
     assert at_the_edge([name for name in interfaces.split() if not is_excluded(name)], lower) == set(edge.split())
 
 
-def test_a_tower_of_interfaces_of_any_height() -> None:
-    """A parser's value, however odd, costs neither the stack nor exponential time."""
+def test_interfaces_over_each_other_by_the_thousand_take_linear_time() -> None:
     names = [f"v{number}" for number in range(3000)]
     lower: Lower = {name: tuple(names[number + 1 : number + 3]) for number, name in enumerate(names)}
     edge: FrozenSet[str] = at_the_edge([names[0], names[-1]], lower)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from support import proc
 
 from connector.kernel import sock_diag, sockets
+from connector.kernel.destinations import Destinations
 from connector.kernel.sample import Reservoir
 from connector.kernel.sock_diag import Unavailable
 
@@ -211,3 +212,7 @@ def test_the_same_sockets_read_both_ways_are_the_same(all_made: List[Made], rows
         assert sorted(kernel.established.sample) == sorted(tables.established.sample)
         assert ports(kernel.listeners) == ports(tables.listeners)
         assert ports(sock_diag.read_udp(OWNERS.get, ask)) == ports(sockets.read_udp(net, OWNERS.get))
+        of_tables, of_kernel = Destinations(), Destinations()
+        sockets.read_tcp(net, Reservoir(1, random.Random(1)), OWNERS.get, of_tables)
+        sock_diag.read_tcp(Reservoir(1, random.Random(1)), OWNERS.get, ask, of_kernel)
+        assert sorted(of_tables) == sorted(of_kernel) == sorted(row.remote for row in tables.established.sample)

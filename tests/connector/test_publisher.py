@@ -69,15 +69,15 @@ def test_message_goes_to_its_topic(clock: FakeClock) -> None:
     [
         (
             ConnectionRefusedError(111, "Connection refused"),
-            "accept the report: [Errno 111] Connection refused",
+            "accept the message: [Errno 111] Connection refused",
         ),
-        (Exception("HTTP Error 503: no"), "the core did not accept the report: HTTP Error 503: no"),
+        (Exception("HTTP Error 503: no"), "the core did not accept the message: HTTP Error 503: no"),
         (
             Exception("HTTP Error 400: Bad Request: no topic"),
-            "did not accept the report: HTTP Error 400: Bad R",
+            "did not accept the message: HTTP Error 400: Bad R",
         ),
-        (ValueError(), "the core did not accept the report: ValueError"),
-        (SystemExit(3), "the core did not accept the report: 3"),
+        (ValueError(), "the core did not accept the message: ValueError"),
+        (SystemExit(3), "the core did not accept the message: 3"),
     ],
 )
 def test_error_is_one_sentence_and_keeps_its_cause(clock: FakeClock, error: BaseException, text: str) -> None:

@@ -22,7 +22,7 @@ from support.loop import (
     total,
 )
 
-from connector import reporter
+from connector import publisher
 from connector.errors import NoSubscriptionError
 from connector.kernel.dev import Counters
 from connector.publisher import ANSWER_SECONDS, MAX_UNANSWERED
@@ -58,7 +58,7 @@ def test_one_fault_is_one_warning_one_retry_and_one_recovery(loop: Loop, fault: 
     first, failed, retry, after = loop.core.calls
     assert (first, failed) == (START, START + 300)
     given_up = ANSWER_SECONDS if fault.startswith("no answer") else ANSWER_SECONDS - 1 if fault == "late error" else 0
-    assert 0.5 * reporter.FIRST_RETRY_SECONDS <= retry - failed - given_up <= reporter.FIRST_RETRY_SECONDS
+    assert 0.5 * publisher.FIRST_RETRY_SECONDS <= retry - failed - given_up <= publisher.FIRST_RETRY_SECONDS
     assert after == retry + 300, "no sooner than the service accepts one"
     warning, info = loop.lines
     assert warning.startswith("WARNING publishing: the core did not ")
@@ -99,7 +99,7 @@ def test_retry_delays_double_within_the_interval(tmp_path: Path) -> None:
     delays = gaps(loop.core.calls)
     assert len(delays) == len(loop.core.calls) - 1 >= 5
     for number, delay in enumerate(delays):
-        assert 0.5 <= delay / (reporter.FIRST_RETRY_SECONDS * 2.0**number) <= 1.0
+        assert 0.5 <= delay / (publisher.FIRST_RETRY_SECONDS * 2.0**number) <= 1.0
     # A delay longer than the rest of the interval ends with it.
     loop = Loop(tmp_path)
     loop.core.usual = ConnectionRefusedError()
@@ -182,11 +182,11 @@ def test_late_refusal_changes_nothing(loop: Loop) -> None:
 def test_missing_subscription_is_logged_after_connection_errors(loop: Loop) -> None:
     """The errors of a core that is still booting must not hide its lasting one."""
     loop.core.answers.extend([ConnectionRefusedError("refused")] * 2)
-    loop.core.usual = NoSubscriptionError("no subscription carries the reports: add one")
+    loop.core.usual = NoSubscriptionError("no subscription carries the message: add one")
     loop.run(DAY)
     first, second = loop.logged("publishing")
     assert "refused" in first
-    assert "no subscription carries the reports" in second
+    assert "no subscription carries the message" in second
 
 
 def test_core_that_lost_four_answers_gets_reports_within_half_an_hour(loop: Loop) -> None:

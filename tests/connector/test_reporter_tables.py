@@ -15,7 +15,7 @@ from support.loop import (
     total,
 )
 
-from connector.kernel.dev import MOST_INTERFACES, Counters
+from connector.kernel.dev import MAX_INTERFACES, Counters
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_volume_mounted_after_the_start_is_used(loop: Loop) -> None:
 
 
 def test_largest_number_of_interfaces_with_odd_names_is_reported(loop: Loop) -> None:
-    names = [f"ppp{number}" for number in range(MOST_INTERFACES - 5)]
+    names = [f"ppp{number}" for number in range(MAX_INTERFACES - 5)]
     names += ["eth0", "e\x1b[2Jt", "täst", "\udcff\udcfe", 'q"\\']
 
     def pass_by() -> None:
@@ -159,7 +159,7 @@ def test_largest_number_of_interfaces_with_odd_names_is_reported(loop: Loop) -> 
     loop.before_reading = pass_by
     loop.remember().run(301)
     assert loop.lines == []
-    assert loop.core.taken[1].traffic == Counters(*(number * MOST_INTERFACES for number in (3, 1, 2, 1)))
+    assert loop.core.taken[1].traffic == Counters(*(number * MAX_INTERFACES for number in (3, 1, 2, 1)))
 
 
 def test_ten_thousand_interfaces_cost_network_stats_while_they_exist(loop: Loop) -> None:

@@ -171,7 +171,7 @@ class Soak:
             clock.at(clock.monotonic() + rng.uniform(0.0, 300.0), lambda: clock.pass_by(stall))
         self.readable = calm or rng.random() > 0.01
         for name, before in self.interfaces.items():
-            small = Counters(*(rng.randrange(1000) for _ in before))
+            small = Counters(*(rng.randrange(1, 1000) for _ in before))
             if self.readable and min(self.seen.get(name, NOTHING)) > 1000 and rng.random() < 0.005:
                 self.interfaces[name] = small  # its driver was loaded again
                 self.seen[name] = NOTHING

@@ -13,10 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connector import state
-from connector.kernel.dev import MOST_INTERFACES, Counters
+from connector.kernel.counting import MAX_OTHERS, Earlier
+from connector.kernel.dev import MAX_INTERFACES, Counters
 from connector.kernel.host import TICKS_PER_SECOND, CpuTimes
 from connector.state import Boot, Memory, StateError, load, read_boot, same_boot, save
-from connector.traffic import Traffic
+from connector.traffic import MAX_FAULTY, MAX_GONE, Traffic
 
 BOOT = Boot("b0071d00-0000-4000-8000-000000000001", 1_699_000_000)
 MEMORY = Memory(
@@ -81,10 +82,47 @@ def test_file_is_private_and_alone_in_its_directory(directory: Path, umask: int)
 
 def test_largest_number_of_interfaces_fits(directory: Path) -> None:
     """With the longest names that JSON may make of 15 bytes, and the greatest numbers."""
-    counters = {"\udcff" * 11 + f"{number:04}": Counters(*[2**64 - 1] * 4) for number in range(MOST_INTERFACES)}
-    memory = MEMORY._replace(traffic=MEMORY.traffic._replace(counters=counters))
+    counters = {"\udcff" * 11 + f"{number:04}": Counters(*[2**64 - 1] * 4) for number in range(MAX_INTERFACES)}
+    numbers = Counters(*[2**64 - 1] * 4)
+    traffic = MEMORY.traffic._replace(
+        counters=counters,
+        indexes=dict.fromkeys(counters, 2**31 - 1),
+        others={name: (Earlier(numbers, numbers),) * MAX_OTHERS for name in list(counters)[:MAX_FAULTY]},
+        gone={"\udcff" * 11 + f"x{number:03}": 2**31 - 1 for number in range(MAX_GONE)},
+    )
+    memory = MEMORY._replace(traffic=traffic)
     save(str(directory), "gateway-7", BOOT, memory)
     assert load(str(directory), "gateway-7", BOOT) == memory
+
+
+ALL = MEMORY._replace(
+    traffic=MEMORY.traffic._replace(
+        scope="/host_proc/1/net",
+        excluded="lo,veth*",
+        indexes={"eth0": 2, "wlan0": 3},
+        last_index=17,
+        others={"eth0": (Earlier(Counters(9, 8, 7, 6), Counters(1, 2, 3, 4)), Earlier(Counters(5, 4, 3, 2)))},
+        gone={"ppp0": 9, "\udcff": 0},
+    )
+)
+
+
+def test_indexes_and_earlier_readings_survive_a_restart(directory: Path) -> None:
+    save(str(directory), "gateway-7", BOOT, ALL)
+    assert load(str(directory), "gateway-7", BOOT) == ALL
+
+
+def test_file_of_version_1_0_without_indexes_is_read(directory: Path) -> None:
+    """Its scope had the excluded interfaces in it; its interfaces are known by name only."""
+    save(str(directory), "gateway-7", BOOT, ALL)
+    path = directory / state.FILE
+    document = json.loads(path.read_text())
+    for field in ("indexes", "last_index", "others", "gone"):
+        del document[field]
+    assert document["scope"] == "/host_proc/1/net without lo,veth*"
+    write(directory, document)
+    traffic = ALL.traffic._replace(indexes={}, last_index=0, others={}, gone={})
+    assert load(str(directory), "gateway-7", BOOT) == ALL._replace(traffic=traffic)
 
 
 # --- which boot, which thing
@@ -222,6 +260,10 @@ ODD: Dict[str, Any] = {
     "cpu": [1.0],
     "interfaces": {"eth0": [1, 2, 3]},
     "unsent": [1.5, 0, 0, 0],
+    "indexes": {"eth0": -1},
+    "last_index": "7",
+    "others": {"eth0": [1, 2, 3, 4, 5, 6, 7]},
+    "gone": ["ppp0"],
 }
 
 

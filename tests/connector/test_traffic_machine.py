@@ -6,10 +6,8 @@ after the last look at an interface that was then reset or taken away, is in no 
 
 from __future__ import annotations
 
-import heapq
 import json
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 from unittest import mock
@@ -17,115 +15,55 @@ from unittest import mock
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.loop import After, Answer, Core, FakeClock, Killed, Loop, Never
+from support.loop import After, Answer, Core, Loop, Never
 from support.proc import dev
+from support.stepped_clock import SteppedClock
 
 from connector import state
+from connector.kernel.counting import History, count
 from connector.kernel.dev import NOTHING, Counters
 from connector.publisher import ANSWER_SECONDS
 from connector.reporter import MAX_DELAY_SECONDS
 from connector.traffic import add
 
-BOUND = 60.0  # seconds that a thread may take for its next step; a test that needs them has failed
 EDGE = ["eth0", "wlan0", "wwan0", "\udce9th"]
 NAMES = EDGE + ["lo", "veth12", "docker0"]  # the others' traffic does not leave the device
 
 
-class SteppedClock(FakeClock):
-    """A clock whose waits give the turn to the test: the loop runs on a thread, but only ever one of the two."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.running = self.killed = False
-        self._due = 0.0
-        self._resume, self._pause = threading.Semaphore(0), threading.Semaphore(0)
-
-    def run(self, call: Callable[[], None]) -> None:
-        """Run the call on a thread of its own until it first waits."""
-
-        def body() -> None:
-            try:
-                call()
-            except Killed:
-                pass
-            finally:
-                self.running = False
-                self._pause.release()
-
-        self.running, self.killed = True, False
-        threading.Thread(target=body, name="loop", daemon=True).start()
-        assert self._pause.acquire(timeout=BOUND)
-
-    def wait(self, seconds: float) -> None:
-        self._due = self._monotonic + seconds
-        self._pause.release()
-        assert self._resume.acquire(timeout=BOUND)
-        if self.killed:
-            raise Killed
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass, with all that happens in it."""
-        end = self._monotonic + seconds
-        while self.running:
-            if not (self.woken or self.killed):
-                if self._plan and self._plan[0][0] <= min(self._due, end):
-                    moment, _, happen = heapq.heappop(self._plan)
-                    self._monotonic = max(self._monotonic, moment)
-                    happen()
-                    continue
-                if self._due > end:
-                    break
-                self._monotonic = max(self._monotonic, self._due)
-            self.woken = False
-            self._resume.release()
-            assert self._pause.acquire(timeout=BOUND)
-        self._monotonic = max(self._monotonic, end)
-
-    def end(self, kill: bool) -> None:
-        """End what runs, as SIGKILL does or as SIGTERM."""
-        self.killed = kill
-        if not kill:
-            self.stop()
-        self.advance(2.0)
-        assert not self.running
-
-    def reboot(self, wall: float) -> None:
-        """Begin anew: a monotonic clock some seconds after the boot, and a wall clock that says what it likes."""
-        self._monotonic = 10.0
-        self._ahead = wall - 10.0
-        self._plan.clear()
-
-
 class Account(NamedTuple):
-    """What can be known. seen: each interface's life and counters at the last look; None before the first.
+    """What can be known.
 
-    passed: the change since the first look; None before the second. told: of it, what is in reports of which the
-    connector knows that the core has them. calls: how many were made; accepted: when the last accepted one was.
+    seen: what is known of each interface's counters; None before the first reading. What a change of them means is
+        tested in test_traffic.py and test_counters_model.py.
+    passed: the change since the first reading; None before the second.
+    believed: whether the last reading was.
+    told: of it, what is in reports of which the connector knows that the core has them.
+    calls: how many were made; accepted: when the last accepted one was.
     """
 
-    seen: Optional[Dict[str, Tuple[int, Counters]]] = None
+    seen: Optional[Dict[str, History]] = None
     passed: Optional[Counters] = None
+    believed: bool = True
     told: Counters = NOTHING
     calls: int = 0
     accepted: Optional[float] = None
 
-    def look(self, interfaces: Dict[str, Tuple[int, Counters]]) -> Account:
+    def look(self, interfaces: Dict[str, Counters]) -> Account:
+        edge = {name: counters for name, counters in interfaces.items() if name in EDGE}
         if self.seen is None:
-            return self._replace(seen=interfaces)
-        passed = self.passed or NOTHING
-        for name in EDGE:
-            if name in interfaces:
-                life, counters = interfaces[name]
-                before_life, before = self.seen.get(name, (0, NOTHING))
-                if life != before_life and any(now < then for now, then in zip(counters, before)):
-                    before = NOTHING
-                # A reset that its counters have made up for by the next look can't be seen by anybody.
-                passed = add(passed, Counters(*(now - then for now, then in zip(counters, before))))
-        return self._replace(seen=interfaces, passed=passed)
+            return self._replace(seen={name: History(counters) for name, counters in edge.items()})
+        went = [history.last for name, history in self.seen.items() if name not in edge and history.last != NOTHING]
+        passed, believed = self.passed or NOTHING, True
+        seen: Dict[str, History] = {}
+        for name, now in edge.items():
+            renamed = any(all(new >= old for old, new in zip(last, now)) for last in went)
+            change, seen[name] = count(self.seen.get(name) or History(now if renamed else NOTHING), now)
+            passed, believed = add(passed, change or NOTHING), believed and change is not None
+        return self._replace(seen=seen, passed=passed, believed=believed)
 
     def to_tell(self) -> Optional[Counters]:
         """What the next report has to say."""
-        if self.passed is None:
+        if self.passed is None or not self.believed:
             return None
         return Counters(*(max(0, passed - told) for passed, told in zip(self.passed, self.told)))
 
@@ -167,9 +105,17 @@ class ObservedCore(Core):
         self._machine.accepted(self._call, carried or NOTHING)
 
 
-# None from 2**31 to 2**32: there a reset can look as if a counter of 32 bits had begun anew.
 counts = st.integers(0, 3) | st.integers(2**33, 2**40)
-numbers = st.tuples(counts, counts, counts, counts)
+# No more bytes than the packets can carry.
+numbers = st.builds(
+    lambda bytes_in, bytes_out, packets_in, packets_out: (
+        min(bytes_in, packets_in << 16),
+        min(bytes_out, packets_out << 16),
+        packets_in,
+        packets_out,
+    ),
+    *[counts] * 4,
+)
 errors = st.sampled_from(
     [ConnectionRefusedError(), ConnectionResetError(), Exception("HTTP Error 503: no"), ValueError()]
 )
@@ -201,7 +147,6 @@ class TrafficMachine(RuleBasedStateMachine):
         self.remember = remember
         if remember:
             self.loop.remember()
-        self.lives = dict.fromkeys(NAMES, 1)
         self.readable = True
         self.wrong: List[str] = []
         self.account = self.saved = Account()
@@ -228,9 +173,7 @@ class TrafficMachine(RuleBasedStateMachine):
         content = dev(interfaces)
         (self.loop.host.directory / "1" / "net" / "dev").write_bytes(content if self.readable else content[:-9])
         if self.readable:
-            self.account = self.account.look(
-                {name: (self.lives[name], Counters(*counters)) for name, counters in interfaces.items()}
-            )
+            self.account = self.account.look({name: Counters(*counters) for name, counters in interfaces.items()})
 
     def fold(self) -> None:
         self.account = self.account._replace(told=add(self.account.told, self.late))
@@ -296,13 +239,11 @@ class TrafficMachine(RuleBasedStateMachine):
     @rule(name=names, numbers=numbers)
     def reset(self, name: str, numbers: Tuple[int, int, int, int]) -> None:
         """A driver is loaded again, or the interface goes and another one of its name comes; then traffic passes."""
-        self.lives[name] += 1
         self.loop.host.interfaces[name] = numbers
 
     @rule(name=names)
     def go(self, name: str) -> None:
-        if self.loop.host.interfaces.pop(name, None):
-            self.lives[name] += 1
+        self.loop.host.interfaces.pop(name, None)
 
     @rule()
     def break_or_mend_the_table(self) -> None:

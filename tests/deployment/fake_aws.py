@@ -18,10 +18,13 @@ from fake_calls import ACCOUNT, NOW, REGION, Calls, answer, refusal
 from fake_detect import FakeDetect
 from fake_greengrass_v2 import SUCCEEDED, FakeGreengrassV2
 from moto import mock_aws
+from moto.awslambda_simple.models import lambda_simple_backends
 from moto.greengrass.models import greengrass_backends
 
 __all__ = ["ACCOUNT", "LAMBDA", "NOW", "REGION", "SUCCEEDED", "Account", "answer", "clean_account", "refusal"]
 LAMBDA = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:device-defender-connector"
+
+_CODE = "https://code.example/"  # where GetFunction says that a version's zip is, followed by its ARN
 
 _LOADER = create_loader()  # reads a service's model once, not once for each test
 
@@ -41,7 +44,7 @@ class Account:
         self.detect = FakeDetect(self.calls)
         self.now = NOW
         self.progress: list[str] = []
-        self.aws = Aws(_SHARED, sleep=self._sleep, now=lambda: self.now, progress=self.progress.append)
+        self.aws = Aws(_SHARED, sleep=self._sleep, now=lambda: self.now, progress=self.progress.append, fetch=_zip_of)
         self.slept = 0.0
         self.v1_result = "Success"
 
@@ -93,6 +96,7 @@ class _Shared:
         events = self._session.events
         events.register("before-parameter-build.*.*", lambda **call: self._calls.record(**call))
         events.register_first("before-call.*.*", lambda **call: self._calls.stub(**call))
+        events.register("after-call.lambda.GetFunction", _add_location)
         for name in fake_greengrass_v2.CALLS:
             events.register(f"before-call.{name}", lambda **call: self._of().greengrass_v2.answer(**call))
         for name in fake_detect.CALLS:
@@ -115,6 +119,17 @@ class _Shared:
     @property
     def _calls(self) -> Calls:
         return self._of().calls
+
+
+def _add_location(parsed: dict[str, Any], **_: Any) -> None:
+    """Complete what moto leaves out of GetFunction's answer."""
+    if "Configuration" in parsed:
+        parsed["Code"] = {"Location": _CODE + parsed["Configuration"]["FunctionArn"]}
+
+
+def _zip_of(url: str) -> bytes:
+    code: bytes = lambda_simple_backends[ACCOUNT][REGION].get_function(url.removeprefix(_CODE)).code_bytes
+    return code
 
 
 def _session() -> Any:

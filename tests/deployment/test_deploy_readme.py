@@ -8,12 +8,13 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import deploy
 import pytest
+from cfnlint.decode import cfn_yaml
 from deployment import settings
 from fake_aws import ACCOUNT, NOW, REGION, SUCCEEDED
 from moto.server import ThreadedMotoServer
@@ -21,7 +22,7 @@ from mqtt_broker import Broker
 
 ROOT = Path(deploy.__file__).parent.parent
 CHAPTER = (ROOT / "packaging" / "deployment" / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", CHAPTER, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^ *```(\w+)\n(.*?)^ *```$", CHAPTER, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     shlex.split(line, comments=True)
     for kind, block in BLOCKS
@@ -46,11 +47,17 @@ def cli(account: Any) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def broker() -> Iterator[Broker]:
-    """A broker that has an answer to a report of gateway-1."""
-    made = Broker([("$aws/things/gateway-1/defender/metrics/json/accepted", b"{}")])
-    yield made
-    made.close()
+def start_broker() -> Iterator[Callable[[], Broker]]:
+    """A function that starts a broker for one subscriber, with an answer to a report of gateway-1."""
+    brokers = []
+
+    def start() -> Broker:
+        brokers.append(Broker([("$aws/things/gateway-1/defender/metrics/json/accepted", b"{}")]))
+        return brokers[-1]
+
+    yield start
+    for broker in brokers:
+        broker.close()
 
 
 def build(command: list[str]) -> None:
@@ -62,9 +69,17 @@ def build(command: list[str]) -> None:
     path.write_bytes(Path("made.zip").read_bytes())
 
 
+def check_parameters(command: list[str]) -> None:
+    """Check a stack's parameters by its template, which has tests of its own: moto knows no loops in one."""
+    template = cfn_yaml.load(command[command.index("--template-file") + 1])
+    for given in command[command.index("--parameter-overrides") + 1 :]:
+        name, _, value = given.partition("=")
+        assert re.fullmatch(template["Parameters"][name].get("AllowedPattern", ".*"), value), given
+
+
 @pytest.mark.filterwarnings("ignore:Tried to parse AWS..GreengrassV2")
 def test_every_command_works_in_its_order(
-    account: Any, make_zip: Any, cli: dict[str, str], broker: Broker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    account: Any, make_zip: Any, cli: dict[str, str], start_broker: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("packaging").symlink_to(ROOT / "packaging")
@@ -93,12 +108,15 @@ def test_every_command_works_in_its_order(
         elif command[0] == "./build_zip.sh":
             build(command)
         elif command[1] == "packaging/deploy.py":
-            argv = [broker.address if word == "localhost:1883" else word for word in command[2:]]
+            argv = [start_broker().address if word == "localhost:1883" else word for word in command[2:]]
             # The person says yes.
             assert account.deploy(*argv, ask=lambda question: "y") == 0, command
             ran.append(" ".join(command[2:4]))
         else:
             assert command[0] == "aws", command
+            if "packaging/security_profiles/alarms.yaml" in command:
+                check_parameters(command)
+                continue
             if command[1:3] == ["lambda", "create-function"]:  # by hand is instead of deploy.py
                 account.client("lambda").delete_function(FunctionName=deploy.NAME)
             if command[1:3] == ["iam", "create-role"]:
@@ -118,6 +136,17 @@ def test_documents_are_what_the_tool_makes() -> None:
     subscriptions = wanted.subscriptions(f"component:{deploy.NAME}", "gateway-1")
     assert router == {"subscriptions": {entry["id"]: entry for entry in subscriptions}}
     assert f"{wanted.memory_kb // 1024} MB" in CHAPTER
+
+    judging = settings.make({"SecurityProfiles": "A"})
+    [alarms] = [
+        entry
+        for entry in judging.subscriptions("f", "gateway-1")
+        if entry not in wanted.subscriptions("f", "gateway-1")
+    ]
+    assert f"`{alarms['id']}`" in CHAPTER
+    assert f"`{alarms['subject']}`" in CHAPTER
+    publish = judging.iot_policy("arn:aws:iot:eu-west-1:123456789012", "gateway-1")["Statement"][0]["Resource"]
+    assert f"`{publish[1]}`" in CHAPTER
 
 
 def test_permissions_named_are_those_the_tool_uses(account: Any, make_zip: Any) -> None:

@@ -41,6 +41,14 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["", "a/+", "a/#", "a/{device}", "a/{", "a/}", "a\0", "a\n", "x" * 257],
     ),
     "StateDirectory": (["", "/var/lib/connector", "/a", "/a/", "/a b"], ["var/lib", "./a", "~", "/a\0"]),
+    "SecurityProfiles": (
+        ["", "DenialOfService", "A, /etc/profiles/b.json", "/a,/b", "a:b_c-1"],
+        ["a b", "./a.json", "a.json", "é", "x" * 129, "/a\0"],
+    ),
+    "ViolationsTopic": (
+        ["a", "device-defender/{thing}/violations", "$aws/rules/Violations/{thing}", "x" * 256],
+        ["", "a/+", "a/#", "a/{format}", "a/{", "a\n", "x" * 257],
+    ),
     "LogLevel": (["DEBUG", "INFO", "WARNING", "ERROR"], ["", "info", "TRACE", "10"]),
 }
 
@@ -89,6 +97,8 @@ def test_connector_accepts_every_value_that_the_tools_accept(parameter: Any, dat
 def test_deploy_has_a_flag_for_each_in_both_spellings(version: str, spelling: int) -> None:
     target = ["--group", "g"] if version == "v1" else ["--thing", "t"]
     valid = {name: examples[0][0] for name, examples in EXAMPLES.items() if version == "v1" or name != RESOURCE_ID}
+    if spelling == 1:
+        del valid["SecurityProfiles"]  # --security-profiles takes files here
     flags = [f"{spellings(p)[spelling]}={valid[p.name]}" for p in PARAMETERS if p.name in valid]
     args = deploy.parser().parse_args([version, "plan", *target, "--zip", "z", *flags])
     assert parameters.given(args) == valid
@@ -160,13 +170,13 @@ def test_new_parameter_reaches_every_file_by_one_entry(copy: Path) -> None:
     path = copy / "connector" / "config.py"
     entry = """PARAMETERS = (
     Parameter(
-        name="ViolationsTopic",
-        title="Topic for violations",
-        default="violations/{thing}",
+        name="SiteTopic",
+        title="Topic for a site",
+        default="site/{thing}",
         valid="a topic",
         pattern="[a-z{}/]+",
-        description="Where events go.",
-        alias="VIOLATIONS",
+        description="Where it goes.",
+        alias="SITE",
     ),
 """
     path.write_text(path.read_text(encoding="utf-8").replace("PARAMETERS = (\n", entry), "utf-8")
@@ -179,25 +189,25 @@ def test_new_parameter_reaches_every_file_by_one_entry(copy: Path) -> None:
     ]
     assert (generate(copy).returncode, generate(copy, "--check").returncode) == (0, 0)
     assert json.loads((copy / "packaging" / "parameters.json").read_text(encoding="utf-8"))[0] == {
-        "name": "ViolationsTopic",
-        "alias": "VIOLATIONS",
-        "displayName": "Topic for violations",
+        "name": "SiteTopic",
+        "alias": "SITE",
+        "displayName": "Topic for a site",
         "pattern": "[a-z{}/]+",
-        "default": "violations/{thing}",
+        "default": "site/{thing}",
         "required": False,
-        "description": "Where events go. Valid: a topic.",
+        "description": "Where it goes. Valid: a topic.",
     }
     template = (copy / "packaging" / "greengrass_v2.yaml").read_text(encoding="utf-8")
     for line in (
-        "          - ViolationsTopic\n",
-        '      ViolationsTopic: {default: "Topic for violations"}\n',
-        '  ViolationsTopic:\n    Type: String\n    Default: "violations/{thing}"\n    AllowedPattern: "[a-z{}/]+"\n'
-        "    Description: >-\n      Where events go. Valid: a topic.\n",
-        "            ViolationsTopic: !Ref ViolationsTopic\n",
+        "          - SiteTopic\n",
+        '      SiteTopic: {default: "Topic for a site"}\n',
+        '  SiteTopic:\n    Type: String\n    Default: "site/{thing}"\n    AllowedPattern: "[a-z{}/]+"\n'
+        "    Description: >-\n      Where it goes. Valid: a topic.\n",
+        "            SiteTopic: !Ref SiteTopic\n",
     ):
         assert line in template
     document = (copy / "README.md").read_text(encoding="utf-8")
-    row = "| `ViolationsTopic` | `violations/{thing}` | a topic | Where events go. Also accepted as `VIOLATIONS`. |\n"
+    row = "| `SiteTopic` | `site/{thing}` | a topic | Where it goes. Also accepted as `SITE`. |\n"
     assert row in document
     assert document.startswith("# R\n\n<!-- parameters -->\n| Name ")
     assert document.endswith("|\n<!-- /parameters -->\n\nEnd\n")

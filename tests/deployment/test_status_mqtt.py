@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,3 +91,70 @@ def test_topic_without_the_things_name_cannot_be_listened_to(core: Any, make_zip
     apply(core, "--zip", make_zip(), "--MetricsTopic", "site/all")
     assert core.deploy("v2", "status", "--thing=gw-1", "--mqtt", "localhost:1") == 2
     assert "--mqtt: the topic site/all has no level {thing}: answers don't name their thing" in capsys.readouterr().err
+
+
+@pytest.fixture
+def judging(core: Any, make_zip: Any, tmp_path: Path, capsys: Any) -> Any:
+    """An account whose thing gw-1 judges a profile."""
+    ports = {"comparisonOperator": "in-port-set", "value": {"ports": [22]}}
+    behavior = {"name": "Open", "metric": "aws:listening-tcp-ports", "criteria": ports}
+    profile = tmp_path / "Gateway.json"
+    profile.write_text(json.dumps({"securityProfileName": "Gateway", "behaviors": [behavior]}))
+
+    def deploy(*flags: str) -> None:
+        assert apply(core, "--zip", make_zip(), "--security-profiles", str(profile), *flags) == 0
+        capsys.readouterr()
+
+    return deploy
+
+
+def event(thing: str = "gw-1") -> bytes:
+    criteria = {"comparisonOperator": "in-port-set", "value": {"ports": [22]}}
+    document = {
+        "violationEventTime": 1735689600000,
+        "thingName": thing,
+        "behavior": {"name": "Open", "metric": "aws:listening-tcp-ports", "criteria": criteria},
+        "violationEventType": "in-alarm",
+        "violationId": "37e18651d207bbc74236c13faf146127",
+        "securityProfileName": "Gateway",
+        "metricValue": {"ports": [23]},
+        "violatingElementCount": 1,
+    }
+    return json.dumps(document).encode()
+
+
+def test_alarms_while_listening_are_shown(core: Any, judging: Any, start: Any, capsys: Any) -> None:
+    judging()
+    alarms, accepted = "device-defender/gw-1/violations", (TOPIC.format("gw-1") + "/accepted", b"{}")
+    others = [
+        ("device-defender/lamp/violations", event("lamp")),
+        (alarms, b"no event"),
+        (alarms, b'{"thingName": "gw-1"}'),
+    ]
+    for flags in ([], ["--json"]):
+        broker = start(*others, (alarms, event()), accepted)
+        assert core.deploy("v2", "status", "--thing=gw-1", "--mqtt", broker.address, *flags) == 0
+        assert broker.filters[2:] == ["device-defender/+/violations"]
+        output = capsys.readouterr().out
+        if flags:
+            assert json.loads(output)["alarms"] == [json.loads(event())]
+        else:
+            assert (
+                "Alarms while listening:\n  2025-01-01 00:00:00 gw-1: alarm Gateway/Open: aws:listening-tcp-ports is "
+                "23; normal is in-port-set 22\nEvery core has it"
+            ) in output
+
+
+def test_no_alarm_while_listening_is_stated(core: Any, judging: Any, start: Any, capsys: Any) -> None:
+    judging()
+    broker = start((TOPIC.format("gw-1") + "/accepted", b"{}"))
+    assert core.deploy("v2", "status", "--thing=gw-1", "--mqtt", broker.address) == 0
+    assert "\nNo alarm began or ended while listening.\n" in capsys.readouterr().out
+
+
+def test_alarms_of_basic_ingest_cannot_be_listened_to(core: Any, judging: Any, start: Any, capsys: Any) -> None:
+    judging("--ViolationsTopic", "$aws/rules/Alarms/{thing}")
+    broker = start((TOPIC.format("gw-1") + "/accepted", b"{}"))
+    assert core.deploy("v2", "status", "--thing=gw-1", "--mqtt", broker.address) == 0
+    assert len(broker.filters) == 2
+    assert "Alarms are not known: they go to $aws/rules/Alarms/{thing}, which only" in capsys.readouterr().out

@@ -45,6 +45,7 @@ def test_new_deployment_is_made_once_and_removed(core: Any, make_zip: Any, capsy
                 "MaxListSize": "50",
                 "ExcludeInterfaces": config.DEFAULT_EXCLUDE,
                 "MetricsTopic": "$aws/things/{thing}/defender/metrics/{format}",
+                "ViolationsTopic": "device-defender/{thing}/violations",
                 "LogLevel": "INFO",
             },
             "linuxProcessParams": {

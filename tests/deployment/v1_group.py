@@ -19,6 +19,7 @@ PARAMETERS = {
     "MaxListSize": "50",
     "ExcludeInterfaces": config.DEFAULT_EXCLUDE,
     "MetricsTopic": "$aws/things/{thing}/defender/metrics/{format}",
+    "ViolationsTopic": "device-defender/{thing}/violations",
     "LogLevel": "INFO",
 }
 

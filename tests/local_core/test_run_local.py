@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, List
+from typing import Callable, List, Optional
 
 import pytest
 from support.functions import REPORTER
@@ -197,3 +197,62 @@ def test_usage_names_the_script_that_was_called() -> None:
     assert "\n  run_local.sh --once  " in done.stdout
     assert "ZIP" not in done.stdout
     assert "run_local.py" not in done.stdout
+
+
+PROFILES = ROOT / "packaging" / "security_profiles"
+
+
+def test_alarms_of_a_profile_are_shown_beside_the_verdicts(make_zip: Callable[..., Path]) -> None:
+    listening = '{"ports": [{"port": 2323}], "total": 1}'
+    source = REPORTER.replace(
+        'REPORT["metrics"] = ', f'REPORT["metrics"] = {{"listening_tcp_ports": {listening}}}\nOTHERS = '
+    )
+    profiles = [f"--profile={PROFILES / name}.json" for name in ("RemoteManagementPorts", "DenialOfService")]
+    done = run_command(make_zip({"function.py": source}), "--once", *profiles)
+    assert done.returncode == 0, done.stdout
+    assert "not judged: DenialOfService/MessageFlood: AWS IoT measures aws:num-messages-sent itself" in done.stdout
+    assert "Detect: alarm RemoteManagementPorts/TcpManagementPorts: aws:listening-tcp-ports is 2323;" in done.stdout
+    assert done.stdout.count("Detect: ") == 1
+
+
+def test_alarm_that_the_function_publishes_is_shown_as_a_sentence(make_zip: Callable[..., Path]) -> None:
+    event = {
+        "violationEventTime": 1,
+        "thingName": "local-core",
+        "behavior": {
+            "name": "B",
+            "metric": "m",
+            "criteria": {"comparisonOperator": "less-than", "value": {"count": 1}},
+        },
+        "violationEventType": "in-alarm",
+        "securityProfileName": "P",
+        "metricValue": {"count": 2},
+    }
+    source = REPORTER.replace(
+        "    greengrasssdk.client",
+        f'    greengrasssdk.client("iot-data").publish(topic="device-defender/local-core/violations",'
+        f" payload=json.dumps({event}))\n    greengrasssdk.client",
+    )
+    done = run_command(make_zip({"function.py": source}), "--once")
+    assert done.returncode == 0, done.stdout
+    assert "device-defender/local-core/violations: alarm P/B: m is 2; normal is less-than 1\n" in done.stdout
+    assert "bytes: ACCEPTED" in done.stdout  # an alarm is not the report that --once waits for
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "No such file or directory"),
+        ("no", "not JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("[]", "a security profile is a JSON object"),
+        ('{"securityProfileName": "P", "behaviors": [{"name": "B"}]}', "behaviors[0] B: no metric"),
+    ],
+)
+def test_profile_that_cannot_be_used_is_one_line(
+    make_zip: Callable[..., Path], tmp_path: Path, content: Optional[str], fault: str
+) -> None:
+    path = tmp_path / "profile.json"
+    if content is not None:
+        path.write_text(content)
+    done = run_command(make_zip({"function.py": REPORTER}), "--once", "--profile", path)
+    assert (done.returncode, done.stdout) == (1, f"run_local: {path}: {fault}\n")

@@ -36,7 +36,13 @@ def copy_repository(folder: Path, wheels: Path | None = WHEELS) -> Path:
     """Copy what the builder reads; build/wheels is a link to a folder of wheels, or missing."""
     shutil.copytree(str(ROOT / "connector"), str(folder / "connector"), ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "packaging").mkdir()
-    for name in ("LICENSE", "requirements.txt", "packaging/build_zip.py", "packaging/bytecode.py"):
+    for name in (
+        "LICENSE",
+        "requirements.txt",
+        "packaging/build_zip.py",
+        "packaging/bytecode.py",
+        "packaging/zip_entries.py",
+    ):
         shutil.copy(str(ROOT / name), str(folder / name))
     if wheels:
         wheels.mkdir(parents=True, exist_ok=True)

@@ -62,13 +62,19 @@ def _events(document: Mapping[str, Any], item: Mapping[str, Any], thing: str, se
         if len(recent) == wanted and all(violates is not in_alarm for violates in recent):
             in_alarm = not in_alarm
             history = []
-            metric_value = {kind: outside[:50] if isinstance(value, list) else value}
+            metric_value = {kind: _ordered(kind, outside[:50]) if isinstance(value, list) else value}
             kind_of_event = "in-alarm" if in_alarm else "alarm-cleared"
             event = _event(document, item, criteria, thing, kind_of_event, time, metric_value)
             if isinstance(value, list):
                 event["violatingElementCount"] = len(outside)
             events.append(event)
     return events
+
+
+def _ordered(kind: str, elements: List[Any]) -> List[Any]:
+    if kind == "cidrs":
+        return sorted(elements, key=lambda text: (":" in text, ipaddress.ip_address(text).packed))
+    return sorted(elements)
 
 
 def _event(

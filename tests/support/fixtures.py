@@ -17,6 +17,7 @@ from connector.traffic import Traffic
 from support import proc
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+CASES = FIXTURES / "cases"  # ../connector/test_cases.py
 REPORT_ID = 1635800375
 
 

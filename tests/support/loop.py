@@ -1,4 +1,4 @@
-"""The loop without waiting and without a core: a clock that is told the time, a host with counters, a core that obeys.
+"""The loop without waiting and without a core: a clock, a host and a transport that do what the test says.
 
 One thread runs all of it: a wait of the clock moves its time on and lets happen what was planned for that time.
 """
@@ -128,6 +128,18 @@ class Taken(NamedTuple):
         return None if stats is None else Counters(**stats)
 
 
+class Told(NamedTuple):
+    """An event of an alarm that the core took: when (monotonic), and what it says."""
+
+    moment: float
+    event: Dict[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """Return the type and the behavior: "in-alarm Ports"."""
+        return f"{self.event['violationEventType']} {self.event['behavior']['name']}"
+
+
 class Never:
     """The core accepts the call and does not answer, until the test lets it."""
 
@@ -159,6 +171,8 @@ class Core(Transport):
         self.ids: List[int] = []  # the report id of each call, once it got through to the client
         self.topics: List[str] = []  # the topic of each
         self.taken: List[Taken] = []
+        self.refused: Dict[str, Exception] = {}  # by topic, whatever `answers` says
+        self.events: List[Told] = []  # of alarms
         self.hanging: List[Callable[[Optional[Exception]], None]] = []
         self._clock = clock
         self._error: Optional[Exception] = None
@@ -182,11 +196,18 @@ class Core(Transport):
 
     def send(self, topic: str, payload: bytes) -> None:
         self.topics.append(topic)
-        report = json.loads(payload.decode("ascii"))
-        self.ids.append(report["header"]["report_id"])
+        document = json.loads(payload.decode("ascii"))
+        if topic in self.refused:
+            raise self.refused[topic]
+        if "violationEventType" in document:
+            if self._error is not None:
+                raise self._error
+            self.events.append(Told(self._clock.monotonic(), document))
+            return
+        self.ids.append(document["header"]["report_id"])
         if self._error is not None:
             raise self._error
-        self.taken.append(Taken(self._clock.monotonic(), report))
+        self.taken.append(Taken(self._clock.monotonic(), document))
         if self.verdicts:
             self.on_message(
                 {"thingName": topic.split("/")[2], "reportId": self.ids[-1], "status": "ACCEPTED"}, topic + "/accepted"

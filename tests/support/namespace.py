@@ -1,4 +1,4 @@
-"""Network namespaces of the tests' own, where the kernel permits them."""
+"""Network namespaces for tests, if the kernel permits them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any, List, Optional
 
 SCENES = Path(__file__).resolve().parent / "scene.py"
+ATTACKS = SCENES.with_name("attack_scene.py")
 
 
 def unshare() -> List[str]:
-    """The command that runs another as process 1 of a host of its own: network, processes, mounts, /proc."""
+    """Return the command that runs another one as process 1 of a host of its own: network, processes, mounts, /proc."""
     mapped = ["--map-root-user"] if os.geteuid() != 0 else []
     return ["unshare", *mapped, "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 @functools.lru_cache(maxsize=None)
 def refusal() -> Optional[str]:
-    """Why there can't be any, or None."""
+    """Return why network namespaces can't be made here, or None."""
     try:
         for command in (
             ["ip", "-V"],
@@ -35,8 +36,8 @@ def refusal() -> Optional[str]:
     return None
 
 
-def play(scene: str, *arguments: str) -> Any:
-    """Play a scene of scene.py on a host of its own; return what it saw there."""
-    done = subprocess.run([*unshare(), sys.executable, str(SCENES), scene, *arguments], capture_output=True, timeout=60)
+def play(scene: str, *arguments: str, script: Path = SCENES) -> Any:
+    """Run a scene of a script on a host of its own; return what it prints, decoded from JSON."""
+    done = subprocess.run([*unshare(), sys.executable, str(script), scene, *arguments], capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout.decode())

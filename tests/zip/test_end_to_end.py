@@ -187,7 +187,7 @@ def test_redirect_is_not_an_acceptance_and_is_not_followed(directory: Path) -> N
         with pytest.raises(BlockingIOError):
             other.accept()
     (warning,) = lines(core, "WARNING")
-    assert "did not accept the report: Failed to invoke function due to HTTP Error 302" in warning
+    assert "did not accept the message: Failed to invoke function due to HTTP Error 302" in warning
     assert is_quiet(core), core.function_log
 
 
@@ -299,7 +299,7 @@ def test_missing_subscription_is_logged_with_what_to_add(directory: Path) -> Non
         wait_until(lambda: lines(core, "publishing: "), core)
         assert core.stop() == 0
     (line,) = lines(core, "publishing: ")
-    assert "no subscription carries the reports: add one with this function" in line
+    assert "no subscription carries the message: add one with this function" in line
     assert is_quiet(core), core.function_log
 
 

@@ -80,7 +80,8 @@ CBOR2 = {"3.7": "5.4.6", "3.8": "5.6.5", "3.9": "5.9.0"}  # and 6.3.0 from 3.10 
 
 
 def sources() -> list[str]:
-    return [path.relative_to(ROOT).as_posix() for path in (ROOT / "connector").rglob("*.py")]
+    names = [path.relative_to(ROOT).as_posix() for path in (ROOT / "connector").rglob("*.py")]
+    return [name for name in names if not re.search("/(direct[^/]*|notify|mqtt[^/]*|tls)[.]py$", name)]
 
 
 def bytecode_of(names: list[str], python: str) -> list[str]:

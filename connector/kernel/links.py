@@ -1,0 +1,160 @@
+"""The interfaces of this process' own network namespace, from rtnetlink(7): exact where the tables leave doubts.
+
+One dump has each interface's index, name, counters and what it lies over, so none of them can belong to another one.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+from ..errors import TableError
+from .dev import MAX_INTERFACES, Counters, decode_name, too_many
+from .lower import Lower
+from .netlink import DumpInterrupted, NetlinkUnavailable, attributes, dump
+
+# linux/rtnetlink.h, linux/if_link.h
+_RTM_NEWLINK, _RTM_GETLINK = 16, 18
+_IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_STATS64 = 3, 5, 10, 18, 23
+_IFLA_EXT_MASK, _IFLA_LINK_NETNSID = 29, 37
+_IFLA_INFO_KIND = 1
+_RTEXT_FILTER_SKIP_STATS = 8
+_IFINFOMSG_BYTES = 16
+
+MAX_ATTEMPTS = 3  # interfaces may come and go while the kernel lists them
+
+# IFLA_LINK of these is the other end of a cable, not an interface that carries their traffic.
+_CABLES = frozenset({"veth", "netkit", "vxcan"})
+# What these carry passed one of their members, or is redirected from an interface that has counted it.
+_NEVER_LOWEST = frozenset({"bridge", "vrf", "ifb"})
+# Ports of a bridge that lead to a container or a virtual machine, where they are excluded: not the device's edge.
+_GUESTS = ("veth", "vnet", "tap", "lxc", "cali", "vb-", "ve-", "fwpr")
+
+
+class Link(NamedTuple):
+    """An interface.
+
+    ifindex, name: of this network namespace.
+    kind: of its driver, such as "bridge"; "" for most hardware.
+    master: the index of the bridge, bond, team or VRF that it is a member of; 0 for none.
+    below: the index of the interface that carries its traffic, as of a VLAN or a macvlan; 0 for none, and for one in
+        another network namespace.
+    counters: None where they were not asked for.
+    """
+
+    ifindex: int
+    name: str
+    kind: str
+    master: int
+    below: int
+    counters: Optional[Counters]
+
+
+class Links(NamedTuple):
+    """What counts, and what is needed to count it once.
+
+    counted: the interfaces that are not excluded, at most MAX_INTERFACES.
+    last_index: the highest index of the others, 0 for none.
+    lower: what lies below the counted ones.
+    """
+
+    counted: List[Link]
+    last_index: int
+    lower: Lower
+
+
+def read_links(is_excluded: Callable[[str], bool]) -> Links:
+    """Ask the kernel. Raises NetlinkUnavailable where it does not answer such requests, else TableError."""
+    for _ in range(MAX_ATTEMPTS):
+        try:
+            return _read(is_excluded)
+        except DumpInterrupted as error:
+            reason = error
+    raise reason
+
+
+def _read(is_excluded: Callable[[str], bool]) -> Links:
+    counted: List[Link] = []
+    last_index = 0
+    for link in _list(with_counters=True):
+        if is_excluded(link.name):
+            last_index = max(last_index, link.ifindex)
+        else:
+            counted.append(link)
+            if len(counted) > MAX_INTERFACES:
+                raise too_many()
+    return Links(counted, last_index, _lower(counted, is_excluded))
+
+
+def _lower(counted: List[Link], is_excluded: Callable[[str], bool]) -> Lower:
+    """Return what lies below the counted interfaces, and below those in turn; names by name.
+
+    Each level is one more dump, as the members of a master name it and not the other way round, and nothing is kept of
+    the thousands of interfaces that a host may have besides.
+    """
+    names = {link.ifindex: link.name for link in counted}
+    lower: Dict[int, Optional[Set[int]]] = {}
+    wanted = set(names)
+    while wanted:
+        found: Dict[int, Set[int]] = {index: set() for index in wanted}
+        never: List[int] = []
+        for link in _list(with_counters=False):
+            if link.ifindex in found:
+                names[link.ifindex] = link.name
+                if link.below:
+                    found[link.ifindex].add(link.below)
+                if link.kind in _NEVER_LOWEST:
+                    never.append(link.ifindex)
+            if link.master in found and not (link.name.startswith(_GUESTS) and is_excluded(link.name)):
+                names[link.ifindex] = link.name
+                found[link.master].add(link.ifindex)
+        lower.update(found)
+        lower.update((index, None) for index in never if not found[index])
+        wanted = {below for members in found.values() for below in members} - lower.keys()
+    return {
+        names[index]: None if members is None else tuple(names[below] for below in sorted(members) if below in names)
+        for index, members in lower.items()
+        if index in names and (members is None or members)
+    }
+
+
+def _list(with_counters: bool) -> Iterator[Link]:
+    mask = 0 if with_counters else _RTEXT_FILTER_SKIP_STATS
+    body = bytes(_IFINFOMSG_BYTES) + struct.pack("=HHI", 8, _IFLA_EXT_MASK, mask)
+    for kind, payload in dump(socket.NETLINK_ROUTE, _RTM_GETLINK, body):
+        if kind == _RTM_NEWLINK:
+            yield parse_link(payload, with_counters)
+
+
+def parse_link(payload: bytes, with_counters: bool) -> Link:
+    """Parse an RTM_NEWLINK message without its header (struct ifinfomsg and attributes). Raises TableError."""
+    if len(payload) < _IFINFOMSG_BYTES:
+        raise TableError("netlink: a link that is cut short")
+    (index,) = struct.unpack_from("=i", payload, 4)
+    found = attributes(payload, _IFINFOMSG_BYTES)
+    kind = attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
+    below = _number(found.get(_IFLA_LINK))
+    if below == index or _IFLA_LINK_NETNSID in found or kind in _CABLES:
+        below = 0
+    return Link(
+        index,
+        decode_name(found.get(_IFLA_IFNAME, b"").rstrip(b"\0")),
+        kind,
+        _number(found.get(_IFLA_MASTER)),
+        below,
+        _counters(found.get(_IFLA_STATS64)) if with_counters else None,
+    )
+
+
+def _counters(stats: Optional[bytes]) -> Counters:
+    """Decode the begin of struct rtnl_link_stats64."""
+    if stats is None or len(stats) < 32:
+        raise NetlinkUnavailable("netlink: links without 64-bit counters")
+    packets_in, packets_out, bytes_in, bytes_out = struct.unpack_from("=4Q", stats)
+    return Counters(bytes_in, bytes_out, packets_in, packets_out)
+
+
+def _number(value: Optional[bytes]) -> int:
+    numbers: Tuple[int, ...] = struct.unpack_from("=I", value) if value is not None and len(value) >= 4 else (0,)
+    return numbers[0]

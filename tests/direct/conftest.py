@@ -1,0 +1,74 @@
+"""What the tests of `python -m connector run` share: certificates, a broker, who reads there, and a log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, NamedTuple
+
+import pytest
+from support.broker import OBSERVER, Broker
+from support.direct import ACL, DEVICE, Gate, Log, Observer
+from support.pki import Authority, Pair
+
+from connector.transports import mqtt
+
+
+class Certificates(NamedTuple):
+    """authority: signs all of them. device: of the connector."""
+
+    authority: Authority
+    device: Pair
+    observer: Pair
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    return Certificates(authority, authority.issue(DEVICE), authority.issue(OBSERVER))
+
+
+@pytest.fixture
+def make_broker(tmp_path: Path, certificates: Certificates) -> Iterator[Callable[..., Broker]]:
+    """Make brokers, which end with the test."""
+    made: List[Broker] = []
+
+    def make(acl: str = ACL, **more: Any) -> Broker:
+        directory = tmp_path / f"broker-{len(made)}"
+        directory.mkdir()
+        made.append(Broker(directory, certificates.authority, acl, **more))
+        return made[-1].start()
+
+    yield make
+    for broker in made:
+        broker.stop()
+
+
+@pytest.fixture
+def broker(make_broker: Callable[..., Broker]) -> Broker:
+    return make_broker()
+
+
+@pytest.fixture
+def observer(broker: Broker, certificates: Certificates) -> Iterator[Observer]:
+    made = Observer(broker.port, certificates.authority, certificates.observer)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def gate(broker: Broker) -> Iterator[Gate]:
+    made = Gate(broker.port)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pauses between attempts to connect."""
+    monkeypatch.setattr(mqtt, "MIN_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(mqtt, "MAX_PAUSE_SECONDS", 0.2)
