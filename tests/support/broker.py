@@ -121,7 +121,7 @@ connection_messages true
 
 
 def free_port() -> int:
-    """Return an unused port, below those that Linux gives to clients: it stays free while a broker is away."""
+    """Return a port that nothing uses, of those that Linux gives to no client: it stays free while a broker is away."""
     for _ in range(100):
         port = random.randrange(20_000, 32_000)
         with socket.socket() as attempt:
