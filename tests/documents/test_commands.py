@@ -11,10 +11,11 @@ import sys
 import pytest
 from support.markdown import ROOT, blocks, commands, documents
 
-# Documents of which every command is run, in order, by the file test_*readme.py in the folder of their tests.
+# Documents of which every command is run, or accounted for, by the file test_*readme.py in the folder of their tests.
 RUN_WHOLE = {
     "packaging/deployment/README.md": "tests/deployment",
     "packaging/detection/README.md": "tests/detection",
+    "packaging/systemd/README.md": "tests/direct",
 }
 
 # Run here: they print, write nothing, and end within seconds.
@@ -31,6 +32,8 @@ RUN_ELSEWHERE = {
     ".ci/run lint": (".ci/run", "lint"),
     ".ci/run test 3.8": (".ci/run", "test"),
     "./tests/run.sh tests/connector/test_config.py -k default": ("tests/run.sh", '"$@"'),
+    "./tests/run.sh -n 0 --pdb tests/connector/test_config.py": ("tests/run.sh", '"$@"'),
+    "PYTHON=python3.8 ./tests/run.sh": ("tests/run.sh", "PYTHON"),
 }
 
 # Too long, or too dear, for a test. Each has its reason.

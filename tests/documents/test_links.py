@@ -17,6 +17,7 @@ SUFFIXES = "cfg|hex|json|md|py|service|sh|svg|toml|txt|yaml|yml"
 
 # Files that a command of the same document writes, or that are somebody else's.
 NOT_OURS = {
+    "agent.py",
     "Gateway.json",
     "DataExfiltration.svg",
     "DataExfiltration.resolved.json",
