@@ -11,7 +11,7 @@ export RUN_LOCAL_SCRIPT=run_local.sh
 
 version_of() { # INTERPRETER HOW-IT-IS-NAMED
   command -v "$1" >/dev/null && "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' | grep -x '[0-9]*\.[0-9]*' ||
-    { echo "run_local.sh: '$1' is no Python that can be run; name one, or its path, with $2." >&2; exit 2; }
+    { echo "run_local.sh: '$1' can't be run as a Python interpreter; name one, or its path, with $2." >&2; exit 2; }
 }
 
 version_of "$PYTHON" "PYTHON=python3.11" >/dev/null

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Run the whole test suite in an environment of its own; arguments go to pytest: ./tests/run.sh -k reporter
-# PYTHON names the interpreter (3.7 or later with venv; default python3). The tests of deploy.py and detect.py need 3.10
-# or later, and some minutes of downloads the first time; TOOLS=no leaves them out.
+# Run the whole test suite in an environment of its own, on all processors; arguments go to pytest, for example
+#   ./tests/run.sh tests/connector/test_config.py -k default
+# PYTHON names the interpreter (3.7 or later with venv; default python3). The tests of deploy.py, detect.py and the documents
+# need Python 3.10 or later and more downloads the first time; TOOLS=no leaves them out.
 set -euo pipefail
 unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -17,6 +18,22 @@ else
   options+=(--ignore=tests/deployment --ignore=tests/detection --ignore=tests/documents)
 fi
 python=$(packaging/venv.sh "$environment" "${files[@]}")
-# Apart, as the SDK asks for an old cbor2 that only its stream manager needs.
-"$python" -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
-exec "$python" -m pytest ${options[@]+"${options[@]}"} "$@"
+# Separately, because the SDK asks for an old cbor2 that only its stream manager needs.
+"$python" -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r requirements.txt
+
+# Temporary files in memory where there is 1 GB of it that programs can be run from: a device's state file is synced to the
+# disk at each report, and on a disk the test of 30 days waits 6 to 20 s for that.
+memory=/dev/shm
+temporary=
+if [ -z "${TMPDIR:-}" ] && [ "$(df --output=avail "$memory" 2>/dev/null | tail -n 1)" -gt 1000000 ] 2>/dev/null; then
+  if temporary=$(mktemp -d -p "$memory" tests.XXXXXX); then
+    trap 'rm -rf "$temporary"' EXIT
+    chmod 755 "$temporary" # some tests run programs as another user
+    printf '#!/bin/sh\n' >"$temporary/program" && chmod +x "$temporary/program"
+    if "$temporary/program" 2>/dev/null; then export TMPDIR=$temporary; fi
+  fi
+fi
+
+# Several tests wait for a second to pass, so there is one process more than processors.
+workers=$(($(nproc) + 1))
+"$python" -m pytest -n $((workers < 9 ? workers : 9)) --dist loadgroup ${options[@]+"${options[@]}"} "$@"
