@@ -1,7 +1,10 @@
-"""Build the zip a Greengrass core runs as a function: connector/ and the wheels pinned in requirements.txt.
+"""Build the zip that a Greengrass core runs as a function: connector/, the wheels pinned in requirements.txt, bytecode.
 
-Any machine builds for any device: the wheels are fetched for the target and nothing is compiled. The same
-sources give the same bytes everywhere. Run by build_zip.sh; the last line printed is a path and its sha256.
+Any machine builds for any device: the wheels are downloaded for the target, and no C compiler is needed. The bytecode
+is written by an interpreter of the zip's Python version (bytecode.py); without one on this machine the zip has no
+bytecode, and its name ends with -nobytecode. The same sources give the same bytes on every machine.
+
+Run by build_zip.sh; the last line printed is a path and its sha256.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
+import bytecode
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,17 +34,17 @@ NAME = "device-defender-connector"
 PYTHONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 ARCHES = ("x86_64", "aarch64", "any")
 ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
-# Old glibc to new: pip takes a platform given by hand literally, so each tag a wheel may carry is named.
+# Old glibc to new: pip takes a --platform literally, so every tag that a wheel may have is listed.
 MANYLINUX = ("1", "2010", "2014", "_2_5", "_2_12", "_2_17", "_2_28")
 SUFFIXES = (".py",)
-# What the connector never imports stays out: a device need not carry, or pay for, code it has no use for.
+# What the connector never imports is left out of the zip.
 LEFT_OUT = (
     "*.pyi",
     "*/py.typed",
     "cbor2/tool.py",
     "greengrasssdk/stream_manager/*",
 )
-# Settings of pip that change what is fetched. Those that say from where are the builder's own affair, as an index is.
+# pip settings that change what is downloaded are removed. Those that say from where, such as an index, are kept.
 PIP_SETTINGS = (
     *("PIP_ABI", "PIP_CONSTRAINT", "PIP_DRY_RUN", "PIP_IMPLEMENTATION", "PIP_NO_BINARY", "PIP_NO_DEPS"),
     *("PIP_ONLY_BINARY", "PIP_PLATFORM", "PIP_PREFIX", "PIP_PYTHON", "PIP_PYTHON_VERSION", "PIP_REQUIREMENT"),
@@ -52,9 +56,14 @@ LICENCE = re.compile(r"[^/]+\.dist-info/(?:licenses/)?((?:LICEN[CS]E|COPYING|NOT
 class BuildError(Exception):
     """The zip can't be built; the text says why and what to do."""
 
+    exit_code = 1
+
 
 class Pin(NamedTuple):
-    """A requirement of one target, with the hashes ("sha256:...") of the wheels allowed for it."""
+    """A requirement of one target.
+
+    hashes: "sha256:..." of each wheel that is allowed for it
+    """
 
     name: str
     version: str
@@ -62,12 +71,30 @@ class Pin(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A file as a zip holds it: method (0 stored, 8 deflated), CRC-32 and size of the content, bytes held."""
+    """A file in a zip.
+
+    method: 0 stored, 8 deflated
+    crc: CRC-32 of the content
+    size: of the content, bytes
+    data: as stored or deflated
+    """
 
     method: int
     crc: int
     size: int
     data: bytes
+
+
+class Built(NamedTuple):
+    """A zip in dist/.
+
+    digest: its sha256
+    interpreter: that has written its bytecode; None if it has no bytecode
+    """
+
+    path: Path
+    digest: str
+    interpreter: bytecode.Interpreter | None
 
 
 def read(path: Path) -> bytes:
@@ -89,7 +116,7 @@ def connector_version() -> str:
 def pins(python: str, arch: str) -> list[Pin]:
     """Return what requirements.txt asks for on a target.
 
-    Done here because pip evaluates markers (PEP 508) for the Python it runs on, even with --python-version.
+    pip can't do it: it evaluates markers (PEP 508) for the Python it runs on, even with --python-version.
     """
     target = {
         "implementation_name": "cpython",
@@ -112,7 +139,7 @@ def pins(python: str, arch: str) -> list[Pin]:
 
 
 def wheels(python: str, arch: str) -> list[tuple[Pin, bytes]]:
-    """Return the target's wheels, their hashes verified, from build/wheels or else from the package index."""
+    """Return the target's wheels, with verified hashes, from build/wheels or else from the package index."""
     wanted = pins(python, arch)
     cache = ROOT / "build" / "wheels" / f"py{python}-{arch}"
     found = cached(cache, wanted)
@@ -155,7 +182,7 @@ def download(python: str, arch: str, wanted: list[Pin], cache: Path) -> None:
 
 @contextlib.contextmanager
 def written_in(folder: Path) -> Iterator[Path]:
-    """Make a folder if need be, and in it one for the time being, from which what is complete is moved out."""
+    """Give a temporary folder inside a folder (created if missing), to move complete files from."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=str(folder)) as temporary:
@@ -175,8 +202,8 @@ def advice(output: str) -> str:
 def collect(python: str, arch: str, version: str) -> dict[str, Entry]:
     """Return every file of the zip by its path in it.
 
-    zlib's output differs between its versions and forks, so deflating here would break the promise of equal
-    bytes. Our own files are stored; the wheels' files, most of the size, stay as their wheel compressed them.
+    zlib's output differs between its versions and forks, so deflating here would not give the same bytes everywhere.
+    Our own files are stored; the wheels' files stay as their wheel compressed them.
     """
     entries = {f"licenses/{NAME}-{version}/LICENSE": stored(read(ROOT / "LICENSE"))}
     for path in (ROOT / "connector").rglob("*"):
@@ -196,8 +223,32 @@ def collect(python: str, arch: str, version: str) -> dict[str, Entry]:
             ):
                 entries[info.filename] = taken_over(wheel, info)
         if not any(name.startswith(f"licenses/{release}/") for name in entries):
-            raise BuildError(f"the wheel of {release} has no licence file that could travel in the zip")
+            raise BuildError(f"the wheel of {release} has no licence file to put into the zip")
     return entries
+
+
+def bytecode_entries(entries: dict[str, Entry], python: str, interpreter: bytecode.Interpreter) -> dict[str, Entry]:
+    """Return the bytecode of every source among the entries: for an unpacked zip, and for a zip on sys.path.
+
+    Python looks in __pycache__ where the zip is unpacked, and beside the source where it imports from the zip itself.
+    3.7 ignores hash-based pycs in a zip (zipimport.c), so its zip has the first kind only.
+    """
+    sources = {name: content(entry) for name, entry in entries.items() if name.endswith(".py")}
+    try:
+        compiled = bytecode.compile_sources(interpreter, sources)
+    except bytecode.CompileError as error:
+        raise BuildError(str(error)) from error
+    found = {}
+    for name, data in compiled.items():
+        found[bytecode.cached_name(name, python)] = stored(data)
+        if python != "3.7":
+            found[name + "c"] = stored(data)
+    return found
+
+
+def content(entry: Entry) -> bytes:
+    """Return the uncompressed content of a file in a zip."""
+    return entry.data if entry.method == zipfile.ZIP_STORED else zlib.decompress(entry.data, -zlib.MAX_WBITS)
 
 
 def stored(data: bytes) -> Entry:
@@ -228,7 +279,7 @@ def zip_bytes(entries: dict[str, Entry]) -> bytes:
 
 
 def write(name: str, data: bytes) -> tuple[Path, str]:
-    """Write a file of dist/, whole or not at all; return its path and sha256."""
+    """Write a file in dist/ atomically; return its path and sha256."""
     path = ROOT / "dist" / name
     with written_in(path.parent) as folder:
         (folder / name).write_bytes(data)
@@ -236,18 +287,29 @@ def write(name: str, data: bytes) -> tuple[Path, str]:
     return path, hashlib.sha256(data).hexdigest()
 
 
-def build(python: str, arch: str) -> tuple[Path, str]:
-    """Build the zip for a Python (one of PYTHONS) and machine (of ARCHES); return its path and sha256."""
+def build(python: str, arch: str) -> Built:
+    """Build the zip for a Python (one of PYTHONS) and machine (one of ARCHES), and write it into dist/.
+
+    Raises BuildError.
+    """
     version = connector_version()
-    data = zip_bytes(collect(python, arch, version))
+    entries = collect(python, arch, version)
+    interpreter = bytecode.find_interpreter(python)
+    if interpreter:
+        entries.update(bytecode_entries(entries, python, interpreter))
+    data = zip_bytes(entries)
     damaged = zipfile.ZipFile(io.BytesIO(data)).testzip()
     if damaged:
-        raise BuildError(f"{damaged} does not unpack to what its wheel promises")
-    return write(f"{NAME}-{version}-py{python.replace('.', '')}-{arch}.zip", data)
+        raise BuildError(
+            f"{damaged} in the zip differs from the file in its wheel; delete build/wheels and build again"
+        )
+    suffix = "" if interpreter else "-nobytecode"
+    path, digest = write(f"{NAME}-{version}-py{python.replace('.', '')}-{arch}{suffix}.zip", data)
+    return Built(path, digest, interpreter)
 
 
 def this_machine() -> str:
-    """Return this interpreter's machine; "any" where that has no wheels, or the interpreter is 32-bit."""
+    """Return this interpreter's machine; "any" if there are no wheels for it, or the interpreter is 32-bit."""
     machine = platform.machine().lower()
     machine = ALIASES.get(machine, machine)
     return machine if machine in ARCHES and sys.maxsize > 2**32 else "any"
@@ -257,16 +319,47 @@ def show(path: Path, digest: str) -> None:
     print(os.path.relpath(str(path)), digest, flush=True)
 
 
-def main() -> int:
+def show_built(python: str, built: Built) -> None:
+    if not built.interpreter:
+        print(
+            f"build_zip.sh: {built.path.name} has no bytecode, as there is no CPython {python} on PATH or in pyenv: "
+            "the function takes longer to start and more memory. Install that Python and build again.",
+            file=sys.stderr,
+        )
+    show(built.path, built.digest)
+
+
+def build_all() -> None:
+    """Build every pair and SHA256SUMS, and list the zips without bytecode."""
+    sums, without = "", []
+    for python in PYTHONS:
+        for arch in ARCHES:
+            built = build(python, arch)
+            show(built.path, built.digest)
+            sums += f"{built.digest}  {built.path.name}\n"
+        if not built.interpreter:
+            without.append(python)
+    if without:
+        print(
+            f"build_zip.sh: no bytecode in the zips for Python {', '.join(without)}: there is no such CPython on PATH "
+            "or in pyenv",
+            file=sys.stderr,
+        )
+    show(*write("SHA256SUMS", sums.encode()))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="build_zip.sh",
-        description=f"Build dist/{NAME}-<version>-py<XY>-<arch>.zip for a Greengrass core.",
+        description=f"Build dist/{NAME}-<version>-py<XY>-<arch>.zip for a Greengrass core. It has bytecode if there is "
+        "a CPython of that version on PATH or in pyenv; else its name ends with -nobytecode.zip.",
         epilog="The last line printed is path and sha256. Later builds take the wheels from build/wheels.",
     )
     parser.add_argument("--python", choices=PYTHONS, help="Python of the device (default: this one)")
-    parser.add_argument("--arch", choices=ARCHES, help='its machine; "any" has no binary (default: this one)')
+    parser.add_argument("--arch", choices=ARCHES, help='its machine; "any" has no compiled modules (default: this one)')
     parser.add_argument("--all", action="store_true", help="every Python and machine, and a SHA256SUMS")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.all and (options.python or options.arch):
         parser.error("--all builds every pair; leave out --python and --arch")
     python = options.python or "{}.{}".format(*sys.version_info)
@@ -274,18 +367,14 @@ def main() -> int:
         parser.error(f"no core runs functions on Python {python}; choose one with --python")
     try:
         if options.all:
-            sums = ""
-            for python in PYTHONS:
-                for arch in ARCHES:
-                    path, digest = build(python, arch)
-                    show(path, digest)
-                    sums += f"{digest}  {path.name}\n"
-            show(*write("SHA256SUMS", sums.encode()))
+            build_all()
         else:
-            show(*build(python, options.arch or this_machine()))
+            show_built(python, build(python, options.arch or this_machine()))
     except BuildError as error:
         print(f"build_zip.sh: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

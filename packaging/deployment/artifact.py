@@ -11,7 +11,9 @@ from pathlib import Path
 
 from deployment.errors import UsageError
 
-_NAME = re.compile(r"device-defender-connector-(\d+\.\d+\.\d+)-py3(7|8|9|10|11|12|13)-(x86_64|aarch64|any)\.zip")
+_NAME = re.compile(
+    r"device-defender-connector-(\d+\.\d+\.\d+)-py3(7|8|9|10|11|12|13)-(x86_64|aarch64|any)(?:-nobytecode)?\.zip"
+)
 
 
 @dataclass(frozen=True)
