@@ -1,24 +1,28 @@
-"""What every test needs: the repository's root and the scripts' directory importable, and no core by accident."""
+"""For all tests: imports from the repository's root and from packaging/, no core by accident, no silent skip in CI."""
 
 import logging
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Iterator
+from typing import TYPE_CHECKING, Iterator, List, Union
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter  # pytest 7 has no public name for it
+
 ROOT = Path(__file__).resolve().parent.parent
-# Never the other way round: packaging/ holds scripts, and is no package itself.
+# In this order: packaging/ holds scripts and is no package, so "import packaging" must find the library of that name.
 sys.path[:0] = [str(ROOT), str(ROOT / "packaging")]
 
-# The handler starts the connector where this is set; no test runs on a core that it did not make itself.
+# With these set, importing the handler starts the connector; a test that wants this sets them itself.
 for name in ("MY_FUNCTION_ARN", "AWS_IOT_THING_NAME"):
     os.environ.pop(name, None)
 
-# No property fails because a machine is slow, nor, where a change is about to land (CI is set), by chance: there the
-# examples are the same each time, and looking for new ones is the fuzzer's work and that of a run by hand.
+# No deadline, so that no property fails because a machine is slow. Where CI is set the examples are the same each time:
+# the fuzzer and runs by hand search for new ones.
 settings.register_profile(
     "project",
     deadline=None,
@@ -36,3 +40,43 @@ def _logging_as_found() -> Iterator[None]:
     yield
     logger.setLevel(level)
     logger.handlers[:] = handlers
+
+
+class SkipsFail:
+    """Fails a run in which a test was skipped for a reason that is not allowed.
+
+    allowed: a file with a regular expression of a reason on each line
+    """
+
+    def __init__(self, allowed: Path) -> None:
+        lines = allowed.read_text(encoding="utf-8").splitlines()
+        self._allowed = [re.compile(line) for line in lines if line and not line.startswith("#")]
+        self._refused: List[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._check(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._check(report)
+
+    def _check(self, report: Union[pytest.TestReport, pytest.CollectReport]) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            reason = report.longrepr[2] if isinstance(report.longrepr, (tuple, list)) else str(report.longrepr)
+            if not any(pattern.search(reason) for pattern in self._allowed):
+                self._refused.append(f"{report.nodeid}: {reason}")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._refused and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: "TerminalReporter") -> None:
+        for line in self._refused:
+            terminalreporter.write_line(f"FAILED, as it was skipped: {line}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """ALLOWED_SKIPS names the file of allowed reasons; without it any test may be skipped."""
+    allowed = os.environ.get("ALLOWED_SKIPS")
+    if allowed and not hasattr(config, "workerinput"):  # the main process gets the reports of all workers
+        config.pluginmanager.register(SkipsFail(ROOT / allowed))

@@ -7,6 +7,7 @@ ProcDestinationPath asks. Anybody else's function runs as they do, on the machin
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import shlex
@@ -26,7 +27,22 @@ INTERPRETER = Path(sys.executable).resolve()
 
 @functools.lru_cache(maxsize=None)
 def built_zip() -> Path:
-    """The zip for the running Python and this machine, as build_zip.sh makes it."""
+    """Return the zip for the running Python and this machine; the workers of pytest-xdist share one."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"process {os.getpid()}")
+    folder = ROOT / "build"
+    folder.mkdir(exist_ok=True)
+    with open(folder / f"tests-{sys.version_info[1]}.zip-path", "a+") as shared:
+        fcntl.flock(shared, fcntl.LOCK_EX)  # until the file is closed
+        shared.seek(0)
+        builder, _, path = shared.read().partition("\n")
+        if builder != run:
+            path = _build()
+            shared.truncate(0)
+            shared.write(f"{run}\n{path}")
+        return ROOT / path
+
+
+def _build() -> str:
     done = subprocess.run(
         [sys.executable, str(ROOT / "packaging" / "build_zip.py")],
         stdout=subprocess.PIPE,
@@ -35,7 +51,7 @@ def built_zip() -> Path:
     )
     output = done.stdout.decode()
     assert done.returncode == 0, output
-    return ROOT / output.splitlines()[-1].split()[0]
+    return os.path.join(os.getcwd(), output.splitlines()[-1].split()[0])
 
 
 def launcher(directory: Path, tree: Optional[Path] = None, trace: Optional[Path] = None) -> Path:
