@@ -1,13 +1,13 @@
 """An AWS IoT Greengrass core on this machine, for one function: the artifact itself runs, without AWS.
 
-core.py       the core: one function, its messages, what a test or a person may ask of it
-function.py   the zip unpacked, the function's process
-server.py     the wire protocol on loopback
-faults.py     what may go wrong with it, on request
+core.py       LocalCore: starts and stops a function, delivers its messages
+function.py   unpacks the zip, runs the function's process
+server.py     the wire protocol, HTTP on loopback
+faults.py     the faults that a caller can ask for
 router.py     the group's subscriptions
-service.py    Device Defender: checks reports, answers
-mqtt.py       a broker that listens in
-runtime/      what the function's process finds on sys.path: the core's runtime and its two packages
+service.py    Device Defender: checks reports and answers them
+mqtt.py       sends what reaches the cloud to an MQTT broker too
+runtime/      the runtime and the two packages that a core puts on the function's sys.path
 """
 
 from .core import FUNCTION_ARN, LocalCore

@@ -28,7 +28,7 @@ FUNCTION_ARN = "arn:aws:lambda:us-east-1:123456789012:function:device-defender-c
 HANDLER = "connector.handler.function_handler"
 START_SECONDS = 60.0
 MAX_LOG_LINES = 10_000
-# By the guides a V1 core is 1.11 at the end of its line; V2's version is the nucleus'.
+# The last release of a V1 core, and a release of the V2 nucleus (AWS developer guides).
 CORE_VERSIONS = {1: "1.11.6", 2: "2.14.0"}
 RUNTIME = Path(__file__).with_name("runtime")
 
@@ -36,22 +36,25 @@ RUNTIME = Path(__file__).with_name("runtime")
 class LocalCore:
     """Run a function from its zip (or a directory it is unpacked in) as the one function of a core's group.
 
-    Use as a context manager, or call `start` and `stop`. All is on loopback and ends with `stop`.
+    Use as a context manager, or call `start` and `stop`. Everything is on loopback and ends with `stop`.
 
-    artifact: path of the zip or directory. thing: the core's thing name.
-    python: interpreter for the function, name or path; by default the running one without its virtual environment, so
-        that the function finds only what its zip holds. handler: package.module.function.
-    environment: the function's own variables; None as a value takes one of the core's away.
-    subscriptions: the group's table; by default reports go to the cloud, on the connector's MetricsTopic too if the
-        environment has one, and verdicts to the function.
-    generation: 2 or 1. Where no subscription fits, a V2 core answers with HTTP 400, a V1 core drops the message. By
-        default 2: V1's cloud service has ended, and V2 says what is missing.
-    interval: the connector's interval in seconds, and its floor, for less than the service's 300. The service here then
-        takes reports that often.
-    user: the user the function runs as; needs root. encoding_type: json or binary, how events reach the handler.
-    proc: where the function finds the host's /proc; by default /proc, unless this machine has /host_proc.
-    mqtt: HOST:PORT of a broker that gets what goes to the cloud, too.
-    on_delivery, on_log: called from other threads with each delivery, each line for the person who watches.
+    artifact: path of the zip or directory
+    thing: the core's thing name
+    python: interpreter for the function, name or path; default: the running one without its virtual environment, so
+        that the function can import only what is in its zip
+    handler: package.module.function
+    environment: the function's own variables; the value None removes one that the core sets
+    subscriptions: the group's; default: reports go to the cloud, also on the connector's MetricsTopic if the
+        environment has it, and verdicts go to the function
+    generation: 2 or 1; to a message without a subscription a V2 core answers HTTP 400, a V1 core drops it
+    interval: the connector's interval, seconds; below the service's 300 s it lowers the connector's minimum, and the
+        service here accepts reports that often
+    user: the user that the function runs as; needs root
+    encoding_type: json or binary, how events reach the handler
+    proc: where the function finds the host's /proc; default: /proc, unless this machine has /host_proc
+    mqtt: HOST:PORT of a broker that gets everything that goes to the cloud, too
+    on_delivery: called with each delivery, from other threads
+    on_log: called with each line of the function's log and of the core's own, from other threads
     """
 
     def __init__(
@@ -83,8 +86,8 @@ class LocalCore:
         self._service = Service(min(interval or MIN_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS))
         self._invocations = Invocations()
         self._deliveries: List[Delivery] = []
-        self._seen = 0  # by wait_for_delivery
-        self._initialization: List[str] = []  # the outcome, once the function has reported it: empty text for success
+        self._seen = 0  # deliveries that wait_for_delivery has returned
+        self._initialization: List[str] = []  # once the function has reported it: its error, "" for success
         self._changed = threading.Condition(threading.RLock())
         token = str(uuid.uuid4())
         api = Api(
@@ -123,7 +126,7 @@ class LocalCore:
             subscriptions = default_subscriptions(FUNCTION_ARN, own_topic.replace("{thing}", thing))
         self._subscriptions = list(subscriptions)
         self._work: Optional[Path] = None
-        self._make_function: Callable[[], Function]  # known once the artifact is unpacked
+        self._make_function: Callable[[], Function]  # set once the artifact is unpacked
         self._function: Optional[Function] = None
         self._log: Deque[str] = deque(maxlen=MAX_LOG_LINES)
 
@@ -141,10 +144,10 @@ class LocalCore:
     def start(self) -> None:
         """Start the core and the function, and wait until its module is imported.
 
-        Raises LocalCoreError for what is not fit to run, FunctionError if the import fails.
+        Raises LocalCoreError if the artifact, interpreter or a setting is wrong, FunctionError if the import fails.
         """
         self._work = Path(tempfile.mkdtemp(prefix="local-core-"))
-        self._work.chmod(0o755)  # the function's user has to get in
+        self._work.chmod(0o755)  # the function's user must be able to enter it
         root, runtime = self._artifact.resolve(), self._work / "runtime"
         if not root.is_dir():
             root = self._work / "function"
@@ -196,14 +199,14 @@ class LocalCore:
 
     @property
     def deliveries(self) -> List[Delivery]:
-        """All that reached the cloud so far."""
+        """All messages that reached the cloud so far."""
         with self._changed:
             return list(self._deliveries)
 
     def wait_for_delivery(self, timeout: float = 30.0) -> Delivery:
-        """Return the next delivery that was not returned here yet.
+        """Return the next delivery that this method has not returned yet.
 
-        Raises FunctionError if none comes within `timeout` seconds, or the function ends before.
+        Raises FunctionError if none arrives within `timeout` seconds, or the function ends before.
         """
         with self._changed:
             self._wait(lambda: self._seen < len(self._deliveries), timeout, "no report reached the cloud")
@@ -211,11 +214,11 @@ class LocalCore:
             return self._deliveries[self._seen - 1]
 
     def send(self, topic: str, payload: bytes) -> bool:
-        """Send the function a message from the cloud; return whether a subscription lets it through."""
+        """Send the function a message from the cloud; return whether a subscription delivered it."""
         return self._route(CLOUD, topic, payload) > 0
 
     def restart_core(self) -> None:
-        """Drop all connections, and listen again on the same port; the function lives on."""
+        """Drop all connections, and listen again on the same port; the function keeps running."""
         self._port.close()
         self._port.open()
 
@@ -258,7 +261,7 @@ class LocalCore:
 
     def _publish(self, publish: Publish) -> None:
         if not publish.subject or set(publish.subject) & set("+#\0"):
-            raise HttpError(400, f"'{publish.subject}' is no topic to publish on")
+            raise HttpError(400, f"'{publish.subject}' can't be published on: a topic has no wildcards")
         if self._route(publish.source, publish.subject, publish.payload):
             return
         missing = f"No subscription exists for the source {publish.source} and subject {publish.subject}"
@@ -295,7 +298,7 @@ class LocalCore:
 
 
 def _copy_runtime(into: Path) -> None:
-    """Copy the core's runtime to where the function's user can read it."""
+    """Copy the core's runtime to a folder that the function's user can read."""
     shutil.copytree(str(RUNTIME), str(into), ignore=shutil.ignore_patterns("__pycache__"))
     for folder, _, files in os.walk(into):
         os.chmod(folder, 0o755)

@@ -19,16 +19,20 @@ STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL
 
 
 class Interpreter(NamedTuple):
-    """A Python that can be started: path of the executable, version as (3, 11, 7)."""
+    """A Python interpreter.
+
+    path: of the executable
+    version: such as (3, 11, 7)
+    """
 
     path: str
     version: Sequence[int]
 
 
 def find_interpreter(python: str) -> Interpreter:
-    """Return the real executable behind a name or path (a version manager's wrapper needs an environment no core has).
+    """Return the executable behind a name or path; a version manager's wrapper would need variables that no core sets.
 
-    Raises LocalCoreError where there is none, or none from 3.7 on.
+    Raises LocalCoreError if there is none, or it is older than 3.7.
     """
     script = "import sys; print(*sys.version_info[:3]); print(sys.executable)"
     try:
@@ -45,7 +49,7 @@ def find_interpreter(python: str) -> Interpreter:
 def unpack(artifact: Path, into: Path) -> None:
     """Unpack a zip, read-only as on a core.
 
-    Raises LocalCoreError for a file that is no zip, and for a zip that holds more than plain files below its root.
+    Raises LocalCoreError for a file that is not a zip, and for a zip with links or with paths outside its root.
     """
     try:
         with zipfile.ZipFile(artifact) as archive:
@@ -69,17 +73,22 @@ def unpack(artifact: Path, into: Path) -> None:
 
 
 def remove(tree: Path) -> None:
-    """Remove what `unpack` made read-only."""
+    """Remove a folder that `unpack` made read-only."""
     for folder, _, _ in os.walk(tree):
         os.chmod(folder, 0o755)
     shutil.rmtree(tree)
 
 
 class Function:
-    """A process that runs the function, started at once; each line it prints goes to `on_log`.
+    """A process that runs the function, started at once.
 
-    `user` is the name of the user it drops to before it starts, for a core that runs as root. Raises LocalCoreError
-    where that user can't run the interpreter.
+    command: program and arguments
+    environment: all of its variables
+    directory: to run in
+    user: name of the user to run as, if the core runs as root
+    on_log: called with each line that it prints
+
+    Raises LocalCoreError if that user can't run the interpreter.
     """
 
     def __init__(
@@ -99,21 +108,21 @@ class Function:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the core, which then stops the function
+                start_new_session=True,  # Ctrl-C goes to the core only, which then stops the function
                 preexec_fn=_become(user) if user else None,
             )
         except (OSError, subprocess.SubprocessError) as error:
             runner = f"by user {user} " if user else ""
             raise LocalCoreError(
-                f"{command[0]} can't be run {runner}({error}): choose an interpreter that may be executed, and all"
-                " folders above it entered, such as /usr/bin/python3"
+                f"{command[0]} can't be run {runner}({error}): choose an interpreter that this user may execute,"
+                " in folders that this user may enter, such as /usr/bin/python3"
             ) from error
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     @property
     def pid(self) -> int:
-        """The process' id."""
+        """The id of the process."""
         return self._process.pid
 
     @property
@@ -131,9 +140,9 @@ class Function:
         return self.wait()
 
     def wait(self) -> int:
-        """Wait until the process has ended and what it printed is read; return its exit code."""
+        """Wait for the end of the process and of its output; return its exit code."""
         code = self._process.wait()
-        self._reader.join(1)  # a grandchild could keep the pipe open for longer
+        self._reader.join(1)  # at most 1 s, because a grandchild could keep the pipe open
         return code
 
     def _read(self) -> None:

@@ -1,4 +1,4 @@
-"""What goes to the cloud, handed to an MQTT broker as well."""
+"""Sends everything that goes to the cloud to an MQTT broker too."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 from .errors import LocalCoreError
 
 CONNECT_SECONDS = 10.0
-MAX_WAITING_MESSAGES = 100  # for a broker that is away
+MAX_WAITING_MESSAGES = 100  # kept while there is no connection
 
 
 class Broker:
-    """A connection to a broker at `address`, HOST:PORT, that comes back by itself; `on_log` is told of its losses.
+    """A connection to a broker that is made again when it is lost.
+
+    address: HOST:PORT
+    on_log: called with a line when the connection is lost and when it is back
 
     Raises LocalCoreError if the broker can't be reached at the start.
     """
@@ -23,7 +26,9 @@ class Broker:
     def __init__(self, address: str, on_log: Callable[[str], None]) -> None:
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
-            raise LocalCoreError(f"'{address}' is no MQTT broker: expected HOST:PORT, such as localhost:1883")
+            raise LocalCoreError(
+                f"'{address}' is not the address of an MQTT broker: expected HOST:PORT, such as localhost:1883"
+            )
         self._address, self._on_log = address, on_log
         self._answer = threading.Event()
         self._refusal = ""
@@ -44,13 +49,13 @@ class Broker:
             raise LocalCoreError(f"the MQTT broker at {address} refuses: {self._refusal or 'no answer'}")
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """Hand a message over, at least once; while the broker is away the first of them wait."""
+        """Send a message with QoS 1; without a connection the first MAX_WAITING_MESSAGES are kept."""
         sent = self._client.publish(topic, payload, qos=1)
         if sent.rc == mqtt.MQTT_ERR_SUCCESS:
             self._last = sent
 
     def end(self) -> None:
-        """Disconnect, once the last message has arrived if that is soon."""
+        """Disconnect after the last message was acknowledged, or after CONNECT_SECONDS."""
         self._ending = True
         if self._last and self._client.is_connected():
             self._last.wait_for_publish(CONNECT_SECONDS)

@@ -1,6 +1,6 @@
-"""The group's subscriptions: who may send what to whom.
+"""The group's subscriptions: which messages go from where to where.
 
-Source of the rules: the MQTT standard on topic filters; the V2 legacy subscription router's configuration.
+Sources: topic filters in the MQTT standard; the configuration of the V2 legacy subscription router.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ CLOUD = "cloud"
 
 
 class Subscription(NamedTuple):
-    """A row of the table: messages from `source` on topics that fit `subject` (with + and #) go to `target`.
+    """A row of the table.
 
-    Source and target are `cloud` or a function's ARN.
+    source: `cloud` or a function's ARN
+    subject: a topic filter, with + and #
+    target: `cloud` or a function's ARN
     """
 
     source: str
@@ -26,9 +28,9 @@ class Subscription(NamedTuple):
 
 
 def default_subscriptions(function_arn: str, own_topic: str = "") -> List[Subscription]:
-    """Return what the connector needs: its reports to the cloud, the service's verdicts back.
+    """Return the subscriptions that the connector needs: its reports to the cloud, the service's verdicts back.
 
-    Reports may go to `own_topic` as well, with the encoding for {format}; what is no topic to publish on is left out.
+    own_topic: a further topic for reports, in which {format} is replaced by the encoding; ignored if it has wildcards
     """
     rows = []
     for encoding in ("json", "cbor"):
@@ -43,9 +45,10 @@ def default_subscriptions(function_arn: str, own_topic: str = "") -> List[Subscr
 def read_subscriptions(document: Any, function_arn: str) -> List[Subscription]:
     """Return the table in a V2 legacy subscription router's configuration.
 
-    `{"subscriptions": {"<id>": {"id": "<id>", "source": ..., "subject": ..., "target": ...}}}`; the one function here
-    answers to its ARN, with or without the version, and to every `component:<name>`. Raises LocalCoreError for a row
-    that the router would not take.
+    `{"subscriptions": {"<id>": {"id": "<id>", "source": ..., "subject": ..., "target": ...}}}`. The function here
+    has its ARN, with or without the version, and every `component:<name>`.
+
+    Raises LocalCoreError for a row that the router would not accept.
     """
 
     def end(name: Any) -> str:
@@ -69,13 +72,13 @@ def read_subscriptions(document: Any, function_arn: str) -> List[Subscription]:
         levels = str(row["subject"]).split("/")
         if "#" in levels[:-1] or any(set(level) & set("+#") and len(level) > 1 for level in levels):
             raise LocalCoreError(
-                f"subscription '{key}': '{row['subject']}' is no topic filter (+ and # stand for whole levels, # last)"
+                f"subscription '{key}': '{row['subject']}' is not a topic filter (+ and # are whole levels, # the last)"
             )
         rows.append(Subscription(end(row["source"]), str(row["subject"]), end(row["target"])))
     return rows
 
 
 def targets(subscriptions: Sequence[Subscription], source: str, topic: str) -> List[str]:
-    """Return where a message goes, each target once, in the table's order."""
+    """Return the targets of a message, each once, in the order of the table."""
     found = [row.target for row in subscriptions if row.source == source and topic_matches_sub(row.subject, topic)]
     return list(dict.fromkeys(found))

@@ -25,7 +25,7 @@ SLOW_SECONDS = 1.0
 
 
 class HttpError(Exception):
-    """The answer to a request is an HTTP error: its status, and the body."""
+    """The answer to a request is this HTTP error."""
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__(f"{status}: {body}")
@@ -33,7 +33,10 @@ class HttpError(Exception):
 
 
 class Work(NamedTuple):
-    """An invocation of the function; the client context is base64 of JSON, or empty."""
+    """An invocation of the function.
+
+    client_context: base64 of JSON, or empty
+    """
 
     invocation_id: str
     payload: bytes
@@ -59,7 +62,7 @@ class Invocations:
         return work.invocation_id
 
     def take(self, wanted: Callable[[], bool]) -> Optional[Work]:
-        """Wait for work as long as it is wanted."""
+        """Wait for work, as long as `wanted()` is true; then return None."""
         with self._changed:
             while wanted():
                 if self._queue:
@@ -68,14 +71,14 @@ class Invocations:
         return None
 
     def finish(self, invocation_id: str, payload: bytes, error: str) -> None:
-        """Keep a result for the caller who waits for it; `error` is empty for success."""
+        """Keep a result for the caller that waits for it; `error` is empty for success."""
         with self._changed:
             if invocation_id in self._results:
                 self._results[invocation_id] = (payload, error)
                 self._changed.notify_all()
 
     def result(self, invocation_id: str, wanted: Callable[[], bool]) -> Optional[Tuple[bytes, str]]:
-        """Wait for a result as long as it is wanted; raises HttpError for an invocation nobody knows."""
+        """Wait for a result, as long as `wanted()` is true; raises HttpError for an unknown invocation."""
         with self._changed:
             while wanted():
                 if invocation_id not in self._results:
@@ -87,7 +90,10 @@ class Invocations:
 
 
 class Publish(NamedTuple):
-    """A message for the router; with the policy `AllOrError` its publisher is told when the queue is full."""
+    """A message for the router.
+
+    queue_full_policy: with `AllOrError` the publisher gets an error when the queue is full
+    """
 
     source: str
     subject: str
@@ -96,10 +102,11 @@ class Publish(NamedTuple):
 
 
 class Api(NamedTuple):
-    """What the port serves: one function, its work, and what happens with the messages it publishes.
+    """What the port serves: one function, its work, and what happens with the messages that it publishes.
 
-    `publish` may raise HttpError; `initialized` takes the error of the import, empty for success; `restart` is what the
-    fault of that name does.
+    publish: may raise HttpError
+    initialized: gets the error of the import, empty for success
+    restart: does what the fault of that name means
     """
 
     token: str
@@ -112,7 +119,7 @@ class Api(NamedTuple):
 
 
 class Port:
-    """The core's port on 127.0.0.1: one number for as long as the core lives, opened and closed any number of times."""
+    """The core's port on 127.0.0.1: opened and closed any number of times, always with the same number."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -124,7 +131,7 @@ class Port:
         self.number: int = self._http.server_address[1]
 
     def open(self) -> None:
-        """Listen, unless `refuse` has not ended yet."""
+        """Listen, unless `refuse` is in effect."""
         with self._lock:
             if not (self._is_open or self._reopening or self._is_over):
                 self._http.server_activate()
@@ -132,17 +139,17 @@ class Port:
                 self._is_open = True
 
     def close(self, drop: bool = True) -> None:
-        """Listen no more, so that connections are refused; with `drop`, end those there are."""
+        """Stop listening, so that connections are refused; with `drop`, end the present ones."""
         with self._lock:
             self._stop_listening()
             if drop:
                 self._drop_connections()
             if not self._is_over:
-                # bound, not listening: nobody else gets the number meanwhile
+                # bound but not listening, so that no other program gets the port
                 self._http = _HttpServer(self._api, self.number, self._connections)
 
     def refuse(self, seconds: float) -> None:
-        """Refuse new connections for so long; what is connected stays so."""
+        """Refuse new connections for some seconds; present ones are kept."""
         with self._lock:
             self._stop_timer()
             self.close(drop=False)
@@ -193,7 +200,7 @@ class _HttpServer(ThreadingHTTPServer):
         self.server_bind()
 
     def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)  # HTTPServer's asks the name service for the host's name
+        socketserver.TCPServer.server_bind(self)  # not HTTPServer's, which looks up the host's name
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._connections.add(request)
@@ -204,7 +211,7 @@ class _HttpServer(ThreadingHTTPServer):
         super().close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that went away: that is no error of the core's."""
+        """Print nothing for a client that disconnected: that is not an error of the core."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -223,7 +230,7 @@ class _Request(BaseHTTPRequestHandler):
         self._answer(self._put)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not what the person watches."""
+        """Print nothing for a request."""
 
     def _answer(self, serve: Callable[[str], None]) -> None:
         try:
@@ -256,7 +263,7 @@ class _Request(BaseHTTPRequestHandler):
         if fault.startswith("status:"):
             raise HttpError(int(fault[len("status:") :]), "A fault that was asked for")
         if fault == "full" and publish.queue_full_policy == "AllOrError":
-            # no public source says with which status a core refuses
+            # the real status is not public
             raise HttpError(429, "The queue is full")
         if fault == "cut":
             self.wfile.write(b"HTTP/1.1 2")
@@ -324,7 +331,7 @@ class _Request(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _is_wanted(self) -> bool:
-        """Whether client and core still hold the connection."""
+        """Return whether the connection is still open at both ends."""
         try:
             return bool(self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except BlockingIOError:
@@ -333,7 +340,7 @@ class _Request(BaseHTTPRequestHandler):
             return False
 
     def _drop(self) -> None:
-        """Reset the connection: no answer, no orderly end."""
+        """Reset the connection without an answer."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         os.close(self.connection.detach())

@@ -1,8 +1,8 @@
-"""Device Defender as a device sees it: takes reports, checks them against the specification, answers.
+"""Device Defender as a device sees it: checks reports against the specification, and answers them.
 
 Independent of the connector on purpose: its own table of names, its own schema (report.schema.json, long names). It is
-stricter than the service where that is known to be lenient or nothing is known: no field that the specification
-does not have, both list and total in every block, no block without content, plain interface names.
+stricter than the service where the service is known to be lenient or nothing is known: no field that is not in the
+specification, both list and total in every block, no empty block, plain interface names.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Tu
 import cbor2
 from jsonschema import Draft4Validator
 
-MAX_MESSAGE_BYTES = 128 * 1024  # AWS IoT refuses a longer message
-MIN_INTERVAL_SECONDS = 300.0  # reports of one thing that come faster are throttled
-MAX_EARLY_SECONDS = 5.0  # how much sooner one may come, whatever the interval: no way to a service always takes as long
+MAX_MESSAGE_BYTES = 128 * 1024  # AWS IoT rejects a longer message
+MIN_INTERVAL_SECONDS = 300.0  # more frequent reports of one thing are throttled
+MAX_EARLY_SECONDS = 5.0  # accepted this much earlier, because the time that a message takes varies
 MAX_DEPTH = 16
 
 REPORT_TOPIC = re.compile(r"\$aws/things/([a-zA-Z0-9:_-]{1,128})/defender/metrics/(json|cbor)")
@@ -53,11 +53,14 @@ SCHEMA = Draft4Validator(json.loads(Path(__file__).with_name("report.schema.json
 
 
 class MalformedReport(Exception):
-    """The report breaks a rule of the specification; says which, and where."""
+    """The report breaks a rule of the specification; the text says which, and where in the report."""
 
 
 class Verdict(NamedTuple):
-    """The service's answer to a report; code and reason say why it was rejected."""
+    """The service's answer to a report.
+
+    code, reason: why it was rejected, empty if it was accepted
+    """
 
     accepted: bool
     code: str = ""
@@ -67,8 +70,8 @@ class Verdict(NamedTuple):
 class Delivery(NamedTuple):
     """A message that reached the cloud.
 
-    `report` is the decoded report with the names it was sent with, None if it could not be decoded; `verdict` is None
-    on a topic that is no report topic.
+    report: decoded, with the names it was sent with; None if it could not be decoded
+    verdict: None on a topic that is not a report topic
     """
 
     topic: str
@@ -78,7 +81,7 @@ class Delivery(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message on its way: topic and bytes."""
+    """A message to publish."""
 
     topic: str
     payload: bytes
@@ -87,7 +90,7 @@ class Message(NamedTuple):
 def decode_report(payload: bytes, encoding: str) -> Any:
     """Return the report in `json` or `cbor` bytes, made of dicts, lists, text, finite numbers, booleans and None.
 
-    Raises MalformedReport for bytes that are nothing of the kind.
+    Raises MalformedReport for other bytes.
     """
     if len(payload) > MAX_MESSAGE_BYTES:
         raise MalformedReport(f"{len(payload)} bytes are more than a message may have ({MAX_MESSAGE_BYTES})")
@@ -99,16 +102,16 @@ def decode_report(payload: bytes, encoding: str) -> Any:
             value = cbor2.CBORDecoder(stream).decode()
             if stream.tell() != len(payload):
                 raise ValueError(f"{len(payload) - stream.tell()} bytes after the report")
-    except Exception as error:  # decoders raise many kinds for hostile bytes, RecursionError and MemoryError among them
+    except Exception as error:  # decoders raise many kinds for hostile bytes, also RecursionError and MemoryError
         raise MalformedReport(f"not {encoding}: {type(error).__name__}: {_short(error)}") from error
     _refuse_odd_values(value, MAX_DEPTH)
     return value
 
 
 def check_report(sent: Any) -> Dict[str, Any]:
-    """Return the report with long names if it keeps the specification; takes a report in either name style.
+    """Return a report of either name style with long names.
 
-    Raises MalformedReport with the first rule it breaks.
+    Raises MalformedReport with the first rule of the specification that it breaks.
     """
     report: Dict[str, Any] = _with_long_names(sent) if isinstance(sent, dict) and "hed" in sent else sent
     error = next(SCHEMA.iter_errors(report), None)
@@ -129,7 +132,7 @@ def check_report(sent: Any) -> Dict[str, Any]:
             _check_total(["metrics", name], metrics[name]["total"], ports)
             entries = [(entry.get("interface"), entry["port"]) for entry in ports]
             if len(set(entries)) < len(entries):
-                _malformed(["metrics", name, "ports"], "an interface and port stand there twice")
+                _malformed(["metrics", name, "ports"], "the same interface and port are listed twice")
     for name, values in report.get("custom_metrics", {}).items():
         for text in values[0].get("ip_list", []):
             try:
@@ -140,10 +143,11 @@ def check_report(sent: Any) -> Dict[str, Any]:
 
 
 class Service:
-    """Device Defender for any number of things: remembers what it accepted last from each.
+    """Device Defender for any number of things; keeps the id and time of the last report that it accepted from each.
 
-    `min_interval` is in seconds; up to MAX_EARLY_SECONDS, nothing is throttled. `clock` is a monotonic clock, `now`
-    gives the epoch's seconds for the answers.
+    min_interval: between two reports, seconds; up to MAX_EARLY_SECONDS nothing is throttled
+    clock: monotonic, seconds
+    now: seconds since the epoch, for the answers
     """
 
     def __init__(
@@ -158,7 +162,7 @@ class Service:
         self._last: Dict[str, Tuple[int, float]] = {}
 
     def receive(self, topic: str, payload: bytes) -> Tuple[Delivery, Optional[Message]]:
-        """Take a message of any bytes; return it with its verdict, and the answer in the topic's encoding."""
+        """Check a message of any bytes; return it with its verdict, and the answer in the topic's encoding."""
         match = REPORT_TOPIC.fullmatch(topic)
         if not match:
             return Delivery(topic, payload, None, None), None
@@ -187,7 +191,7 @@ class Service:
                 raise MalformedReport(f"header.report_id: {report_id} does not follow {last_id}")
             if self._clock() - taken < self._spacing:
                 since = self._clock() - taken
-                reason = f"{since:.0f} s after the last accepted report; one every {self._min_interval:g} s is taken"
+                reason = f"{since:.0f} s after the last accepted report; one every {self._min_interval:g} s is accepted"
                 return Verdict(False, "Throttled", reason)
         self._last[thing] = (report_id, self._clock())
         return Verdict(True)
@@ -196,7 +200,7 @@ class Service:
 def _unique_names(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("a name occurs twice in one object")
     return found
 
 
@@ -206,7 +210,7 @@ def _refuse_odd_values(value: Any, depth: int) -> None:
     if isinstance(value, dict):
         for name in value:
             if not isinstance(name, str):
-                raise MalformedReport(f"a field's name is no text: {_short(repr(name))}")
+                raise MalformedReport(f"a field's name is not text: {_short(repr(name))}")
             _refuse_odd_text(name)
             _refuse_odd_values(value[name], depth - 1)
     elif isinstance(value, list):
@@ -214,7 +218,7 @@ def _refuse_odd_values(value: Any, depth: int) -> None:
             _refuse_odd_values(item, depth - 1)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise MalformedReport(f"{value} is no finite number")
+            raise MalformedReport(f"{value} is not a finite number")
     elif isinstance(value, int):
         if not -(2**63) <= value < 2**64:
             raise MalformedReport("an integer of more than 64 bits")
@@ -228,7 +232,7 @@ def _refuse_odd_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise MalformedReport("text with half a surrogate pair, which is no Unicode") from error
+        raise MalformedReport("text with half a surrogate pair, which is not Unicode") from error
 
 
 def _with_long_names(value: Any) -> Any:
@@ -238,8 +242,8 @@ def _with_long_names(value: Any) -> Any:
         return value
     for name in value:
         if name not in LONG_NAMES:
-            raise MalformedReport(f"'{_short(name)}' is no short field name, in a report that has short names")
-    # names inside custom_metrics are the customer's, and keep their long type keys
+            raise MalformedReport(f"'{_short(name)}' is not a short field name, in a report with short names")
+    # names in custom_metrics are the customer's own, and their types have long names only
     return {LONG_NAMES[name]: item if name == "cmet" else _with_long_names(item) for name, item in value.items()}
 
 

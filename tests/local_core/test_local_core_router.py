@@ -32,11 +32,11 @@ REPORT = "$aws/things/a-thing/defender/metrics/json"
         ("$aws/things/+/defender/metrics/json", REPORT + "/accepted", False),
     ],
 )
-def test_filter_fits_topic_as_mqtt_says(subject: str, topic: str, fits: bool) -> None:
+def test_topic_filter_matches_as_in_mqtt(subject: str, topic: str, fits: bool) -> None:
     assert targets([Subscription("f", subject, "t")], "f", topic) == (["t"] if fits else [])
 
 
-def test_the_default_takes_reports_up_and_verdicts_down_and_nothing_else() -> None:
+def test_default_has_reports_to_the_cloud_and_verdicts_back_only() -> None:
     table = default_subscriptions(FUNCTION_ARN)
     cbor = REPORT.replace("json", "cbor")
     assert [targets(table, FUNCTION_ARN, topic) for topic in (REPORT, cbor, REPORT + "/accepted", "other")] == [
@@ -53,7 +53,7 @@ def test_the_default_takes_reports_up_and_verdicts_down_and_nothing_else() -> No
     assert targets(table, "another function", REPORT) == []
 
 
-def test_a_topic_of_ones_own_is_in_the_default_too() -> None:
+def test_default_has_the_own_topic() -> None:
     table = default_subscriptions(FUNCTION_ARN, "my/thing/{format}")
     topics = (REPORT, "my/thing/json", "my/thing/cbor", "my/thing/other")
     assert [targets(table, FUNCTION_ARN, topic) for topic in topics] == [[CLOUD], [CLOUD], [CLOUD], []]
@@ -61,7 +61,7 @@ def test_a_topic_of_ones_own_is_in_the_default_too() -> None:
         assert default_subscriptions(FUNCTION_ARN, none) == default_subscriptions(FUNCTION_ARN)
 
 
-def test_two_subscriptions_to_one_target_deliver_once() -> None:
+def test_two_subscriptions_with_one_target_deliver_once() -> None:
     table = [Subscription("f", "a/#", "t"), Subscription("f", "a/+", "t"), Subscription("f", "#", "u")]
     assert targets(table, "f", "a/b") == ["t", "u"]
 
@@ -71,7 +71,7 @@ def row(**changes: object) -> Dict[str, object]:
 
 
 @pytest.mark.parametrize("name", ["component:com.example", FUNCTION_ARN, FUNCTION_ARN.rpartition(":")[0]])
-def test_the_legacy_routers_form_names_the_function_in_each_way(name: str) -> None:
+def test_configuration_of_the_legacy_router_may_name_the_function_in_each_way(name: str) -> None:
     document = {
         "subscriptions": {
             "report": row(source=name),
@@ -94,10 +94,10 @@ def test_the_legacy_routers_form_names_the_function_in_each_way(name: str) -> No
         ({"subscriptions": {"report": row(extra=1)}}, "'extra': 1"),
         ({"subscriptions": {"report": row(source="arn:of:another")}}, "'arn:of:another' is neither 'cloud'"),
         ({"subscriptions": {"report": row(target=None)}}, "'None' is neither 'cloud'"),
-        ({"subscriptions": {"report": row(subject="a/#/b")}}, "'a/#/b' is no topic filter"),
-        ({"subscriptions": {"report": row(subject="a/b+")}}, r"'a/b\+' is no topic filter"),
+        ({"subscriptions": {"report": row(subject="a/#/b")}}, "'a/#/b' is not a topic filter"),
+        ({"subscriptions": {"report": row(subject="a/b+")}}, r"'a/b\+' is not a topic filter"),
     ],
 )
-def test_a_table_the_router_would_not_take_is_refused(document: object, reason: str) -> None:
+def test_invalid_configuration_is_refused(document: object, reason: str) -> None:
     with pytest.raises(LocalCoreError, match=reason):
         read_subscriptions(document, FUNCTION_ARN)

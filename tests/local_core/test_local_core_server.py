@@ -100,7 +100,7 @@ def in_thread(call: Callable[[], Any]) -> Callable[[], Any]:
     ("method", "path"),
     [("POST", PATH + ROUTER), ("GET", PATH + ARN + "/work"), ("PUT", PATH + ARN + "/initialized"), ("GET", "/")],
 )
-def test_without_the_token_nothing_is_served(core: Core, method: str, path: str) -> None:
+def test_request_without_the_token_is_refused(core: Core, method: str, path: str) -> None:
     assert core.request(method, path, Authorization="guess").status == 403
     assert (core.published, core.initialized) == ([], [])
 
@@ -117,35 +117,35 @@ def test_without_the_token_nothing_is_served(core: Core, method: str, path: str)
         ("PUT", PATH + ARN),
     ],
 )
-def test_an_unknown_path_is_not_found(core: Core, method: str, path: str) -> None:
+def test_unknown_path_is_not_found(core: Core, method: str, path: str) -> None:
     assert core.request(method, path).status == 404
 
 
-def test_a_publish_is_handed_over_whole(core: Core) -> None:
+def test_publish_is_handed_over_with_all_fields(core: Core) -> None:
     answer = core.request_publish(policy="AllOrError")
     assert (answer.status, answer.body) == (200, b"")
     assert answer.headers["X-Amz-InvocationId"]
     assert core.published == [Publish(ARN, "a/b", "AllOrError", b"payload")]
 
 
-def test_a_publish_refused_is_an_http_error_with_the_reason(core: Core) -> None:
+def test_refused_publish_is_an_http_error_with_the_reason(core: Core) -> None:
     answer = core.request_publish("nobody/listens")
     assert (answer.status, answer.body) == (400, b"No subscription")
 
 
 @pytest.mark.parametrize("header", ["", "%%%", "e30=", context([]), context({"source": ARN}), "bnVsbA=="])
-def test_a_publish_without_source_and_subject_is_refused(core: Core, header: str) -> None:
+def test_publish_without_source_and_subject_is_refused(core: Core, header: str) -> None:
     answer = core.request("POST", PATH + ROUTER, b"x", X_Amz_Client_Context=header)
     assert (answer.status, core.published) == (400, [])
     assert b"X-Amz-Client-Context" in answer.body
 
 
-def test_a_body_without_a_bounded_length_is_refused(core: Core) -> None:
+def test_body_without_a_valid_length_is_refused(core: Core) -> None:
     assert core.request("POST", PATH + ROUTER, b"", Content_Length="9" * 12).status == 413
     assert core.request("POST", PATH + ROUTER, b"", Content_Length="many").status == 413
 
 
-def test_work_waits_for_the_function_and_its_result_for_the_caller(core: Core) -> None:
+def test_work_waits_for_the_function_and_the_result_for_the_caller(core: Core) -> None:
     waiting = in_thread(lambda: core.request("GET", PATH + ARN + "/work"))
     posted = core.request("POST", PATH + ARN, b"event", X_Amz_Client_Context=context({"subject": "a"}))
     work = waiting()
@@ -161,7 +161,7 @@ def test_work_waits_for_the_function_and_its_result_for_the_caller(core: Core) -
     assert core.request("GET", PATH + ARN, X_Amz_InvocationId=invocation).status == 404, "a result is given once"
 
 
-def test_a_handlers_error_reaches_the_caller(core: Core) -> None:
+def test_error_of_the_handler_reaches_the_caller(core: Core) -> None:
     invocation = core.request("POST", PATH + ARN, b"").headers["X-Amz-InvocationId"]
     assert core.request("GET", PATH + ARN + "/work").body == b""
     body = b'{"errorMessage": "no"}'
@@ -171,14 +171,14 @@ def test_a_handlers_error_reaches_the_caller(core: Core) -> None:
     assert (answer.body, answer.headers["X-Amz-Function-Error"]) == (body, "Handled")
 
 
-def test_an_event_leaves_no_result_behind(core: Core) -> None:
+def test_result_of_an_event_is_not_kept(core: Core) -> None:
     posted = core.request("POST", PATH + ARN, b"", X_Amz_Invocation_Type="Event")
     invocation = posted.headers["X-Amz-InvocationId"]
     core.request("POST", PATH + ARN + "/work", b"result", X_Amz_InvocationId=invocation)
     assert core.request("GET", PATH + ARN, X_Amz_InvocationId=invocation).status == 404
 
 
-def test_who_went_away_takes_no_work_along(core: Core) -> None:
+def test_disconnected_client_gets_no_work(core: Core) -> None:
     gone = core.connect()
     gone.request("GET", PATH + ARN + "/work", headers={"Authorization": "token"})
     gone.close()
@@ -194,18 +194,18 @@ def test_who_went_away_takes_no_work_along(core: Core) -> None:
         (b'{"Success": false, "Response": ""}', "no reason given"),
     ],
 )
-def test_the_outcome_of_the_import_is_taken(core: Core, body: bytes, error: str) -> None:
+def test_outcome_of_the_import_is_accepted(core: Core, body: bytes, error: str) -> None:
     assert core.request("PUT", PATH + ARN + "/initialized", body).status == 200
     assert core.initialized == [error]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff"])
-def test_an_outcome_of_another_shape_is_refused(core: Core, body: bytes) -> None:
+def test_malformed_outcome_is_refused(core: Core, body: bytes) -> None:
     assert core.request("PUT", PATH + ARN + "/initialized", body).status == 400
     assert core.initialized == []
 
 
-def test_a_closed_port_refuses_keeps_its_number_and_opens_again(core: Core) -> None:
+def test_closed_port_refuses_and_opens_with_the_same_number(core: Core) -> None:
     waiting = in_thread(lambda: core.request("GET", PATH + ARN + "/work"))
     number = core.port.number
     core.port.close()
@@ -229,7 +229,7 @@ def test_a_closed_port_refuses_keeps_its_number_and_opens_again(core: Core) -> N
         ("restart", "", ConnectionError),
     ],
 )
-def test_a_fault_befalls_one_publish_which_reaches_nobody(core: Core, fault: str, policy: str, outcome: Any) -> None:
+def test_fault_fails_one_publish_which_is_not_delivered(core: Core, fault: str, policy: str, outcome: Any) -> None:
     core.faults.add(fault)
     if isinstance(outcome, tuple):
         answer = core.request_publish(policy=policy)
@@ -244,20 +244,20 @@ def test_a_fault_befalls_one_publish_which_reaches_nobody(core: Core, fault: str
     assert len(core.published) == 1
 
 
-def test_of_a_publish_that_is_lost_only_the_answer_is(core: Core) -> None:
+def test_lost_publish_is_delivered_without_an_answer(core: Core) -> None:
     core.faults.add("lost")
     with pytest.raises(ConnectionResetError):
         core.request_publish()
     assert len(core.published) == 1
 
 
-def test_faults_come_in_their_order_and_number(core: Core) -> None:
+def test_faults_are_used_in_order_and_number(core: Core) -> None:
     core.faults.add("status:500", 2)
     core.faults.add("status:418")
     assert [core.request_publish().status for _ in range(4)] == [500, 500, 418, 200]
 
 
-def test_a_publish_that_hangs_is_dropped_when_released(core: Core) -> None:
+def test_hanging_publish_is_dropped_when_released(core: Core) -> None:
     core.faults.add("hang")
     hanging = in_thread(core.request_publish)
     assert core.faults.wait(10)
@@ -267,14 +267,14 @@ def test_a_publish_that_hangs_is_dropped_when_released(core: Core) -> None:
     assert len(core.published) == 1
 
 
-def test_a_slow_publish_arrives(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_publish_is_delivered(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("local_core.server.SLOW_SECONDS", 0.01)
     core.faults.add("slow")
     assert core.request_publish().status == 200
     assert len(core.published) == 1
 
 
-def test_a_refusing_port_keeps_its_connections_and_opens_when_released(core: Core) -> None:
+def test_refusing_port_keeps_its_connections_and_opens_when_released(core: Core) -> None:
     connection = core.connect()
     connection.request("GET", "/")
     connection.getresponse().read()  # so the core has taken the connection
@@ -292,7 +292,7 @@ def test_a_refusing_port_keeps_its_connections_and_opens_when_released(core: Cor
     connection.close()
 
 
-def test_a_refusing_port_opens_by_itself(core: Core) -> None:
+def test_refusing_port_opens_after_its_time(core: Core) -> None:
     core.faults.add("refuse", 0)
     for _ in range(1000):
         try:
@@ -304,6 +304,6 @@ def test_a_refusing_port_opens_by_itself(core: Core) -> None:
 
 
 @pytest.mark.parametrize("kind", ["status:200", "status:600", "status", "explode", ""])
-def test_a_fault_there_is_not_is_refused(core: Core, kind: str) -> None:
+def test_unknown_fault_is_refused(core: Core, kind: str) -> None:
     with pytest.raises(Exception, match=f"there is no fault '{kind}'; there are hang, reset"):
         core.faults.add(kind)

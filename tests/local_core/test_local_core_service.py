@@ -80,7 +80,7 @@ def encode(report: Any, encoding: str) -> bytes:
 
 @pytest.mark.parametrize("encoding", ["json", "cbor"])
 @pytest.mark.parametrize("report", [LONG, SHORT], ids=["long", "short"])
-def test_a_whole_report_passes_in_each_style_and_encoding(report: Dict[str, Any], encoding: str) -> None:
+def test_full_report_passes_in_each_style_and_encoding(report: Dict[str, Any], encoding: str) -> None:
     decoded = decode_report(encode(report, encoding), encoding)
     assert decoded == report
     assert check_report(decoded) == LONG
@@ -141,7 +141,7 @@ REJECTED = [
     (
         (LISTENING[0] + " ports 0 interface", LISTENING[1] + " pts 0 if"),
         GONE,
-        "an interface and port stand there twice",
+        "the same interface and port are listed twice",
     ),
     (
         ("metrics tcp_connections established_connections total", "met tc ec t"),
@@ -163,16 +163,14 @@ REJECTED = [
 
 @pytest.mark.parametrize("style", [0, 1], ids=["long", "short"])
 @pytest.mark.parametrize(("paths", "value"), ACCEPTED)
-def test_a_report_within_the_rules_passes(paths: List[str], value: Any, style: int) -> None:
+def test_valid_report_passes(paths: List[str], value: Any, style: int) -> None:
     report = changed((LONG, SHORT)[style], paths[style], value)
     assert check_report(report) == changed(LONG, paths[0], value)
 
 
 @pytest.mark.parametrize("style", [0, 1], ids=["long", "short"])
 @pytest.mark.parametrize(("paths", "value", "reason"), REJECTED)
-def test_a_report_against_a_rule_is_refused_with_the_place(
-    paths: List[str], value: Any, reason: str, style: int
-) -> None:
+def test_invalid_report_is_refused_with_the_place(paths: List[str], value: Any, reason: str, style: int) -> None:
     with pytest.raises(MalformedReport, match=reason):
         check_report(changed((LONG, SHORT)[style], paths[style], value))
 
@@ -197,7 +195,7 @@ def test_a_report_against_a_rule_is_refused_with_the_place(
         ("[::ffff:c000:201]:80", "mapped into IPv6"),
     ],
 )
-def test_a_remote_address_is_an_address_and_a_port(address: str, reason: str) -> None:
+def test_remote_address_is_an_address_and_a_port(address: str, reason: str) -> None:
     with pytest.raises(MalformedReport, match=r"connections\.0\.remote_addr: .*" + reason):
         check_report(changed(LONG, CONNECTION[0] + " remote_addr", address))
 
@@ -207,14 +205,14 @@ def test_a_remote_address_is_an_address_and_a_port(address: str, reason: str) ->
     [
         ({"header": LONG["header"]}, "needs metrics, custom_metrics, or both"),
         ({**LONG, "extra": 1}, "report: .*'extra' was unexpected"),
-        ({**SHORT, "metrics": {}}, "'metrics' is no short field name"),
+        ({**SHORT, "metrics": {}}, "'metrics' is not a short field name"),
         ({**LONG, "met": {}}, "report: .*'met' was unexpected"),
         ({"h": SHORT["hed"], "met": SHORT["met"]}, "report: 'header' is a required property"),
         ([], r"report: \[\] is not of type 'object'"),
         (None, "report: None is not of type 'object'"),
     ],
 )
-def test_a_document_that_is_no_report_is_refused(report: Any, reason: str) -> None:
+def test_document_that_is_not_a_report_is_refused(report: Any, reason: str) -> None:
     with pytest.raises(MalformedReport, match=reason):
         check_report(report)
 
@@ -225,8 +223,8 @@ def test_a_document_that_is_no_report_is_refused(report: Any, reason: str) -> No
         (b"", "json", "not json: "),
         (b"{", "json", "not json: "),
         (b"\xff{}", "json", "not json: UnicodeDecodeError"),
-        (b'{"a":NaN}', "json", "nan is no finite number"),
-        (b'{"a":1e999}', "json", "inf is no finite number"),
+        (b'{"a":NaN}', "json", "nan is not a finite number"),
+        (b'{"a":1e999}', "json", "inf is not a finite number"),
         (b'{"a":1,"a":2}', "json", "a name stands twice"),
         (b'{"a":"\\ud800"}', "json", "half a surrogate pair"),
         (b'{"\\ud800":1}', "json", "half a surrogate pair"),
@@ -239,20 +237,20 @@ def test_a_document_that_is_no_report_is_refused(report: Any, reason: str) -> No
         (b"\x81" * 100_000, "cbor", "not cbor: "),
         (b"\x9b" + b"\xff" * 8, "cbor", "not cbor: "),
         (b"\xa0\xa0", "cbor", "1 bytes after the report"),
-        (b"\xa1\x01\x02", "cbor", "a field's name is no text: 1"),
-        (b"\xf9\x7e\x00", "cbor", "nan is no finite number"),
+        (b"\xa1\x01\x02", "cbor", "a field's name is not text: 1"),
+        (b"\xf9\x7e\x00", "cbor", "nan is not a finite number"),
         (b"\x41a", "cbor", "a value of type bytes"),
         (b"\xf7", "cbor", "a value of type "),
         (b"\xc2\x49\x01" + b"\x00" * 8, "cbor", "more than 64 bits"),
         (b"\xd8\x1c\x81\xd8\x1d\x00", "cbor", "nested too deep"),
     ],
 )
-def test_bytes_that_hold_no_report_are_refused(payload: bytes, encoding: str, reason: str) -> None:
+def test_bytes_that_are_not_a_report_are_refused(payload: bytes, encoding: str, reason: str) -> None:
     with pytest.raises(MalformedReport, match=reason):
         decode_report(payload, encoding)
 
 
-def test_an_accepted_report_is_answered_in_the_topics_encoding() -> None:
+def test_accepted_report_is_answered_in_the_encoding_of_the_topic() -> None:
     service = Service(now=lambda: 1635801636.023)
     payload = encode(LONG, "json")
     delivery, answer = service.receive(TOPIC, payload)
@@ -273,7 +271,7 @@ def test_an_accepted_report_is_answered_in_the_topics_encoding() -> None:
     }
 
 
-def test_a_rejected_report_is_answered_with_the_reason() -> None:
+def test_rejected_report_is_answered_with_the_reason() -> None:
     payload = encode(changed(SHORT, "hed v", "2"), "json")
     delivery, answer = Service(now=lambda: 1.5).receive(TOPIC, payload)
     reason = "Malformed metrics report: header.version: '2' is not one of ['1.0']"
@@ -299,7 +297,7 @@ def test_a_rejected_report_is_answered_with_the_reason() -> None:
         "test/reports",
     ],
 )
-def test_on_another_topic_nobody_answers(topic: str) -> None:
+def test_message_on_another_topic_gets_no_answer(topic: str) -> None:
     assert Service().receive(topic, b"x") == (Delivery(topic, b"x", None, None), None)
 
 
@@ -307,7 +305,7 @@ def judge(service: Service, report_id: int, topic: str = TOPIC) -> Any:
     return service.receive(topic, encode(changed(LONG, "header report_id", report_id), "json"))[0].verdict
 
 
-def test_a_report_id_has_to_follow_the_last_accepted_one_of_the_thing() -> None:
+def test_report_id_must_be_greater_than_the_last_accepted_one_of_the_thing() -> None:
     clock = iter(range(0, 10**6, 1000))
     service = Service(clock=lambda: next(clock))
     reason = "Malformed metrics report: header.report_id: %d does not follow 5"
@@ -319,19 +317,19 @@ def test_a_report_id_has_to_follow_the_last_accepted_one_of_the_thing() -> None:
 
 
 @pytest.mark.parametrize(("min_interval", "too_soon", "enough"), [(300.0, 294.9, 295.1), (6.0, 0.9, 1.1)])
-def test_reports_that_come_too_fast_are_throttled(min_interval: float, too_soon: float, enough: float) -> None:
+def test_too_frequent_reports_are_throttled(min_interval: float, too_soon: float, enough: float) -> None:
     time = [100.0]
     service = Service(min_interval, clock=lambda: time[0])
     assert judge(service, 1) == Verdict(True)
     time[0] = 100 + too_soon
     verdict = judge(service, 2)
     assert (verdict.accepted, verdict.code) == (False, "Throttled")
-    assert f"one every {min_interval:g} s is taken" in verdict.reason
+    assert f"one every {min_interval:g} s is accepted" in verdict.reason
     time[0] = 100 + enough
     assert judge(service, 2) == Verdict(True), "a throttled report does not count"
 
 
-def test_at_a_demonstration_s_interval_a_machine_under_load_is_not_throttled() -> None:
+def test_short_interval_is_not_throttled_on_a_slow_machine() -> None:
     """One report a second that was made 0.9 s late, and the next in time: nothing is wrong with that."""
     time = [100.0]
     service = Service(1.0, clock=lambda: time[0])

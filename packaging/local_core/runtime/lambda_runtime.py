@@ -1,4 +1,4 @@
-"""What a core starts for a function: imports its module, reports that, then asks the core for events for ever.
+"""What a core starts for a function: it imports the module, reports that, then asks the core for events for ever.
 
 Run with the environment a core sets: python lambda_runtime.py --root DIRECTORY --handler package.module.function
 """
@@ -26,9 +26,9 @@ PARENT = os.getppid()
 
 
 def persistently(call: Callable[..., Any], *args: Any) -> Any:
-    """Call the core again and again while it is away (it may be starting anew); end when it is gone for good.
+    """Repeat a call while the core can't be reached, as it may be restarting; exit when the core's process has ended.
 
-    A time-out is not caught: nothing here sets one, so a function has set one for the whole process.
+    A time-out is not caught: nothing here sets one, so the function has set one for the whole process.
     """
     while True:
         try:
@@ -42,7 +42,7 @@ def persistently(call: Callable[..., Any], *args: Any) -> Any:
 
 
 def lower_interval_floor(package: str, seconds: int) -> None:
-    """Let the connector take an interval below the service's minimum; only this runtime can."""
+    """Make the connector accept an interval below the service's minimum; a real core has no such option."""
     name = package + ".config"
     config = importlib.import_module(name)
     if not hasattr(config, "MIN_SAMPLE_INTERVAL"):
@@ -78,11 +78,13 @@ def handle(handler: Callable[[Any, Any], Any], arn: str, work: WorkItem) -> byte
 
 
 def main() -> None:
-    """Be the function's process."""
+    """Run the function until the core ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", required=True, help="where the function's zip is unpacked")
     parser.add_argument("--handler", required=True, help="package.module.function")
-    parser.add_argument("--interval-floor", type=int, help="the least interval the connector takes, in seconds")
+    parser.add_argument(
+        "--interval-floor", type=int, help="the smallest interval that the connector accepts, in seconds"
+    )
     options = parser.parse_args()
     assert MY_FUNCTION_ARN, "MY_FUNCTION_ARN is not set: only a core can run this."
     logging.basicConfig(
@@ -113,7 +115,7 @@ def main() -> None:
             else:
                 ipc.post_work_result(MY_FUNCTION_ARN, work._replace(payload=result))
         except (IPCException, OSError, http.client.HTTPException) as error:
-            print(f"The core did not take the result of {work.invocation_id}: {error}")
+            print(f"The core did not accept the result of {work.invocation_id}: {error}")
 
 
 if __name__ == "__main__":

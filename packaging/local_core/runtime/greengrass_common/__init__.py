@@ -1,1 +1,1 @@
-"""What `greengrasssdk` imports from a core's runtime under this name; on no package index."""
+"""A package of a core's runtime that `greengrasssdk` imports; it is not on PyPI."""

@@ -1,4 +1,4 @@
-"""What the core tells a function in its environment; None where it says nothing, as everywhere outside a core."""
+"""The variables that a core sets for a function; None for one that is not set, as outside a core."""
 
 import os
 

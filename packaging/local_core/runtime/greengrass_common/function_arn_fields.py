@@ -4,9 +4,9 @@ import re
 
 
 class FunctionArnFields:
-    """A function ARN taken apart; the core's own functions have neither region nor account.
+    """The fields of a function ARN; region and account of the core's own functions are empty.
 
-    Raises ValueError for text that is no function ARN.
+    Raises ValueError for text that is not a function ARN.
     """
 
     def __init__(self, arn: str) -> None:

@@ -1,1 +1,1 @@
-"""A function's side of the wire to its core; `greengrasssdk` imports it; on no package index."""
+"""The function's side of the wire protocol; `greengrasssdk` imports it; it is not on PyPI."""

@@ -1,7 +1,8 @@
 """The calls a function makes to its core: HTTP on loopback, each with the core's token.
 
-As on a real core no call has a time-out: a core that accepts and never answers blocks the caller for ever. What is no
-HTTP answer and no failure to connect (a reset, an answer cut short) comes out as urllib and http.client raise it.
+As on a real core no call has a time-out: a core that accepts and never answers blocks the caller for ever. Other
+failures than an HTTP error and a failed connection (a reset, an incomplete answer) are raised as urllib and http.client
+raise them.
 """
 
 import functools
@@ -19,7 +20,10 @@ class IPCException(Exception):
 
 
 class WorkItem(NamedTuple):
-    """An event for the function: its id, its bytes, and its client context (base64 of JSON) if it came with one."""
+    """An event for the function.
+
+    client_context: base64 of JSON, None if it came without one
+    """
 
     invocation_id: str
     payload: bytes
@@ -27,7 +31,11 @@ class WorkItem(NamedTuple):
 
 
 class WorkResult(NamedTuple):
-    """What a function returned, or, with `func_err`, the error it ended with."""
+    """The result of an invocation.
+
+    payload: what the function returned, or its error
+    func_err: None for success
+    """
 
     payload: bytes
     func_err: Optional[str]
@@ -60,26 +68,26 @@ class IPCClient:
         client_context: Union[bytes, str],
         invocation_type: str = "RequestResponse",
     ) -> str:
-        """Hand a function its input; return the invocation's id."""
+        """Send a function its input; return the invocation's id."""
         headers = {"X-Amz-Client-Context": client_context, "X-Amz-Invocation-Type": invocation_type}
         answer, _ = self._send("POST", function_arn, payload or b"", headers)
         return str(answer["X-Amz-InvocationId"])
 
     @_ipc_errors
     def get_work(self, function_arn: str) -> WorkItem:
-        """Wait, for days if need be, until there is an event for the function."""
+        """Wait until there is an event for the function, without a time limit."""
         answer, body = self._send("GET", function_arn + "/work")
         return WorkItem(answer["X-Amz-InvocationId"], body, answer.get("X-Amz-Client-Context"))
 
     @_ipc_errors
     def post_work_result(self, function_arn: str, work_item: WorkItem) -> None:
-        """Give the core the result, which is the work item's payload."""
+        """Send the core the result, which is the work item's payload."""
         headers = {"X-Amz-InvocationId": work_item.invocation_id}
         self._send("POST", function_arn + "/work", work_item.payload, headers)
 
     @_ipc_errors
     def post_handler_err(self, function_arn: str, invocation_id: str, handler_err: str) -> None:
-        """Tell the core that the handler raised."""
+        """Report to the core that the handler raised an exception."""
         headers = {"X-Amz-InvocationId": invocation_id, "X-Amz-Function-Error": "Handled"}
         self._send("POST", function_arn + "/work", json.dumps({"errorMessage": handler_err}), headers)
 
@@ -91,7 +99,7 @@ class IPCClient:
 
     @_ipc_errors
     def put_initialization_result(self, function_arn: str, func_error: Optional[str]) -> None:
-        """Tell the core that the function's module was imported, or why not."""
+        """Report to the core that the function's module was imported, or why not."""
         body = json.dumps({"Success": func_error is None, "Response": func_error or ""})
         self._send("PUT", function_arn + "/initialized", body)
 

@@ -1,0 +1,199 @@
+"""packaging/run_local.py: what it prints, how it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, List
+
+import pytest
+from support.functions import REPORTER
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN_LOCAL = ROOT / "packaging" / "run_local.py"
+
+
+def command(*arguments: object) -> List[str]:
+    return [sys.executable, str(RUN_LOCAL), *map(str, arguments), "--handler", "function.handler"]
+
+
+def run_command(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def pid_in(output: str) -> int:
+    return int(output.partition("function | pid ")[2].split()[0])
+
+
+def test_once_shows_an_accepted_report_and_ends_with_0(make_zip: Callable[..., Path]) -> None:
+    path = make_zip({"function.py": REPORTER})
+    done = run_command(path, "--once", "--thing", "some-thing")
+    assert done.returncode == 0, done.stdout
+    assert f"{path} on Python {'.'.join(map(str, sys.version_info[:3]))} (" in done.stdout
+    assert "$aws/things/some-thing/defender/metrics/json, " in done.stdout
+    assert 'bytes: ACCEPTED\n{\n  "header": {\n    "report_id": ' in done.stdout
+    assert not is_alive(pid_in(done.stdout))
+
+
+def test_once_with_a_rejected_report_ends_with_1(make_zip: Callable[..., Path]) -> None:
+    done = run_command(make_zip({"function.py": REPORTER}), "--once", "--set", "VERSION=2")
+    assert done.returncode == 1
+    assert "bytes: REJECTED, InvalidPayload: Malformed metrics report: header.version: '2' is not one of" in done.stdout
+
+
+def test_function_that_ends_gives_1_and_the_reason(make_zip: Callable[..., Path]) -> None:
+    done = run_command(make_zip({"function.py": "raise ValueError('no')"}), "--once")
+    assert done.returncode == 1
+    assert "function | ValueError: no\n" in done.stdout
+    reason = "run_local: the function failed to initialize: ValueError: no; the function's lines above say more.\n"
+    assert done.stdout.endswith(reason)
+
+
+def test_once_on_another_topic_needs_no_verdict(make_zip: Callable[..., Path]) -> None:
+    source = REPORTER.replace('"$aws/things/%s/defender/metrics/json" %', '"my/" +')
+    path = make_zip({"function.py": source})
+    done = run_command(path, "--once", "--thing", "some-thing", "--set", "MetricsTopic=my/{thing}")
+    assert done.returncode == 0, done.stdout
+    assert "my/some-thing, " in done.stdout
+    assert 'bytes: no report topic, so no verdict\n{\n  "header": {\n' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "encoding"),
+    [
+        ([], "json"),
+        (["--set", "ReportFormat=cbor"], "binary"),
+        (["--set", "ReportFormat=cbor", "--encoding-type", "json"], "json"),
+    ],
+)
+def test_encoding_of_events_fits_the_report_format(
+    make_zip: Callable[..., Path], arguments: List[str], encoding: str
+) -> None:
+    source = REPORTER + "print('encoding', os.environ['ENCODING_TYPE'])\n"
+    assert (
+        f"function | encoding {encoding}\n"
+        in run_command(make_zip({"function.py": source}), "--once", *arguments).stdout
+    )
+
+
+# Prints its process id, and then a line now and then.
+CHATTER = """
+import os, threading, time
+def run():
+    while True:
+        time.sleep(0.02)
+        print("still here")
+print("pid", os.getpid())
+threading.Thread(target=run, daemon=True).start()
+def handler(event, context):
+    pass
+"""
+
+
+def test_closed_output_ends_it(make_zip: Callable[..., Path]) -> None:
+    process = subprocess.Popen(
+        command(make_zip({"function.py": CHATTER})), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output = ""
+    while "function | still here" not in output:
+        line = process.stdout.readline()
+        assert line, output
+        output += line
+    process.stdout.close()
+    with process.stderr:
+        try:
+            assert (process.wait(30), process.stderr.read()) == (0, "")
+        finally:
+            process.kill()
+    assert not is_alive(pid_in(output))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_it_and_the_function_without_output(make_zip: Callable[..., Path], number: int) -> None:
+    process = subprocess.Popen(
+        command(make_zip({"function.py": REPORTER})),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # As in a terminal: a suite that runs in the background of a script was started with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    output = ""
+    while "function | verdict ACCEPTED" not in output:
+        line = process.stdout.readline()
+        assert line, output
+        output += line
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=30)
+    assert (process.returncode, rest) == (0, "")
+    assert not is_alive(pid_in(output))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--set", "MetricNames"], "'MetricNames' is not NAME=VALUE"),
+        (["--interval", "0"], "'0' is not a whole number of seconds from 1"),
+        (
+            ["--fault", "status:200"],
+            "'status:200' is no KIND or KIND:COUNT; the kinds are status:400 to status:599, hang,",
+        ),
+        (["--fault", "hang:0"], "'hang:0' is no KIND or KIND:COUNT; the kinds are "),
+        (["--generation", "3"], "invalid choice: "),
+    ],
+)
+def test_bad_usage_ends_with_2(arguments: List[str], reason: str) -> None:
+    done = run_command("a.zip", *arguments)
+    assert done.returncode == 2
+    assert reason in done.stdout
+
+
+def test_wrong_files_are_named_without_a_traceback(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.zip"
+    done = run_command(missing, "--fault", "status:500:2", "--fault", "lost", "--fault", "refuse")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == f"run_local: there is no file {missing}"
+    rules = tmp_path / "rules.json"
+    rules.write_text("{}")
+    done = run_command(missing, "--subscriptions", rules)
+    assert (done.returncode, done.stdout.splitlines()) == (
+        1,
+        [f'run_local: {rules}: expected {{"subscriptions": {{"<id>": {{"id", "source", "subject", "target"}}}}}}'],
+    )
+    rules.write_text("root:x:0:0:root:/root:/bin/bash")
+    done = run_command(missing, "--subscriptions", rules)
+    assert (done.returncode, done.stdout) == (1, f"run_local: {rules}: Expecting value: line 1 column 1 (char 0)\n")
+
+
+def test_help_needs_no_package() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", str(RUN_LOCAL), "--help"], stdout=subprocess.PIPE, timeout=30, text=True
+    )
+    assert done.returncode == 0
+    assert "examples:" in done.stdout
+
+
+def test_usage_names_the_script_that_was_called() -> None:
+    done = subprocess.run(
+        [sys.executable, str(RUN_LOCAL), "--help"],
+        env={**os.environ, "RUN_LOCAL_SCRIPT": "run_local.sh"},
+        stdout=subprocess.PIPE,
+        timeout=30,
+        text=True,
+    )
+    assert done.stdout.startswith("usage: run_local.sh [-h] [--once]")
+    assert "\n  run_local.sh --once  " in done.stdout
+    assert "ZIP" not in done.stdout
+    assert "run_local.py" not in done.stdout
