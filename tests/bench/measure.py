@@ -1,4 +1,4 @@
-"""What is measured: the tools side by side, and the function as a whole in a local core."""
+"""The measurements: tools side by side, and the whole function under a local core."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from bench.cgroup import MemoryGroup
 from bench.load import Load
@@ -19,11 +20,11 @@ from local_core import FunctionError, LocalCore
 from connector.config import CUSTOM_METRICS
 
 HERE = Path(__file__).resolve().parent
-PATIENCE = 25.0  # seconds of CPU that a tool may have at a size; it gets one sample at least
-CORE_LIMIT = 16 << 20  # bytes; what a core gives a function where nobody says otherwise
+MAX_CPU_SECONDS = 25.0  # for a tool at a size, after at least one sample
+CORE_LIMIT = 16 << 20  # bytes; a core's default memory limit for a function
 CYCLES = 30
 STARTS = 7
-# What others do for a sample, by the package that it takes.
+# One sample of other tools, by the package that it needs.
 PEERS = {
     "psutil": "import psutil; psutil.net_connections('inet')",
     "AWSIoTDeviceDefenderAgentSDK": "from AWSIoTDeviceDefenderAgentSDK.collector import Collector; "
@@ -32,7 +33,13 @@ PEERS = {
 
 
 class Cost(NamedTuple):
-    """Of one tool at one size. cpu: seconds, the median of `samples`. peak, anonymous: bytes, of its whole process."""
+    """Cost of a sample of one tool at one size.
+
+    cpu: seconds, the median of `samples`
+    peak: resident memory of its process at most, bytes
+    anonymous: of that what no file backs, at the end, bytes
+    bytes: of the report, None for a tool that makes none
+    """
 
     cpu: float
     samples: int
@@ -45,17 +52,20 @@ Costs = Dict[str, Cost]  # by tool
 
 
 class Tool:
-    """A tool's process. It ends when its stdin does, which is when this process ends at the latest."""
+    """A tool's process, which ends when its stdin is closed.
 
-    def __init__(self, name: str) -> None:
-        command = [sys.executable, str(HERE / "tools.py"), name]
+    folder: an unpacked zip of the connector, for those tools that need one
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        command = [sys.executable, "-B", str(HERE / "tools.py"), name, str(folder)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._answers: List[Dict[str, float]] = []
         self._spent = 0.0
 
     def sample(self) -> None:
-        """Have it take a sample, unless it has had its time."""
-        if self._spent > PATIENCE:
+        """Have it take a sample, unless it has used its CPU time."""
+        if self._spent > MAX_CPU_SECONDS:
             return
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -65,7 +75,7 @@ class Tool:
         self._spent += self._answers[-1]["cpu"]
 
     def end(self) -> Cost:
-        """Return what its samples cost; the first, which also warms up, counts only where there are no more."""
+        """Return the cost of its samples; the first one, which also warms up, only counts if there are no others."""
         self._process.communicate()
         counted = self._answers[1:] or self._answers
         last = self._answers[-1]
@@ -74,9 +84,12 @@ class Tool:
         return Cost(cpu, len(counted), int(last["peak"]), int(last["anonymous"]), size)
 
 
-def compare(names: Sequence[str], rounds: int) -> Costs:
-    """Let tools take turns and return what a sample of each costs."""
-    tools = {name: Tool(name) for name in names}
+def compare(names: Sequence[str], rounds: int, folders: Mapping[str, Path]) -> Costs:
+    """Let tools take turns, and return the cost of a sample of each.
+
+    folders: the unpacked zips, by the tool that runs it
+    """
+    tools = {name: Tool(name, folders.get(name, HERE)) for name in names}
     for _ in range(1 + rounds):
         for tool in tools.values():
             tool.sample()
@@ -88,7 +101,7 @@ def cpu_of(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def start_cost(artifact: Path, directory: Path) -> List[float]:
+def start_cost(artifact: Path, directory: Path, starts: int = STARTS) -> List[float]:
     """Return CPU seconds from the import of the handler to the first report in the core's hands, of several starts.
 
     That is the function's process at that moment, less the process of a function that does nothing.
@@ -96,7 +109,7 @@ def start_cost(artifact: Path, directory: Path) -> List[float]:
     nothing = directory / "nothing" / "connector"
     nothing.mkdir(parents=True)
     (nothing / "handler.py").write_text("def function_handler(event, context):\n    pass\n")
-    return [_cpu_at_first_report(artifact) - _cpu_at_rest(nothing.parent) for _ in range(STARTS)]
+    return [_cpu_at_first_report(artifact) - _cpu_at_rest(nothing.parent) for _ in range(starts)]
 
 
 def _cpu_at_first_report(artifact: Path) -> float:
@@ -112,6 +125,53 @@ def _cpu_at_rest(artifact: Path) -> float:
         return cpu_of(core.pid)
 
 
+class Whole(NamedTuple):
+    """The whole function of one build.
+
+    start: CPU from import to first report, seconds
+    cycle: CPU of one report on an idle host, seconds
+    memory: anonymous, with everything switched on and the most sockets, bytes
+    """
+
+    start: float
+    cycle: float
+    memory: int
+
+
+def side_by_side(builds: Sequence[Path], directory: Path, sockets: int) -> List[Whole]:
+    """Measure the whole function of some builds, at the same time or in turns, so that noise affects all of them."""
+    starts: List[List[float]] = [[] for _ in builds]
+    for number in range(STARTS):
+        for build, found in zip(builds, starts):
+            found += start_cost(build, directory / f"turn-{number}-{build.name}", 1)
+    with ExitStack() as running:
+        cores = [running.enter_context(LocalCore(build, interval=1)) for build in builds]
+        before = _cpu_after(cores, 3)
+        cycles = [(after - cpu) / CYCLES for after, cpu in zip(_cpu_after(cores, CYCLES), before)]
+    environment = {"CustomMetrics": ",".join(CUSTOM_METRICS), "ReportFormat": "cbor"}
+    with ExitStack() as running:
+        running.enter_context(Load(sockets))
+        settings: Dict[str, Any] = {"interval": 1, "environment": environment, "encoding_type": "binary"}
+        cores = [running.enter_context(LocalCore(build, **settings)) for build in builds]
+        _cpu_after(cores, 5)
+        memory = [_anonymous(core.pid) for core in cores]
+    return [Whole(statistics.median(found), cycle, used) for found, cycle, used in zip(starts, cycles, memory)]
+
+
+def _cpu_after(cores: Sequence[LocalCore], reports: int) -> List[float]:
+    """Wait until each function has sent so many more reports; return their CPU seconds then."""
+    for core in cores:
+        for _ in range(reports):
+            core.wait_for_delivery()
+    return [cpu_of(core.pid) for core in cores]
+
+
+def _anonymous(pid: int) -> int:
+    found = re.search(r"^RssAnon:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found, "the kernel has no RssAnon"
+    return 1024 * int(found.group(1))
+
+
 def idle_cost(artifact: Path, cycles: int = 20) -> float:
     """Return the CPU seconds of a cycle on an idle host: sample, report, and the service's answer."""
     with LocalCore(artifact, interval=1) as core:
@@ -124,10 +184,10 @@ def idle_cost(artifact: Path, cycles: int = 20) -> float:
 
 
 def wake_ups(artifact: Path, seconds: float = 10.0) -> int:
-    """Return how often any thread of the function was given a processor between two reports."""
+    """Return how often the threads of the function were scheduled between two reports."""
     with LocalCore(artifact) as core:
         core.wait_for_delivery()
-        time.sleep(2.0)  # the service's answer is read
+        time.sleep(2.0)  # until the service's answer was read
         before = _switches(core.pid)
         time.sleep(seconds)
         return _switches(core.pid) - before
@@ -139,7 +199,12 @@ def _switches(pid: int) -> int:
 
 
 class Fate(NamedTuple):
-    """What became of one who ran under a memory limit."""
+    """The outcome of a run under a memory limit.
+
+    who: what ran
+    lived: whether it was still running at the end
+    said: the outcome in words
+    """
 
     who: str
     lived: bool

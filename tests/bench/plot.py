@@ -11,17 +11,20 @@ from matplotlib.figure import Figure
 STYLES = {
     "agent SDK": ("AWS agent SDK", "#b5485d", "s", "-"),
     "psutil": ("psutil.net_connections", "#c98a2b", "^", "-"),
+    "baseline": ("the baseline build", "#7a4fa3", "x", ":"),
     "connector": ("this connector", "#1f6fb4", "o", "-"),
     "floor": ("floor: only reading the kernel's tables", "#707070", "", "--"),
 }
 
 
 def plot(sizes: Sequence[int], seconds: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Draw the CPU seconds of a sample, by tool, over the sizes, both logarithmic."""
+    """Draw the CPU seconds of a sample, by tool, over the sizes, both axes logarithmic."""
     matplotlib.rcParams.update({"svg.hashsalt": "bench", "font.size": 11})  # the same figures give the same file
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.add_subplot()
     for tool, (label, color, marker, line) in STYLES.items():
+        if tool not in seconds:
+            continue
         milliseconds = [1000 * value for value in seconds[tool]]
         width = 2.4 if tool == "connector" else 1.6
         axes.plot(sizes, milliseconds, label=label, color=color, marker=marker, linestyle=line, linewidth=width)

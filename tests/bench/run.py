@@ -1,7 +1,7 @@
-"""One sample under a flood, beside its peers: CPU, peak memory, bytes, start, idleness. Run by run.sh.
+"""Measure one sample under a flood beside other tools: CPU, peak memory, bytes, start, idleness. Run by run.sh.
 
-Tools take turns, sample by sample, so that a noisy moment of the machine meets all of them; what counts are the ratios
-of the medians. Nothing here fails for being slow: targets and figures stand side by side in the table.
+Tools take turns, sample by sample, so that a noisy moment of the machine affects all of them; the ratios of the medians
+are what counts. No figure makes the run fail: the table has the targets beside the figures.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
-from typing import Callable, List
+from typing import Callable, Dict, List
 
 from bench import measure, tables
 from bench.cgroup import Unavailable
 from bench.load import MAX_SOCKETS, Load
-from bench.plot import plot
+from bench.plot import STYLES, plot
 from bench.tools import TOOLS
+from local_core.function import remove, unpack
 
 HERE = Path(__file__).resolve().parent
 SIZES = (10, 100, 500, 2_000, 6_000, 18_000, 36_000)
@@ -28,41 +29,77 @@ MAX_ROUNDS = 200
 
 
 def say(text: str) -> None:
-    """Tell the person who waits what is going on."""
+    """Print progress."""
     print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
     """Measure, print the table, and write it and the picture."""
     options = parse()
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        directory = Path(temporary)
+        directory.chmod(0o755)
+        folders = {"connector": directory / "connector"}
+        unpack(options.zip, folders["connector"])
+        if options.baseline:
+            folders["baseline"] = directory / "baseline"
+            unpack(options.baseline, folders["baseline"])
+        try:
+            lines = run(options, directory, folders)
+        finally:
+            for folder in folders.values():
+                remove(folder)
+    text = "\n".join(lines) + "\n"
+    (options.output / "table.md").write_text(text)
+    print(text)
+    say(f"written to {options.output}")
+    return 0
+
+
+def run(options: argparse.Namespace, directory: Path, folders: Dict[str, Path]) -> List[str]:
+    """Measure everything; return the lines of the table."""
     sizes, rounds = sorted(set(options.sizes)), options.rounds
+    tools = [tool for tool in TOOLS if tool != "baseline" or tool in folders]
+    if options.only_baseline:
+        tools = ["floor", "connector", "baseline"]
     costs: tables.Sizes = {}
     for size in sizes:
         say(f"{size:,} sockets ...")
         with Load(size):
-            costs[size] = measure.compare(list(TOOLS), rounds)
+            costs[size] = measure.compare(tools, rounds, folders)
+    lines = ["# One sample under a flood", "", machine(), ""]
+    if options.baseline:
+        say("this build and the baseline as whole functions ...")
+        whole = measure.side_by_side([folders["connector"], folders["baseline"]], directory, sizes[-1])
+        lines += [f"## Beside {options.baseline.name}", "", *tables.side_by_side(costs, whole, sizes[-1]), ""]
+    if not options.only_baseline:
+        lines += beside_others(options, directory, folders, costs)
+    options.output.mkdir(parents=True, exist_ok=True)
+    plotted = [tool for tool in tools if tool in STYLES]
+    plot(sizes, {tool: [costs[size][tool].cpu for size in sizes] for tool in plotted}, options.output / "cpu.svg")
+    return lines
 
+
+def beside_others(
+    options: argparse.Namespace, directory: Path, folders: Dict[str, Path], costs: tables.Sizes
+) -> List[str]:
+    """Return the lines on the connector beside psutil and the agent SDK, and on its targets."""
+    sizes, rounds = sorted(costs), options.rounds
     say(f"a process with {DESCRIPTORS:,} descriptors ...")
     with Load(sizes[0]):
-        few = measure.compare(["floor", "connector", "psutil"], rounds)
+        few = measure.compare(["floor", "connector", "psutil"], rounds, folders)
         with Load(descriptors=DESCRIPTORS) as load:
-            many = measure.compare(["floor", "connector", "psutil"], rounds)
-
-    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
-        directory = Path(temporary)
-        directory.chmod(0o755)
-        say("start and idleness of the function ...")
-        start = statistics.median(measure.start_cost(options.zip, directory))
-        idle = measure.idle_cost(options.zip)
-        wake_ups = measure.wake_ups(options.zip)
-        say(f"{sizes[-1]:,} sockets in a memory limit of 16 MB ...")
-        try:
-            fates, unavailable = measure.under_a_limit(options.zip, directory, sizes[-1]), ""
-        except Unavailable as reason:
-            fates, unavailable = [], str(reason)
-
-    lines = ["# One sample under a flood", "", machine(), ""]
-    lines += ["## CPU of one sample, ms (times the floor)", "", *tables.cpu(costs), ""]
+            many = measure.compare(["floor", "connector", "psutil"], rounds, folders)
+    say("start and idleness of the function ...")
+    start = statistics.median(measure.start_cost(options.zip, directory))
+    idle = measure.idle_cost(options.zip)
+    wake_ups = measure.wake_ups(options.zip)
+    say(f"{sizes[-1]:,} sockets in a memory limit of 16 MB ...")
+    try:
+        fates, unavailable = measure.under_a_limit(options.zip, directory, sizes[-1]), ""
+    except Unavailable as reason:
+        fates, unavailable = [], str(reason)
+    lines = ["## CPU of one sample, ms (times the floor)", "", *tables.cpu(costs), ""]
     lines += ["## Peak resident memory of a process that does nothing else, MB", "", *tables.memory(costs), ""]
     lines += [f"## In a memory cgroup of 16 MB, {sizes[-1]:,} established sockets", ""]
     lines += tables.limit(fates) if fates else [f"Not measured: {unavailable}."]
@@ -77,13 +114,7 @@ def main() -> int:
             *tables.wire_targets(),
         ]
     )
-    text = "\n".join(lines) + "\n"
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "table.md").write_text(text)
-    plot(sizes, {tool: [costs[size][tool].cpu for size in sizes] for tool in TOOLS}, options.output / "cpu.svg")
-    print(text)
-    say(f"written to {options.output}")
-    return 0
+    return lines
 
 
 def parse() -> argparse.Namespace:
@@ -115,11 +146,19 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, default=HERE / "results", help="directory (tests/bench/results)")
     parser.add_argument("--zip", type=Path, required=True, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    parser.add_argument("--baseline", type=Path, metavar="ZIP", help="another build, to measure side by side")
+    parser.add_argument("--only-baseline", action="store_true", help="leave out psutil, the agent SDK and the targets")
+    options = parser.parse_args()
+    if options.only_baseline and not options.baseline:
+        parser.error("--only-baseline needs --baseline ZIP")
+    for path in filter(None, (options.zip, options.baseline)):
+        if not path.is_file():
+            parser.error(f"there is no file {path}")
+    return options
 
 
 def machine() -> str:
-    """Return in a sentence on what this was measured."""
+    """Return a sentence about the machine."""
     cpus = re.findall(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     names: List[str] = sorted(set(cpus)) or [platform.machine()]
     return (

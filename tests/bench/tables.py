@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List, NamedTuple, Sequence
 
-from bench.measure import Costs, Fate
+from bench.measure import Costs, Fate, Whole
 from bench.reports import full_report
 
 from connector.encode import encode
@@ -42,6 +42,30 @@ def memory(sizes: Sizes) -> List[str]:
     """Return the table of the processes' peak memory, in MB."""
     rows = [[f"{size:,}", *[f"{costs[tool].peak / MEGABYTE:.1f}" for tool in TITLES]] for size, costs in sizes.items()]
     return _table(["established sockets", *TITLES.values()], rows)
+
+
+def side_by_side(sizes: Sizes, whole: Sequence[Whole], sockets: int) -> List[str]:
+    """Return the table of this build beside the baseline: figures and their ratio.
+
+    whole: of this build and of the baseline; sockets: that were established for the last row
+    """
+    ours, baseline = whole
+    rows = []
+    for size, costs in sizes.items():
+        new, old = costs["connector"], costs["baseline"]
+        rows.append([f"CPU of one sample, {size:,} sockets, ms", *_pair(1000 * new.cpu, 1000 * old.cpu)])
+        rows.append(
+            [f"its process, {size:,} sockets, anonymous MB", *_pair(new.anonymous / MEGABYTE, old.anonymous / MEGABYTE)]
+        )
+    rows.append(["CPU from import to first report, ms", *_pair(1000 * ours.start, 1000 * baseline.start)])
+    rows.append(["CPU of one report on an idle host, ms", *_pair(1000 * ours.cycle, 1000 * baseline.cycle)])
+    what = f"the function, everything on, {sockets:,} sockets, anonymous MB"
+    rows.append([what, *_pair(ours.memory / MEGABYTE, baseline.memory / MEGABYTE)])
+    return _table(["what", "this build", "baseline", "ratio"], rows)
+
+
+def _pair(ours: float, baseline: float) -> List[str]:
+    return [f"{ours:,.1f}", f"{baseline:,.1f}", f"{ours / baseline:.2f}"]
 
 
 def limit(fates: Sequence[Fate]) -> List[str]:

@@ -1,7 +1,8 @@
-"""The tools that are compared, each run in a process of its own: one sample for every line of stdin.
+"""The tools that are compared, each in a process of its own: tools.py TOOL [FOLDER], one sample for each line of stdin.
 
-A line of stdout answers with JSON: "cpu" (seconds of this process), "bytes" (of what would be sent, None where nothing
-would), and of the process so far "peak" (resident bytes at most, VmHWM) and "anonymous" (of them what no file backs).
+FOLDER is an unpacked zip of the connector, for the tools connector and baseline. Each answer is a line of JSON: "cpu"
+(seconds of this process), "bytes" (of the report, null for a tool that makes none), and of the process so far "peak"
+(VmHWM, bytes) and "anonymous" (RssAnon, bytes, which the kernel can't reclaim without swap).
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, Optional
 
-ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("tcp", "tcp6", "udp", "udp6")
 BLOCK = 65536
 
 Sample = Callable[[], Optional[int]]
 
 
-def floor() -> Sample:
-    """Only read the four tables, into the same 64 KB of memory again and again."""
+def floor(folder: str) -> Sample:
+    """Only read the four tables, into one buffer of 64 KB."""
     block = bytearray(BLOCK)
     net = "/proc/1/net/" if os.access("/proc/1/net/tcp", os.R_OK) else "/proc/net/"
     paths = [net + name for name in TABLES if os.path.exists(net + name)]
@@ -37,9 +37,9 @@ def floor() -> Sample:
     return sample
 
 
-def connector() -> Sample:
-    """Collect, build and encode as the function does with default settings."""
-    sys.path.insert(0, str(ROOT))
+def connector(folder: str) -> Sample:
+    """Collect, build and encode as the function does with default settings, with the build in a folder."""
+    sys.path.insert(0, folder)
     from connector import config, snapshot
     from connector.encode import encode
     from connector.report import build
@@ -64,7 +64,7 @@ def connector() -> Sample:
     return sample
 
 
-def psutil() -> Sample:
+def psutil(folder: str) -> Sample:
     """Only list the sockets, without a report."""
     import psutil as library
 
@@ -74,7 +74,7 @@ def psutil() -> Sample:
     return sample
 
 
-def agent_sdk() -> Sample:
+def agent_sdk(folder: str) -> Sample:
     """AWS's agent SDK with its default settings."""
     from AWSIoTDeviceDefenderAgentSDK.collector import Collector
 
@@ -86,9 +86,10 @@ def agent_sdk() -> Sample:
     return sample
 
 
-TOOLS: Dict[str, Callable[[], Sample]] = {
+TOOLS: Dict[str, Callable[[str], Sample]] = {
     "floor": floor,
     "connector": connector,
+    "baseline": connector,
     "psutil": psutil,
     "agent SDK": agent_sdk,
 }
@@ -100,9 +101,9 @@ def _kilobytes(name: str) -> int:
     return 1024 * int(found.group(1))
 
 
-def main(tool: str) -> None:
-    """Take samples for as long as stdin asks for them."""
-    sample = TOOLS[tool]()
+def main(tool: str, folder: str = "") -> None:
+    """Take a sample for each line of stdin."""
+    sample = TOOLS[tool](folder)
     for _ in sys.stdin:
         begun = time.process_time()
         size = sample()
@@ -112,4 +113,4 @@ def main(tool: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -225,7 +225,7 @@ def test_document_that_is_not_a_report_is_refused(report: Any, reason: str) -> N
         (b"\xff{}", "json", "not json: UnicodeDecodeError"),
         (b'{"a":NaN}', "json", "nan is not a finite number"),
         (b'{"a":1e999}', "json", "inf is not a finite number"),
-        (b'{"a":1,"a":2}', "json", "a name stands twice"),
+        (b'{"a":1,"a":2}', "json", "a name occurs twice"),
         (b'{"a":"\\ud800"}', "json", "half a surrogate pair"),
         (b'{"\\ud800":1}', "json", "half a surrogate pair"),
         (b'{"a":18446744073709551616}', "json", "more than 64 bits"),
