@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Build the zip a Greengrass core runs, into dist/: ./build_zip.sh --help
+# Build the zip that a Greengrass core runs, into dist/: ./build_zip.sh --help
 # PYTHON names the interpreter to build with (3.7 or later; default python3).
 set -euo pipefail
 unset CDPATH
-# A command that Ctrl-C ends is no command that failed.
+# Ctrl-C ends with 130 and without a message about the command that it interrupted.
 trap 'exit 130' INT
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=$("$root/packaging/venv.sh" "$root/build/venv-%" "$root/packaging/requirements.txt")

@@ -2,12 +2,13 @@
 # Prove that the aarch64 zip runs: an arm64 Python under emulation (qemu-user) loads its compiled modules,
 # prints a report of this machine, and runs the zip under the local core until a report is accepted.
 #
-# Needs Debian's apt-get and dpkg-deb and the network, but not root: packages are unpacked in build/aarch64
-# (delete it to fetch them anew), nothing is installed and no architecture is added to this machine. Slow, so
-# it is a script of its own and not in the test suite. The zip's Python is the one that Debian has; PYTHON is
-# the one to build with.
+# Needs Debian's apt-get and dpkg-deb and the network, but not root: packages are unpacked in build/aarch64 (delete it to
+# download them again), nothing is installed and no architecture is added to this machine. It takes minutes, so it is not
+# part of the tests. The zip is for the Python that Debian has; PYTHON is the one to build with.
 set -euo pipefail
 unset CDPATH
+# Ctrl-C ends with 130 and without a message about the command that it interrupted.
+trap 'exit 130' INT
 [ $# -eq 0 ] || { echo "usage: [PYTHON=python3.11] packaging/prove_aarch64.sh (it takes no arguments)" >&2; exit 2; }
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=$root/build/aarch64
@@ -23,7 +24,7 @@ fetch() {
     rm -rf "$folder"
     mkdir -p "$folder/apt/lists/partial" "$folder/apt/archives/partial" "$debian"
     touch "$folder/apt/status"
-    # An apt of its own: this machine's sources, but nothing counts as installed and no hook runs after it.
+    # Its own apt configuration: this machine's sources, but no installed packages and no hooks.
     cat >"$folder/apt/apt.conf" <<END
 #clear APT::Update;
 #clear APT::Architectures;
@@ -46,7 +47,7 @@ END
     done
     find "$debian/usr/bin" -name 'qemu-*' ! -name qemu-aarch64-static -delete
     rm -rf "$folder/apt"
-    # By -0 sys.executable is this script: what starts Python anew from there is emulated too.
+    # -0 makes this script sys.executable, so that Python processes started from there are emulated too.
     cat >"$wrapper" <<END
 #!/bin/sh
 exec "$debian/usr/bin/qemu-aarch64-static" -0 "$wrapper" -L "$debian" "$debian/usr/bin/python$version" "\$@"

@@ -3,7 +3,7 @@
 # PYTHON names the interpreter for all of it (3.7 or later with venv; default python3); --python another for the function.
 set -euo pipefail
 unset CDPATH
-# A command that Ctrl-C ends is no command that failed.
+# Ctrl-C ends with 130 and without a message about the command that it interrupted.
 trap 'exit 130' INT
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHON=${PYTHON:-python3}

@@ -1,4 +1,4 @@
-"""A memory limit such as a Greengrass core gives a container: a memory cgroup of one's own, of version 1 or 2."""
+"""A memory limit such as a Greengrass core gives a container: a memory cgroup of version 1 or 2."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ NEEDS = "a memory cgroup can't be made here (root is needed, and a cgroup file s
 
 
 class Unavailable(Exception):
-    """This machine, or this user's rights on it, allow no memory cgroup; the text says why."""
+    """No memory cgroup can be made on this machine or by this user; the text says why."""
 
 
 class MemoryGroup:
-    """A memory cgroup, without swap, as a context manager; it goes when the processes in it have ended.
+    """A memory cgroup without swap, as a context manager that removes it when the processes in it have ended.
 
-    limit: bytes. proc, root: where the running process' proc and the file systems are; a test has its own.
+    limit: bytes
+    proc: the proc folder of the running process; a test passes another
+    root: of the file system; a test passes another
 
     Raises Unavailable on entering.
     """
@@ -60,7 +62,7 @@ class MemoryGroup:
     def __exit__(
         self, kind: Optional[Type[BaseException]], value: Optional[BaseException], traceback: Optional[TracebackType]
     ) -> None:
-        for _ in range(200):  # the kernel lets go of a process a moment after its end
+        for _ in range(200):  # the kernel frees a process some time after its end
             try:
                 os.rmdir(self.path)
                 return
@@ -69,18 +71,18 @@ class MemoryGroup:
         os.rmdir(self.path)
 
     def command(self, command: List[str]) -> List[str]:
-        """Return the command that runs another one inside, from its first page of memory on."""
+        """Return a command that runs another one in the cgroup from its start."""
         return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', os.path.join(self.path, "cgroup.procs")] + command
 
     def wrap(self, program: str, path: Path) -> str:
-        """Write a script at `path` that runs a program inside, for those who start it by its name; return the path."""
+        """Write a script that runs a program in the cgroup; return its path."""
         path.write_text('#!/bin/sh\nexec {} "$@"\n'.format(" ".join(map(shlex.quote, self.command([program])))))
         path.chmod(0o755)
         return str(path)
 
     @property
     def peak(self) -> Optional[int]:
-        """The most bytes that were ever charged, file pages and the kernel's own included; None where not kept."""
+        """The most bytes that were charged, file pages and kernel memory included; None if the kernel has no such figure."""
         name = "memory.peak" if self._version == 2 else "memory.max_usage_in_bytes"
         try:
             return int(self._read(name))
@@ -89,7 +91,7 @@ class MemoryGroup:
 
     @property
     def anonymous(self) -> int:
-        """The bytes that are charged now and can't be taken back."""
+        """The bytes charged now that the kernel can't reclaim."""
         return self._counter("memory.stat", "anon" if self._version == 2 else "rss")
 
     @property
@@ -117,8 +119,8 @@ class MemoryGroup:
 def _parent(proc: str, root: str) -> Tuple[str, int]:
     """Return the directory to make a memory cgroup in, and the version of cgroups that has the memory.
 
-    Version 1: below the running process' own, so that it stays within its limit. Version 2: the nearest above that
-    hands the memory down, as a cgroup that has processes may not.
+    Version 1: below the running process' own, so that it stays within its limit. Version 2: the nearest one above that
+    delegates the memory controller, as a cgroup with processes may not.
     """
     with open(os.path.join(proc, "mountinfo")) as file:
         mounts = [line.split(" - ") for line in file.read().splitlines()]
@@ -131,7 +133,7 @@ def _parent(proc: str, root: str) -> Tuple[str, int]:
             for _, controllers, path in groups:
                 own = os.path.join(mount, path.lstrip("/"))
                 if "memory" in controllers.split(","):
-                    # In a container the path may be the host's, which is not to be seen.
+                    # In a container the path may be the host's, which does not exist there.
                     return (own if os.path.isdir(own) else mount), 1
         if kind == "cgroup2":
             path = next((path for _, controllers, path in groups if not controllers), "/")

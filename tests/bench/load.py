@@ -1,6 +1,6 @@
 """Load: established TCP connections on loopback, half over IPv4, half over IPv6; and processes full of descriptors.
 
-All is bounded in number and time, and ends with the process that asked for it, however that ends.
+Number and time are limited, and everything ends with the process that asked for it, however that ends.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ SPARE = 200  # descriptors that a process needs for itself
 
 
 class Load:
-    """Hold things open in processes of their own, as a context manager.
+    """Keep sockets or files open in other processes, as a context manager.
 
-    sockets: established TCP sockets, both ends of a connection counted, as `ss -t` lists them; rounded up to even.
-    descriptors: open files in one more process, as many as the limit allows at most.
+    sockets: established TCP sockets, both ends of a connection counted as in `ss -t`; rounded up to even
+    descriptors: open files in one more process, at most as many as the limit of open files allows
 
-    Raises RuntimeError where the machine does not allow it.
+    Raises RuntimeError if the machine does not allow it.
     """
 
     def __init__(self, sockets: int = 0, descriptors: int = 0) -> None:
@@ -93,7 +93,7 @@ def _split(total: int, most: int) -> List[int]:
 
 
 def _connect(family: socket.AddressFamily, host: str, pairs: int) -> List[socket.socket]:
-    """Return both ends of so many connections. Closing any resets it: no TIME_WAIT stays behind for the next size."""
+    """Return both ends of some connections, which are reset when closed, so that no TIME_WAIT is left for the next size."""
     ends = []
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.bind((host, 0))
@@ -120,7 +120,7 @@ def _families() -> List[Tuple[socket.AddressFamily, str]]:
 
 
 def main(kind: str, count: int) -> None:
-    """Hold so many pairs of sockets, or descriptors, until stdin ends or LIFETIME is over."""
+    """Keep pairs of sockets, or descriptors, open until stdin ends or LIFETIME is over."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (_limit() + SPARE, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     held: List[object] = []
     if kind == "sockets":

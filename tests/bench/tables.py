@@ -1,4 +1,4 @@
-"""What was measured, as Markdown."""
+"""The measurements as Markdown tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMATS = (("cbor", True), ("cbor", False), ("json", True), ("json", False))
 
 
 class Target(NamedTuple):
-    """A claim, what was wanted, what was measured."""
+    """A target and the figure for it."""
 
     what: str
     wanted: str
@@ -69,8 +69,8 @@ def _pair(ours: float, baseline: float) -> List[str]:
 
 
 def limit(fates: Sequence[Fate]) -> List[str]:
-    """Return the table of who lived under a memory limit."""
-    return _table(["who", "what became of it"], [[fate.who, fate.said] for fate in fates])
+    """Return the table of the runs under a memory limit."""
+    return _table(["what ran", "outcome"], [[fate.who, fate.said] for fate in fates])
 
 
 def wire() -> List[str]:
@@ -85,7 +85,7 @@ def wire() -> List[str]:
 
 
 def flood(sizes: Sizes) -> str:
-    """Return in a sentence what the reports of the greatest size take."""
+    """Return a sentence on the bytes of the reports with the most sockets."""
     most = max(sizes)
     ours, sdk = (sizes[most][tool].bytes for tool in ("connector", "agent SDK"))
     return (
@@ -95,13 +95,13 @@ def flood(sizes: Sizes) -> str:
 
 
 def targets(found: Sequence[Target]) -> List[str]:
-    """Return the table of claims."""
+    """Return the table of targets."""
     rows = [[target.what, target.wanted, target.measured, "yes" if target.met else "**no**"] for target in found]
     return _table(["what", "wanted", "measured", "met"], rows)
 
 
 def sample_targets(sizes: Sizes) -> List[Target]:
-    """Return the claims on CPU and memory, as far as these sizes show them."""
+    """Return the targets for CPU and memory that these sizes allow to check."""
     found = []
     if 18_000 in sizes:
         costs = sizes[18_000]
@@ -128,7 +128,7 @@ def sample_targets(sizes: Sizes) -> List[Target]:
 
 
 def descriptors(few: Costs, many: Costs, number: int) -> Target:
-    """Return the claim that open descriptors cost nothing; costs without and with that number of them."""
+    """Return the target that open descriptors cost nothing, from the costs without and with some of them."""
     ours, psutil = (
         (many[tool].cpu / many["floor"].cpu) / (few[tool].cpu / few["floor"].cpu) for tool in ("connector", "psutil")
     )
@@ -137,12 +137,16 @@ def descriptors(few: Costs, many: Costs, number: int) -> Target:
 
 
 def start(seconds: float) -> Target:
-    """Return the claim on the start."""
+    """Return the target for the start."""
     return Target("CPU from import to first report handed over", "<= 0.25 s", f"{seconds:.2f} s", seconds <= 0.25)
 
 
 def idle(cycle: float, wake_ups: int) -> List[Target]:
-    """Return the claims on an idle host. cycle: CPU seconds of one report. wake_ups: between two reports."""
+    """Return the targets for an idle host.
+
+    cycle: CPU of one report, seconds
+    wake_ups: between two reports
+    """
     share = cycle / INTERVAL
     what = f"share of one processor on an idle host: {1000 * cycle:.1f} ms every {INTERVAL} s"
     return [
@@ -152,7 +156,7 @@ def idle(cycle: float, wake_ups: int) -> List[Target]:
 
 
 def wire_targets() -> List[Target]:
-    """Return the claims on the bytes of a report."""
+    """Return the targets for the bytes of a report."""
     small = len(encode(full_report(50, "eth0", True, False), "cbor"))
     long = len(encode(full_report(50, "a" * 15, False, True), "json"))
     longest = len(encode(full_report(500, "a" * 15, False, True), "json"))
