@@ -18,7 +18,7 @@ from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
 
 from .errors import FunctionError
 from .faults import Faults
-from .function import Function, find_interpreter, remove, unpack
+from .function import Function, built_for, find_interpreter, remove, unpack
 from .mqtt import Broker
 from .router import CLOUD, Subscription, default_subscriptions, targets
 from .server import ROUTER_ARN, Api, HttpError, Invocations, Port, Publish
@@ -238,7 +238,12 @@ class LocalCore:
             error = self._initialization[0]
         if error:
             self._function.wait()
-            raise FunctionError("the function failed to initialize: " + error, self._tail())
+            reason = "the function failed to initialize: " + error
+            wanted, running = built_for(self._artifact), tuple(self.interpreter.version[:2])
+            if wanted and wanted != running:
+                versions = "this zip is for Python {}.{} and runs on {}.{}".format(*wanted, *running)
+                reason += f" ({versions}: choose that interpreter, or build a zip for this one)"
+            raise FunctionError(reason, self._tail())
 
     def _wait(self, ready: Callable[[], bool], timeout: float, late: str) -> None:
         end = time.monotonic() + timeout

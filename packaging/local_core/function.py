@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
 import threading
 import zipfile
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import LocalCoreError
 
@@ -44,6 +45,12 @@ def find_interpreter(python: str) -> Interpreter:
     if tuple(found.version) < (3, 7):
         raise LocalCoreError(f"'{python}' is Python {version.replace(' ', '.')}; 3.7 or later is needed")
     return found
+
+
+def built_for(artifact: Path) -> Optional[Tuple[int, int]]:
+    """Return the Python that a zip was built for, from its name as build_zip.sh gives it; None for another name."""
+    found = re.search(r"-py3([0-9]{1,2})-", artifact.name)
+    return (3, int(found.group(1))) if found else None
 
 
 def unpack(artifact: Path, into: Path) -> None:

@@ -82,7 +82,7 @@ class MemoryGroup:
 
     @property
     def peak(self) -> Optional[int]:
-        """The most bytes that were charged, file pages and kernel memory included; None if the kernel has no such figure."""
+        """The most bytes that were charged, with file pages and kernel memory; None if the kernel does not know."""
         name = "memory.peak" if self._version == 2 else "memory.max_usage_in_bytes"
         try:
             return int(self._read(name))

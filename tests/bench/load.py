@@ -93,7 +93,7 @@ def _split(total: int, most: int) -> List[int]:
 
 
 def _connect(family: socket.AddressFamily, host: str, pairs: int) -> List[socket.socket]:
-    """Return both ends of some connections, which are reset when closed, so that no TIME_WAIT is left for the next size."""
+    """Return both ends of some connections; closing resets them, so that no TIME_WAIT is left for the next size."""
     ends = []
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.bind((host, 0))

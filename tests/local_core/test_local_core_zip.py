@@ -1,11 +1,14 @@
 """What the local core does with the zip that it gets."""
 
+import re
 import stat
+import sys
 import zipfile
 from pathlib import Path
+from typing import Callable
 
 import pytest
-from local_core import LocalCoreError
+from local_core import FunctionError, LocalCore, LocalCoreError
 from local_core.function import unpack
 
 
@@ -39,6 +42,15 @@ def test_unpacked_program_is_executable(tmp_path: Path) -> None:
     assert oct(program.stat().st_mode) == "0o100555"
     program.parent.chmod(0o755)  # for pytest, which removes it
     (tmp_path / "into").chmod(0o755)
+
+
+def test_failed_import_of_a_zip_for_another_python_names_both(make_zip: Callable[..., Path]) -> None:
+    path = make_zip({"function.py": "import _missing_module"})
+    path = path.rename(path.with_name("connector-1.0.0-py36-x86_64.zip"))
+    running = "{}.{}".format(*sys.version_info)
+    with pytest.raises(FunctionError, match=rf"\(this zip is for Python 3\.6 and runs on {re.escape(running)}: choose"):
+        with LocalCore(path, handler="function.handler"):
+            pass
 
 
 def test_file_that_is_not_a_zip_is_named(tmp_path: Path) -> None:

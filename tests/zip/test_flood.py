@@ -1,7 +1,4 @@
-"""Under a flood of connections: exact, uniform, bounded, and alive inside a core's memory limit. No test of time here.
-
-What it costs is shown by tests/bench/.
-"""
+"""A flood of connections: exact totals, a uniform sample, bounded size and memory. tests/bench/ measures the time."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ from connector.encode import FORMATS, encode
 from connector.kernel.dev import decode_name
 
 ROOT = Path(__file__).resolve().parents[2]
-MESSAGE_LIMIT = 128 << 10  # bytes; AWS IoT refuses more
+MESSAGE_LIMIT = 128 << 10  # bytes; AWS IoT rejects more
 
 ROWS = 18_000  # in each of tcp and tcp6
 
@@ -44,7 +41,7 @@ def _state(number: int) -> str:
 
 
 def _sockets(local: str, remote: str) -> List[Socket]:
-    """As many rows as ROWS, all states among them; a row's number is in its remote address and in its local port."""
+    """Return ROWS rows in all states; each row's number is in its remote address and its local port."""
     return [
         (local.format(1 + number), remote.format(number >> 8, number & 255), _state(number)) for number in range(ROWS)
     ]
@@ -71,8 +68,8 @@ def test_totals_of_big_tables_are_exact(flooded: Path) -> None:
     assert (len(snapshot.established.items), len(snapshot.listening_tcp.items)) == (50, 50)
 
 
-def test_every_connection_of_a_flood_is_as_likely(flooded: Path) -> None:
-    """First or last row, tcp or tcp6: over many reports all parts of the tables are seen equally often."""
+def test_every_connection_is_equally_likely_in_a_report(flooded: Path) -> None:
+    """First or last row, tcp or tcp6: over many reports all parts of the tables occur equally often."""
     rng = random.Random(20261121)
     established = [number for number in range(ROWS) if _state(number) == "ESTABLISHED"]
     part = {number: place * 20 // len(established) for place, number in enumerate(established)}
@@ -87,27 +84,27 @@ def test_every_connection_of_a_flood_is_as_likely(flooded: Path) -> None:
     assert chi_square(seen.values()) < limit(seen.values())
 
 
-def test_full_lists_of_50_are_small() -> None:
-    """AWS IoT meters a message in steps of 5 KB; JSON with long names stays below 12 KB with all there is in it."""
+def test_reports_with_full_lists_of_50_have_at_most_5_and_12_kb() -> None:
+    """AWS IoT meters messages in steps of 5 KB: at most 1 for CBOR with short names, 3 for the longest JSON."""
     assert len(encode(full_report(50, "eth0", short_names=True, custom=False), "cbor")) <= 5 << 10
     assert len(encode(full_report(50, "a" * 15, short_names=False), "json")) <= 12 << 10
 
 
 @pytest.mark.parametrize("report_format", FORMATS)
 @pytest.mark.parametrize("short_names", [True, False], ids=["short", "long"])
-# An interface's name has up to 15 bytes, any but a few; each of these but the first would be longer as JSON.
+# An interface's name has up to 15 bytes of nearly any value; all of these but the first get longer in JSON.
 @pytest.mark.parametrize(
     "interface",
     ["a" * 15, '"' * 15, decode_name(b"\xff" * 15), decode_name(b"\x01" * 15)],
     ids=["plain", "quotes", "not-utf-8", "control"],
 )
-def test_the_longest_lists_of_the_longest_entries_are_taken_by_the_service(
+def test_longest_report_is_shorter_than_the_limit_of_aws_iot(
     report_format: str, short_names: bool, interface: str
 ) -> None:
     assert 30_000 < len(encode(full_report(500, interface, short_names), report_format)) < MESSAGE_LIMIT
 
 
-# Prints what a sample opens and lists, by the interpreter's own account.
+# Prints the files and folders that a sample opens, from Python's audit events.
 WATCHED = """
 import random, sys
 sys.path.insert(0, sys.argv[1])
@@ -126,8 +123,8 @@ print("\\n".join(sorted(touched)))
 
 
 @pytest.mark.skipif(sys.version_info < (3, 8), reason="audit hooks came with Python 3.8")
-def test_a_sample_touches_the_network_tables_and_nothing_else(flooded: Path) -> None:
-    """No walk through /proc/*/fd: how many descriptors the processes of the host have costs nothing."""
+def test_sample_opens_the_network_tables_only(flooded: Path) -> None:
+    """Not /proc/*/fd, so the number of open descriptors on the host costs nothing."""
     net = flooded / "1" / "net"
     for path in ("4711/fd/3", "1/fd/3"):
         (flooded / path).parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +138,7 @@ def test_a_sample_touches_the_network_tables_and_nothing_else(flooded: Path) -> 
     ]
 
 
-# Prints which modules the connector's own imports and a JSON report took.
+# Prints the modules that the connector and a JSON report import.
 IMPORTED = """
 import random, sys
 sys.path.insert(0, sys.argv[1])
@@ -154,8 +151,8 @@ print("\\n".join(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
-def test_nothing_is_imported_that_a_run_does_not_use(flooded: Path) -> None:
-    """JSON and no custom metrics: what others need, and anything heavy, stays out of the 16 MB."""
+def test_json_report_imports_no_heavy_module(flooded: Path) -> None:
+    """Without custom metrics; a core gives the function 16 MB."""
     run = subprocess.run(
         [sys.executable, "-I", "-c", IMPORTED, str(ROOT), str(flooded)], stdout=subprocess.PIPE, check=True, timeout=60
     )
@@ -181,7 +178,7 @@ def limited() -> Iterator[MemoryGroup]:
 
 @pytest.fixture
 def function(tmp_path: Path) -> Path:
-    """A directory like the zip: sources only, as a core's function directory is read-only and has no compiled files."""
+    """Return a directory like the unpacked zip, but without bytecode: the case that needs the most memory."""
     directory = tmp_path / "function"
     sources = [ROOT / "connector"]
     for package in ("greengrasssdk", "cbor2"):
@@ -193,8 +190,10 @@ def function(tmp_path: Path) -> Path:
     return directory
 
 
-def test_the_function_lives_where_its_peers_are_killed(limited: MemoryGroup, function: Path, tmp_path: Path) -> None:
-    """16 MB and 36,000 connections: the whole function, all that takes memory switched on, reports again and again."""
+def test_function_reports_within_16_mb_where_psutil_is_killed(
+    limited: MemoryGroup, function: Path, tmp_path: Path
+) -> None:
+    """36,000 connections, with every custom metric and CBOR."""
     environment = {"CustomMetrics": ",".join(CUSTOM_METRICS), "ReportFormat": "cbor"}
     with ExitStack() as stack:
         stack.enter_context(Load(SOCKETS))
@@ -202,12 +201,12 @@ def test_the_function_lives_where_its_peers_are_killed(limited: MemoryGroup, fun
         inside = limited.wrap(core.interpreter.path, tmp_path / "python")
         core.interpreter = core.interpreter._replace(path=inside)
         stack.enter_context(core)
-        expected = set(CUSTOM_METRICS) - {"cpu_usage"}  # of which the first report has nothing to compare with
+        expected = set(CUSTOM_METRICS) - {"cpu_usage"}  # needs two samples, so it is not in the first report
         for _ in range(CYCLES):
             delivery = core.wait_for_delivery()
             assert delivery.verdict == Verdict(accepted=True)
             established = delivery.report["metrics"]["tcp_connections"]["established_connections"]
-            # The kernel's table is no picture of one moment: a row may be missed while others come and go beside it.
+            # The kernel may skip a row while others come and go beside it.
             assert established["total"] > 0.99 * SOCKETS
             assert len(established["connections"]) == 50
             assert set(delivery.report["custom_metrics"]) == expected
@@ -224,8 +223,8 @@ def test_the_function_lives_where_its_peers_are_killed(limited: MemoryGroup, fun
 
 
 @pytest.mark.skipif(support_core.refusal() is not None, reason=str(support_core.refusal()))
-def test_the_peers_live_without_a_flood(limited: MemoryGroup) -> None:
-    """It is the flood that kills them, not the limit alone. On a host of their own: this one may be flooded."""
+def test_psutil_runs_within_16_mb_without_a_flood(limited: MemoryGroup) -> None:
+    """So the flood kills it, not the limit alone. In its own namespaces, as another test may flood this host."""
     alone = ["unshare", "--net", "--pid", "--fork", "--mount-proc", sys.executable, "-c"]
     for package, script in PEERS.items():
         if importlib.util.find_spec(package):
@@ -233,8 +232,9 @@ def test_the_peers_live_without_a_flood(limited: MemoryGroup) -> None:
     assert limited.kills == 0
 
 
-def test_a_memory_cgroup_of_version_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The nearest cgroup above that hands the memory controller down takes the new one, with the same limit."""
+def test_memory_cgroup_of_version_2_is_made_below_one_that_delegates_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mount = tmp_path / "sys" / "fs" / "cgroup"
     own = mount / "system.slice" / "tests.service"
     own.mkdir(parents=True)
@@ -249,7 +249,7 @@ def test_a_memory_cgroup_of_version_2(tmp_path: Path, monkeypatch: pytest.Monkey
     mkdir, rmdir = os.mkdir, os.rmdir
 
     def make_cgroup(path: str) -> None:
-        """As the kernel does: a new directory has the controllers' files."""
+        """Make a directory with the controllers' files, as the kernel does."""
         mkdir(path)
         for name, content in (
             ("cgroup.procs", ""),
@@ -280,7 +280,7 @@ def test_a_memory_cgroup_of_version_2(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not directory.exists()
 
 
-def test_without_a_memory_controller_a_reason_is_given(tmp_path: Path) -> None:
+def test_missing_memory_controller_is_named(tmp_path: Path) -> None:
     (tmp_path / "mountinfo").write_text("30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
     (tmp_path / "cgroup").write_text("0::/\n")
     with pytest.raises(Unavailable, match="no cgroup file system of this machine has the memory controller"):
