@@ -1,5 +1,6 @@
 """.ci/run: wrong arguments, and a skipped test fails the run unless its reason is allowed."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -11,17 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        (["lnt"], "unknown step 'lnt'; the steps are packages, first-command, lint, fuzz, zip and test [VERSION]"),
-        (["test", "2.7"], "there is no CPython 2.7 on PATH or in pyenv; there are: "),
-    ],
-)
-def test_wrong_arguments_give_2_and_a_line(arguments: List[str], reason: str) -> None:
+@pytest.mark.parametrize("arguments", [["lnt"], ["lint", "3.8"], ["test", "2.7"]], ids=" ".join)
+def test_unknown_step_gives_2_and_the_list_of_steps(arguments: List[str]) -> None:
     done = subprocess.run([str(ROOT / ".ci" / "run"), *arguments], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f".ci/run: {reason}")
+    assert done.stderr == (
+        f".ci/run: unknown step '{' '.join(arguments)}'; "
+        "the steps are packages, first-command, lint, fuzz, zip and test [VERSION]\n"
+    )
 
 
 TESTS = """
@@ -40,10 +38,9 @@ def test_fine(): pass
 """
 
 
-@pytest.mark.parametrize("options", [["-n", "1"], ["-p", "no:xdist"]])
-def test_skipped_test_fails_the_run_unless_its_reason_is_allowed(tmp_path: Path, options: List[str]) -> None:
-    if "-n" in options:
-        pytest.importorskip("xdist")
+def test_skipped_test_fails_the_run_unless_its_reason_is_allowed(tmp_path: Path) -> None:
+    """With a worker of pytest-xdist where that is installed, as in CI."""
+    options = ["-n", "1"] if importlib.util.find_spec("xdist") else []
     (tmp_path / "test_some.py").write_text(TESTS)
     (tmp_path / "test_module.py").write_text("import pytest; pytest.importorskip('no_such_module')")
     done = subprocess.run(
