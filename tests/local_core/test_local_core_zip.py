@@ -44,9 +44,9 @@ def test_unpacked_program_is_executable(tmp_path: Path) -> None:
     (tmp_path / "into").chmod(0o755)
 
 
-def test_failed_import_of_a_zip_for_another_python_names_both(make_zip: Callable[..., Path]) -> None:
-    path = make_zip({"function.py": "import _missing_module"})
-    path = path.rename(path.with_name("connector-1.0.0-py36-x86_64.zip"))
+def test_failed_import_of_a_zip_for_another_python_names_both(make_zip: Callable[..., Path], tmp_path: Path) -> None:
+    path = tmp_path / "connector-1.0.0-py36-x86_64.zip"
+    make_zip({"function.py": "import _missing_module"}).rename(path)
     running = "{}.{}".format(*sys.version_info)
     with pytest.raises(FunctionError, match=rf"\(this zip is for Python 3\.6 and runs on {re.escape(running)}: choose"):
         with LocalCore(path, handler="function.handler"):
