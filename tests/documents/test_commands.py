@@ -24,6 +24,7 @@ RUN_HERE = ["python3 -m connector"]
 # Command -> the file that runs it, and what stands there for it.
 RUN_ELSEWHERE = {
     "python3 -m connector -n 2 -s 10": ("tests/connector/test_command_line.py", '"-n", "2"'),
+    "python3 -m connector run --dry-run --once": ("tests/direct/test_run.py", '"--dry-run", "--once"'),
     "./packaging/run_local.sh --once": (".ci/run", "./packaging/run_local.sh --once"),
     "./tests/run.sh": (".ci/run", "tests/run.sh"),
     "./build_zip.sh": (".ci/run", "./build_zip.sh"),

@@ -1,4 +1,4 @@
-"""Figures in words are those of the committed run of the benchmark, tests/bench/results/table.md."""
+"""Figures in words are those of the committed runs of the benchmarks, in tests/bench/results/."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import pytest
 from support.markdown import prose, text
 
 TABLE = text("tests/bench/results/table.md")
+DIRECT = text("tests/bench/results/direct.md")
+ALARMS = text("tests/bench/results/alarms.md")
 BENCH = "tests/bench/README.md"
 
 # Numbers in the bench's README that are no result: sizes, limits and versions.
@@ -17,10 +19,10 @@ NO_RESULTS = {
 }  # fmt: skip
 
 
-def row(first: str) -> list[str]:
-    """Return the cells of the table's first row that begins with this cell."""
-    found = re.search(rf"^\| {re.escape(first)} \| (.*) \|$", TABLE, re.MULTILINE)
-    assert found, f"results/table.md has no row {first!r}"
+def row(first: str, table: str = TABLE) -> list[str]:
+    """Return the cells of a table's first row that begins with this cell, or cells."""
+    found = re.search(rf"^\| {re.escape(first)} \| (.*) \|$", table, re.MULTILINE)
+    assert found, f"the results have no row {first!r}"
     return [cell.strip() for cell in found.group(1).split("|")]
 
 
@@ -79,7 +81,27 @@ def test_a_sentence_has_the_figures_of_the_run(document: str, sentence: str) -> 
     assert wanted in re.sub(r"\s+", " ", text(document))
 
 
+@pytest.mark.parametrize("document", ["README.md", BENCH])
+def test_figures_beside_the_agent_are_those_of_the_run(document: str) -> None:
+    wanted = (
+        f"{row('CPU of a report at 18,000 sockets, ms', DIRECT)[2]} of the CPU of AWS's agent at 18,000 sockets, "
+        f"{row('resident memory at 18,000 sockets, MB', DIRECT)[2]} of its memory"
+    )
+    assert wanted in re.sub(r"\s+", " ", text(document))
+
+
+def test_cost_of_judging_is_that_of_the_run() -> None:
+    shares = [
+        row(f"18,000 | sock_diag (shared network) | {profiles}", ALARMS)[1].rstrip("x")
+        for profiles in ("shipped profiles without destination rules", "all shipped profiles")
+    ] + [row("18,000 | sock_diag (shared network) | and every destination unknown", ALARMS)[1].rstrip("x")]
+    wanted = "{} times the CPU without destination rules, {} times with all shipped profiles, {} times if every".format(
+        *shares
+    )
+    assert wanted in re.sub(r"\s+", " ", text(BENCH))
+
+
 def test_every_figure_of_the_bench_is_in_the_table_or_a_known_limit() -> None:
     numbers = set(re.findall(r"(?<![\w.,-])\d[\d,.]*\d|(?<![\w.,-])\d", re.sub(r"`[^`]*`", "", prose(BENCH))))
-    in_table = set(re.findall(r"\d[\d,.]*\d|\d", TABLE))
+    in_table = set(re.findall(r"\d[\d,.]*\d|\d", TABLE + DIRECT + ALARMS))
     assert numbers - in_table - NO_RESULTS == set()
