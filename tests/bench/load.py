@@ -29,13 +29,15 @@ class Load:
     Raises RuntimeError if the machine does not allow it.
     """
 
-    def __init__(self, sockets: int = 0, descriptors: int = 0) -> None:
-        if not 0 <= sockets <= MAX_SOCKETS:
-            raise ValueError(f"{sockets} sockets: 0 to {MAX_SOCKETS} are allowed")
+    def __init__(self, sockets: int = 0, descriptors: int = 0, time_wait: int = 0) -> None:
+        if not 0 <= sockets <= MAX_SOCKETS or not 0 <= time_wait <= MAX_SOCKETS:
+            raise ValueError(f"{sockets} sockets and {time_wait} closed: 0 to {MAX_SOCKETS} are allowed")
         most = _limit()
         self.descriptors = min(descriptors, most)
         pairs = (sockets + 1) // 2
         self._shares = [("sockets", share) for share in _split(pairs, most // 2)]
+        if time_wait:
+            self._shares.append(("time_wait", time_wait))
         if descriptors:
             self._shares.append(("descriptors", self.descriptors))
         self._processes: List[subprocess.Popen[bytes]] = []
@@ -108,6 +110,19 @@ def _connect(family: socket.AddressFamily, host: str, pairs: int) -> List[socket
     return ends
 
 
+def _closed(family: socket.AddressFamily, host: str, count: int) -> None:
+    """Open and close connections. The end that closes first stays in TIME_WAIT."""
+    for begin in range(0, count, 10_000):  # a listener each, so that the ports of the other end suffice
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.bind((host, 0))
+            listener.listen(16)
+            for _ in range(min(10_000, count - begin)):
+                with socket.socket(family, socket.SOCK_STREAM) as client:
+                    client.connect(listener.getsockname())
+                    accepted = listener.accept()[0]
+                accepted.close()
+
+
 def _families() -> List[Tuple[socket.AddressFamily, str]]:
     families = [(socket.AF_INET, "127.0.0.1")]
     try:
@@ -127,6 +142,10 @@ def main(kind: str, count: int) -> None:
         families = _families()
         for number, (family, host) in enumerate(families):
             held += _connect(family, host, (count + number) // len(families))
+    elif kind == "time_wait":
+        families = _families()
+        for number, (family, host) in enumerate(families):
+            _closed(family, host, (count + number) // len(families))
     else:
         null = os.open(os.devnull, os.O_RDONLY)
         held += [os.dup(null) for _ in range(count)]

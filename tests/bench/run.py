@@ -12,6 +12,7 @@ import re
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Callable, Dict, List
 
@@ -25,6 +26,7 @@ from local_core.function import remove, unpack
 HERE = Path(__file__).resolve().parent
 SIZES = (10, 100, 500, 2_000, 6_000, 18_000, 36_000)
 DESCRIPTORS = 20_000
+TIME_WAIT = 18_000  # and as many established
 MAX_ROUNDS = 200
 
 
@@ -61,19 +63,32 @@ def run(options: argparse.Namespace, directory: Path, folders: Dict[str, Path]) 
     sizes, rounds = sorted(set(options.sizes)), options.rounds
     tools = [tool for tool in TOOLS if tool != "baseline" or tool in folders]
     if options.only_baseline:
-        tools = ["floor", "connector", "baseline"]
+        tools = ["floor", "connector", "tables", "baseline"]
     costs: tables.Sizes = {}
     for size in sizes:
         say(f"{size:,} sockets ...")
         with Load(size):
             costs[size] = measure.compare(tools, rounds, folders)
+    say(f"{TIME_WAIT:,} sockets, and {TIME_WAIT:,} in TIME_WAIT ...")
+    with Load(TIME_WAIT, time_wait=TIME_WAIT):
+        closed = measure.compare(
+            [tool for tool in ("floor", "connector", "tables", "baseline") if tool in tools], rounds, folders
+        )
+    say("60 s until the kernel has forgotten them ...")
+    time.sleep(60)
     lines = ["# One sample under a flood", "", machine(), ""]
+    lines += [
+        "## CPU of one sample with closed connections, ms (times the floor)",
+        "",
+        *tables.time_wait(closed, TIME_WAIT),
+        "",
+    ]
     if options.baseline:
         say("this build and the baseline as whole functions ...")
         whole = measure.side_by_side([folders["connector"], folders["baseline"]], directory, sizes[-1])
         lines += [f"## Beside {options.baseline.name}", "", *tables.side_by_side(costs, whole, sizes[-1]), ""]
     if not options.only_baseline:
-        lines += beside_others(options, directory, folders, costs)
+        lines += beside_others(options, directory, folders, costs, closed)
     options.output.mkdir(parents=True, exist_ok=True)
     plotted = [tool for tool in tools if tool in STYLES]
     plot(sizes, {tool: [costs[size][tool].cpu for size in sizes] for tool in plotted}, options.output / "cpu.svg")
@@ -81,7 +96,7 @@ def run(options: argparse.Namespace, directory: Path, folders: Dict[str, Path]) 
 
 
 def beside_others(
-    options: argparse.Namespace, directory: Path, folders: Dict[str, Path], costs: tables.Sizes
+    options: argparse.Namespace, directory: Path, folders: Dict[str, Path], costs: tables.Sizes, closed: measure.Costs
 ) -> List[str]:
     """Return the lines on the connector beside psutil and the agent SDK, and on its targets."""
     sizes, rounds = sorted(costs), options.rounds
@@ -108,6 +123,7 @@ def beside_others(
     lines += tables.targets(
         [
             *tables.sample_targets(costs),
+            tables.time_wait_target(closed, TIME_WAIT),
             tables.descriptors(few, many, load.descriptors),
             tables.start(start),
             *tables.idle(idle, wake_ups),

@@ -1,8 +1,8 @@
 """The tools that are compared, each in a process of its own: tools.py TOOL [FOLDER], one sample for each line of stdin.
 
-FOLDER is an unpacked zip of the connector, for the tools connector and baseline. Each answer is a line of JSON: "cpu"
-(seconds of this process), "bytes" (of the report, null for a tool that makes none), and of the process so far "peak"
-(VmHWM, bytes) and "anonymous" (RssAnon, bytes, which the kernel can't reclaim without swap).
+FOLDER is an unpacked zip of the connector, for the tools connector, tables and baseline. Each answer is a line of JSON:
+"cpu" (seconds of this process), "bytes" (of the report, null for a tool that makes none), and of the process so far
+"peak" (VmHWM, bytes) and "anonymous" (RssAnon, bytes, which the kernel can't reclaim without swap).
 """
 
 from __future__ import annotations
@@ -37,8 +37,16 @@ def floor(folder: str) -> Sample:
     return sample
 
 
-def connector(folder: str) -> Sample:
-    """Collect, build and encode as the function does with default settings, with the build in a folder."""
+def tables(folder: str) -> Sample:
+    """Do the same where the function has a network of its own, so that the host's tables are read."""
+    return connector(folder, "/none")
+
+
+def connector(folder: str, own: str = "/proc") -> Sample:
+    """Collect, build and encode as the function does with default settings, with the build in a folder.
+
+    own: its own proc, which shows what network it is in
+    """
     sys.path.insert(0, folder)
     from connector import config, snapshot
     from connector.encode import encode
@@ -52,7 +60,7 @@ def connector(folder: str) -> Sample:
 
     def sample() -> int:
         nonlocal traffic
-        taken = snapshot.take(settings.wanted, rng)
+        taken = snapshot.take(settings.wanted, rng, own)
         assert not taken.problems, taken.problems
         traffic = traffic.observe(taken)
         carried = traffic.carry(taken)
@@ -89,6 +97,7 @@ def agent_sdk(folder: str) -> Sample:
 TOOLS: Dict[str, Callable[[str], Sample]] = {
     "floor": floor,
     "connector": connector,
+    "tables": tables,
     "baseline": connector,
     "psutil": psutil,
     "agent SDK": agent_sdk,

@@ -130,7 +130,7 @@ def test_script_reports_a_wrong_option_before_it_builds(checkout: Path) -> None:
 def test_script_checks_the_interpreter_of_the_function_before_it_builds(checkout: Path) -> None:
     done = run_script(checkout, "--python=no-such")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith("run_local.sh: 'no-such' is no Python that can be run")
+    assert done.stderr.startswith("run_local.sh: 'no-such' can't be run as a Python interpreter")
     assert not (checkout / "built").exists()
 
 

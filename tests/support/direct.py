@@ -59,14 +59,14 @@ class Log(logging.Handler):
             assert found, f"no {times} lines with {words!r} in {self.lines}"
             return self.having(words)[times - 1]
 
-    def wait_until_connected(self, again: bool = False) -> None:
-        """Return while there is a connection; `again`: not the first one."""
+    def wait_until_connected(self) -> None:
+        """Return while there is a connection, as far as the log tells."""
 
         def connected() -> bool:
             lines = [
                 line for line in self.lines if "connected to localhost:" in line or "connection to localhost:" in line
             ]
-            return bool(lines) and "connected" in lines[-1] and len(lines) > (1 if again else 0)
+            return bool(lines) and "connected" in lines[-1]
 
         with self._changed:
             assert self._changed.wait_for(connected, MAX_WAIT_SECONDS), f"no connection: {self.lines}"
@@ -209,6 +209,7 @@ class Gate:
                 pass
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # ends the wait for the next connection
         self._listener.close()
         self.release(dead=True)
 
@@ -216,8 +217,8 @@ class Gate:
 class DirectLoop(Transport):
     """A connector's loop on a fake host and over a real transport.
 
-    Its clock moves as fast as the broker answers: while a call is under way, a wait is for its end; `patient` makes it
-    wait for that no longer, for a broker that does not answer.
+    Its clock moves as fast as the broker allows. patient: while a call is under way, a wait is for its end; not where
+    the broker does not answer. up: while there is no connection, a wait is for the next; not where the broker is away.
     """
 
     def __init__(self, root: Path, inner: MqttTransport, log: Log, **settings: str) -> None:
@@ -225,6 +226,7 @@ class DirectLoop(Transport):
         self.host = Host(root / "host_proc")
         self.log = log
         self.patient = True
+        self.up = True
         self.accepted = 0  # messages
         self.peer = inner.peer
         self._inner = inner
@@ -232,6 +234,7 @@ class DirectLoop(Transport):
         self._changed = threading.Condition()
         self._rng = random.Random(7)
         self._seen: List[Counters] = []  # by reading
+        self._failures: List[BaseException] = []
         self._settings = {"AWS_IOT_THING_NAME": DEVICE, **settings}
 
     def start(self, topics: Any) -> None:
@@ -256,10 +259,20 @@ class DirectLoop(Transport):
             parsed._replace(wanted=wanted), self, self.clock, random.Random(4), made, self._source, self._beside
         )
         run(reporter, self, made)
+        if self._failures:
+            raise self._failures[0]
 
     def at(self, seconds: float, happen: Callable[[], object]) -> None:
-        """Plan something for so many seconds after now."""
-        self.clock.at(self.clock.monotonic() + seconds, happen)
+        """Plan something for so many seconds after now. What it raises ends the run, and fails it."""
+
+        def checked() -> None:
+            try:
+                happen()
+            except BaseException as error:  # the loop would go on after it
+                self._failures.append(error)
+                self.clock.stop()
+
+        self.clock.at(self.clock.monotonic() + seconds, checked)
 
     def answered(self) -> None:
         """Wait until no call is under way."""
@@ -308,6 +321,8 @@ class _Clock(FakeClock):
     def wait(self, seconds: float) -> None:
         if self._loop.patient:
             self._loop.answered()
+            if self._loop.up:
+                self._loop.log.wait_until_connected()
         super().wait(seconds)
 
 

@@ -85,6 +85,7 @@ class SmallBroker:
                 pass  # ended already
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # ends the wait for the next connection
         self._listener.close()
         self.drop()
 

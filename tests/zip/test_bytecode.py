@@ -62,6 +62,15 @@ def test_traceback_names_file_line_and_source(unpacked: Path) -> None:
     assert source.read_text().splitlines()[number - 1].strip() in failed.stderr
 
 
+def test_only_annotations_that_make_fields_are_in_the_bytecode(unpacked: Path) -> None:
+    program = """
+from connector import report, snapshot
+print(report.build.__annotations__, snapshot.Port._fields, snapshot.Port(22, "eth0"))
+"""
+    done = imported(unpacked, program)
+    assert (done.stdout, done.stderr) == ("{} ('port', 'interface') Port(port=22, interface='eth0')\n", "")
+
+
 def test_bytecode_does_not_depend_on_seed_path_or_earlier_imports(tmp_path: Path) -> None:
     """The interpreter is started as one with other settings, in another folder, with modules that share its strings."""
     sources = {

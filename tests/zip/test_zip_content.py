@@ -193,13 +193,14 @@ def test_zip_on_the_path_prints_reports(zips: Zips, tmp_path: Path, encoding: st
     assert done.stdout.startswith(b'{"header":' if encoding == "json" else b"\xa2\x66header")
 
 
-def test_zip_any_sends_cbor_within_the_memory_of_a_core(zips: Zips, tmp_path: Path) -> None:
-    if RUNNING not in build_zip.PYTHONS:
-        pytest.skip(f"there is no zip for Python {RUNNING}")
+@pytest.mark.parametrize("arch", [MACHINE, "any"])
+def test_function_with_everything_on_stays_within_the_memory_of_a_core(zips: Zips, tmp_path: Path, arch: str) -> None:
+    if arch not in build_zip.ARCHES or RUNNING not in build_zip.PYTHONS:
+        pytest.skip(f"there is no zip for Python {RUNNING} on {arch}")
     environment = {"CustomMetrics": ",".join(CUSTOM_METRICS), "ReportFormat": "cbor"}
     try:
         with MemoryGroup(CORE_LIMIT) as group:
-            core = LocalCore(zips((RUNNING, "any")), interval=1, environment=environment)
+            core = LocalCore(zips((RUNNING, arch)), interval=1, environment=environment)
             inside = group.wrap(core.interpreter.path, tmp_path / "python")
             core.interpreter = core.interpreter._replace(path=inside)
             with core:
