@@ -78,6 +78,10 @@ def test_unit_allows_every_system_call_of_the_connector(
     subprocess.run(command, cwd=str(ROOT), env=environ, check=True, timeout=MAX_SECONDS)
     used = set(re.findall(r"(?m)^\d+ +([a-z0-9_]+)\(", trace.read_text()))
     assert {"connect", "poll", "openat"} <= used
+    families = set(re.findall(r"(?m)^\d+ +socket\((AF_[A-Z0-9]+)", trace.read_text()))
+    assert {"AF_INET", "AF_NETLINK"} <= families
+    (listed,) = re.findall(r"(?m)^RestrictAddressFamilies=(.*)$", unit.read_text())
+    assert families <= set(listed.split())
     allowed = _calls("@system-service") - _calls("@privileged") - _calls("@resources")
     assert used <= allowed
 
