@@ -77,6 +77,7 @@ def check_policy(policy: object) -> None:
     assert allows("iot:Connect", "client/gateway-7-device-defender")
     assert allows("iot:Publish", f"topic/{TOPIC}")
     assert allows("iot:Publish", f"topic/{TOPIC}".replace("json", "cbor"))
+    assert allows("iot:Publish", "topic/device-defender/gateway-7/violations")
     for answer in ("accepted", "rejected"):
         assert allows("iot:Subscribe", f"topicfilter/{TOPIC}/{answer}")
         assert allows("iot:Receive", f"topic/{TOPIC}/{answer}")
