@@ -47,6 +47,7 @@ def test_the_small_table_is_that_of_the_run() -> None:
     [
         ("README.md", "{ours} times only reading the tables | {sdk} times (measured with the SDK)"),
         ("connector/README.md", "**`psutil.net_connections`**: {psutil} times the floor at 18,000 sockets"),
+        (BENCH, "it is {closed} times the floor, in another network {closed_apart}."),
         (BENCH, "varies by a factor of at most {linear} from 2,000 to 36,000 sockets"),
         (BENCH, "changes nothing ({descriptors} times, which is noise)"),
         (BENCH, "From the import of the handler to the first report: {start} of CPU."),
@@ -64,7 +65,10 @@ def test_a_sentence_has_the_figures_of_the_run(document: str, sentence: str) -> 
     descriptors = re.search(r"^\| CPU with a process of 19,800 open descriptors .*?noise \| ([\d.]+) \|", TABLE, re.M)
     assert idle
     assert descriptors
+    closed = [cell.rstrip("x)").split(" (")[1] for cell in row("18,000 established, 18,000 in TIME_WAIT")[1:3]]
     wanted = sentence.format(
+        closed=closed[0],
+        closed_apart=closed[1],
         ours=at_18000()["this connector"][1],
         sdk=at_18000()["agent SDK"][1],
         psutil=at_18000()["psutil"][1],
