@@ -32,7 +32,8 @@ def encode(report: Mapping[str, Any], report_format: str) -> bytes:
         import cbor2  # only here, so that a function that sends JSON does not load it
     except ImportError as error:
         raise ConnectorError(
-            f"CBOR needs cbor2, which can't be imported ({error}): choose json, or install cbor2"
+            f"CBOR needs cbor2, which can't be imported ({error}): choose json, or install cbor2. Its compiled module "
+            "can't be imported from a zip on the path: unpack the zip first"
         ) from error
     encoded: bytes = cbor2.dumps(report)
     return encoded

@@ -43,7 +43,14 @@ def main(argv: list[str] | None = None) -> int:
     Returns the exit code: 0 done; 1 a broker failed; 2 an argument or a file can't be used; 3 `watch` ended with an
     alarm; 130 Ctrl-C.
     """
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    try:
+        import argcomplete  # in requirements-tools.txt
+    except ImportError:
+        pass
+    else:
+        argcomplete.autocomplete(parser)  # answers a shell that asks for completions, and ends
+    options = parser.parse_args(argv)
     try:
         code: int = options.run(options)
         sys.stdout.flush()

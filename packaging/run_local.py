@@ -256,6 +256,12 @@ def _parse(arguments: Optional[List[str]]) -> argparse.Namespace:
     # For run_local.sh, before it builds the zip: check the options, and print the value of --python.
     add("--parse-only", action="store_true", help=argparse.SUPPRESS)
     add_flags(parser, note="As the function's environment has them. ProcDestinationPath: see --proc.")
+    try:
+        import argcomplete  # where the tools' environment has it
+    except ImportError:
+        pass
+    else:
+        argcomplete.autocomplete(parser)  # answers a shell that asks for completions, and ends
     options = parser.parse_args(arguments)
     if options.encoding_type is None:
         options.encoding_type = "binary" if given(options).get("ReportFormat") == "cbor" else "json"
