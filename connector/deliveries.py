@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Callable, Deque, Optional, Tuple
+from typing import Callable, Deque, Dict, Optional, Tuple
 
 from .clock import Clock
 from .cycle import Made
@@ -55,10 +55,9 @@ class Deliveries:
         self._any_came = False
         self._without = 0  # reports that were taken and not answered, while no answer ever came
         self._ok_does = False
-        self._awaited: Optional[int] = None  # the report whose answer may still come in time
+        self._awaited: Dict[int, float] = {}  # reports whose answer may still come in time: until when
         self._answered: Optional[int] = None  # the last report that had an answer
         self._taken = self._accepted = 0  # the last reports that the peer took, and the service
-        self._deadline = float("inf")
 
     def answer(self, report_id: Optional[int], accepted: bool) -> None:
         """Take an answer of the service, from any thread. report_id: None where the answer names no report."""
@@ -70,12 +69,14 @@ class Deliveries:
     @property
     def deadline(self) -> float:
         """Until when nothing is to be settled, in seconds on the monotonic clock."""
-        return float("-inf") if self._answers else self._deadline
+        if self._answers:
+            return float("-inf")
+        return min(self._awaited.values(), default=float("inf"))
 
     @property
     def awaiting(self) -> bool:
         """Whether the answer to a report that was taken may still come in time."""
-        return self._awaited is not None
+        return bool(self._awaited)
 
     def begin(self, memory: Memory, made: Made) -> Memory:
         """Return the memory with a report that is handed over now, before anybody can have answered it."""
@@ -89,7 +90,7 @@ class Deliveries:
         if self._ok_does:
             return _count(memory, report_id)
         if self._answered != report_id:
-            self._awaited, self._deadline = report_id, self._clock.monotonic() + VERDICT_SECONDS
+            self._awaited[report_id] = self._clock.monotonic() + VERDICT_SECONDS
         return memory
 
     def arrived_after_all(self) -> bool:
@@ -102,8 +103,9 @@ class Deliveries:
         """Return the memory after all that was answered, and what was not in time. To be called at `deadline`."""
         while self._answers:
             memory = self._apply(memory, *self._answers.popleft())
-        if self._clock.monotonic() >= self._deadline:
-            report_id, self._awaited, self._deadline = self._awaited, None, float("inf")
+        now = self._clock.monotonic()
+        for report_id in [report_id for report_id, until in self._awaited.items() if until <= now]:
+            del self._awaited[report_id]
             memory = self._missing(memory, report_id)
         return memory
 
@@ -114,8 +116,7 @@ class Deliveries:
             return memory  # it was answered before, is too old, or is another agent's
         self._any_came = True
         self._answered = report_id
-        if report_id == self._awaited:
-            self._awaited, self._deadline = None, float("inf")
+        self._awaited.pop(report_id, None)
         if self._ok_does:
             self._ok_does = False
             self._logger.info("%s: Device Defender answers now, so its answers decide again", DELIVERY)
@@ -127,7 +128,7 @@ class Deliveries:
         memory = _count(memory, report_id)
         return memory._replace(pending=tuple(one for one in memory.pending if one.report_id != report_id))
 
-    def _missing(self, memory: Memory, report_id: Optional[int]) -> Memory:
+    def _missing(self, memory: Memory, report_id: int) -> Memory:
         """The answer to a report did not come in time."""
         if self._any_came:
             self._health.failed(
@@ -138,7 +139,7 @@ class Deliveries:
             self._renew()
             return memory
         self._without += 1
-        if self._without < MAX_REPORTS_WITHOUT_ANSWER or report_id is None:
+        if self._without < MAX_REPORTS_WITHOUT_ANSWER or self._ok_does:
             return memory
         self._ok_does = True
         self._logger.info(
