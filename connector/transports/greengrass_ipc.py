@@ -18,7 +18,7 @@ from awsiot.greengrasscoreipc import model
 from ..errors import NoSubscriptionError, PublishError
 from ..health import Health, plain
 from . import MAX_SEND_SECONDS, Transport
-from .greengrass_ipc_connection import MAX_CALL_SECONDS, CALL_ERRORS, IpcConnection, words
+from .greengrass_ipc_connection import CALL_ERRORS, MAX_CALL_SECONDS, IpcConnection, words
 
 SUBSCRIPTION = "subscription to the answers"
 MAX_SUBSCRIBING_SECONDS = 2 * MAX_CALL_SECONDS + 1.0

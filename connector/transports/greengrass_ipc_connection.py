@@ -15,7 +15,7 @@ from awsiot import eventstreamrpc
 from awsiot.greengrasscoreipc import connect, model
 from awsiot.greengrasscoreipc.clientv2 import GreengrassCoreIPCClientV2
 
-from ..errors import ConnectorError
+from ..errors import ConfigError, ConnectorError
 
 MAX_CALL_SECONDS = 10.0  # for the answer to anything but a publish
 MAX_CLOSE_SECONDS = 0.5
@@ -50,10 +50,18 @@ class IpcConnection:
     """
 
     def __init__(self, environ: Mapping[str, str], on_lost: Callable[[str], None]) -> None:
-        """Connect. on_lost: is told once why the connection has ended, from another thread. Raises IpcError."""
+        """Connect, as the variables say that a nucleus sets.
+
+        on_lost: is told once why the connection has ended, from another thread.
+
+        Raises IpcError, and ConfigError where a variable is not set.
+        """
         missing = [name for name in (SOCKET, TOKEN) if not environ.get(name)]
         if missing:
-            raise IpcError(f"{' and '.join(missing)} not set: only a nucleus that runs a component sets them")
+            raise ConfigError(
+                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set: a Greengrass nucleus sets them "
+                "for each component that it runs"
+            )
         self._on_lost = on_lost
         self._closing = False
         try:
