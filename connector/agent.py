@@ -10,11 +10,11 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 from . import config
 from .clock import Clock
 from .config import Config
+from .cycle import Made
 from .encode import prepare
 from .errors import TableError
 from .health import Health, plain
 from .kernel import host
-from .kernel.dev import Counters
 from .kernel.proc import locate
 from .publisher import Publisher, in_thread
 from .reporter import Reporter
@@ -30,10 +30,12 @@ class Agent(NamedTuple):
 
     loop: the thread that reports; it ends after a stop.
     clock: its `stop()` ends the loop, from any thread.
+    reporter: what runs on the loop.
     """
 
     loop: threading.Thread
     clock: Clock
+    reporter: Reporter
 
 
 def start(
@@ -41,18 +43,20 @@ def start(
     transport: Transport,
     logger: logging.Logger,
     source: Callable[[Wanted, random.Random], Source] = Source,
+    ends_on_sigterm: bool = True,
 ) -> Agent:
     """Start reporting through a transport, on a thread; return at once.
 
     settings: the parameters by name, as in `config.PARAMETERS`, and AWS_IOT_THING_NAME; on a core the environment.
     source: makes what takes the snapshots.
-    SIGTERM ends the process, where the caller is the main thread and there is no other handler.
+    ends_on_sigterm: SIGTERM ends the process, where the caller is the main thread and there is no other handler. False
+        where the caller sees to that.
 
     Raises ConfigError where these settings can't work.
     """
     clock = Clock()
     loop = threading.Thread(target=lambda: run(reporter, transport, logger), name="reporter", daemon=True)
-    ends = end_on_sigterm(clock.stop, loop)
+    ends = not ends_on_sigterm or end_on_sigterm(clock.stop, loop)
     parsed, warnings = config.parse(settings)
     logger.setLevel(parsed.log_level)
     if not ends:
@@ -71,7 +75,7 @@ def start(
         whose_network(parsed.wanted.proc),
     )
     loop.start()
-    return Agent(loop, clock)
+    return Agent(loop, clock, reporter)
 
 
 def assemble(
@@ -88,7 +92,14 @@ def assemble(
     source: makes what takes the snapshots. run_beside: runs a call of the transport on another thread.
     """
     health = Health(logger, clock.monotonic)
-    verdicts = Verdicts(parsed.thing, parsed.topic, health, logger, clock.monotonic)
+    deliveries = None
+    if transport.proves_delivery:
+        verdicts = Verdicts(parsed.thing, parsed.topic, health, logger, clock.monotonic)
+    else:
+        from .deliveries import Deliveries  # only the native component needs it
+
+        deliveries = Deliveries(clock, health, logger, transport.renew, transport.peer)
+        verdicts = Verdicts(parsed.thing, parsed.topic, health, logger, clock.monotonic, deliveries.answer)
 
     def on_message(message: Any, topic: Optional[str]) -> None:
         try:
@@ -106,7 +117,7 @@ def assemble(
         if alarms is not None:
             wanted = alarms.wanted(wanted)
     wait = clock.wait if alarms is None else alarms.wait
-    publisher: Publisher[Optional[Counters]] = Publisher(transport, clock, run_beside, wait)
+    publisher: Publisher[Made] = Publisher(transport, clock, run_beside, wait)
     return Reporter(
         parsed,
         take=logging_sources(source(wanted, rng).take, logger),
@@ -118,6 +129,8 @@ def assemble(
         read_boot=lambda: read_boot(parsed.wanted.proc),
         verdicts=verdicts,
         alarms=alarms,
+        deliveries=deliveries,
+        max_payload_bytes=transport.max_payload_bytes,
     )
 
 

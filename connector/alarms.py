@@ -15,14 +15,14 @@ from .clock import Clock
 from .config import Config
 from .detect.alarm import IN_ALARM
 from .detect.engine import Detector
-from .detect.event import Event, sentence
+from .detect.event import Event, fitted, sentence
 from .detect.measurement import Measurement, measure
 from .detect.metrics import DESTINATIONS, TCP_PORTS, UDP_PORTS
 from .detect.profile import Profile
 from .health import Health, plain
 from .kernel.dev import NOTHING, Counters
 from .kernel.host import CpuTimes
-from .outbox import PAUSE_FROM, Outbox
+from .outbox import PAUSE_FROM, Outbox, encoded
 from .publisher import Publisher
 from .report import cpu_usage
 from .snapshot import Snapshot, Wanted
@@ -59,7 +59,17 @@ def make(
         plain(parsed.violations_topic),
     )
     publisher: Publisher[int] = Publisher(transport, clock, run_beside, pause_from=PAUSE_FROM)
-    outbox = Outbox(parsed.violations_topic, publisher, parsed.interval, "alarms", clock, health, rng)
+    most = transport.max_payload_bytes
+    outbox = Outbox(
+        parsed.violations_topic,
+        publisher,
+        parsed.interval,
+        "alarms",
+        clock,
+        health,
+        rng,
+        encoded if most is None else lambda document: encoded(fitted(document, most)),
+    )
     return Alarms(found.usable, parsed.thing, parsed.interval, outbox, clock, health, logger)
 
 

@@ -7,6 +7,7 @@ memory = delivered(memory, made)               once it was accepted, or printed
 
 from __future__ import annotations
 
+import random
 from typing import NamedTuple, Optional
 
 from .encode import encode
@@ -25,6 +26,7 @@ class Made(NamedTuple):
     payload: bytes, the report in the chosen format.
     carried: traffic since the last report, as its network_stats has it; None where it has none.
     cpu: processor times that the next `cpu_usage` is compared with; None where they could not be read.
+    list_size: the longest list, where lists were shortened to fit the transport; None where they were not.
     """
 
     report_id: int
@@ -32,6 +34,7 @@ class Made(NamedTuple):
     payload: bytes
     carried: Optional[Counters]
     cpu: Optional[CpuTimes]
+    list_size: Optional[int] = None
 
 
 def observe(memory: Memory, snapshot: Snapshot, now: float) -> Memory:
@@ -42,16 +45,35 @@ def observe(memory: Memory, snapshot: Snapshot, now: float) -> Memory:
     return memory._replace(traffic=memory.traffic.observe(snapshot), report_id=max(int(now), memory.report_id + 1))
 
 
-def make_report(memory: Memory, snapshot: Snapshot, short_names: bool, report_format: str) -> Optional[Made]:
+def make_report(
+    memory: Memory,
+    snapshot: Snapshot,
+    short_names: bool,
+    report_format: str,
+    max_bytes: Optional[int] = None,
+    rng: Optional[random.Random] = None,
+) -> Optional[Made]:
     """Return the report of a snapshot that `memory` has observed, or None where nothing could be read.
+
+    max_bytes: what the transport carries; lists are shortened to uniform samples, drawn with `rng`, until the report
+        fits. Totals stay exact.
 
     Raises ConnectorError where `report_format` needs a package that can't be imported.
     """
     carried = memory.traffic.carry(snapshot)
-    report = build(snapshot, memory.report_id, carried, memory.cpu, short_names)
-    if report is None:
-        return None
-    return Made(memory.report_id, report, encode(report, report_format), carried, snapshot.cpu)
+
+    def make(shown: Snapshot) -> Optional[Made]:
+        report = build(shown, memory.report_id, carried, memory.cpu, short_names)
+        if report is None:
+            return None
+        return Made(memory.report_id, report, encode(report, report_format), carried, shown.cpu)
+
+    made = make(snapshot)
+    if made is None or max_bytes is None or len(made.payload) <= max_bytes:
+        return made
+    from .shorten import shorten  # only here: the Lambda function's core carries every report
+
+    return shorten(snapshot, make, max_bytes, rng or random.Random())
 
 
 def delivered(memory: Memory, made: Made) -> Memory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
-from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional
+from typing import Any, Callable, Deque, Dict, Iterable, List, NamedTuple, Optional
 
 from .clock import Clock
 from .errors import PublishError
@@ -16,6 +16,11 @@ MAX_MESSAGES = 100
 # Of the publisher: half of what reports may leave unanswered, so that both together fit the 16 MB of a function.
 PAUSE_FROM = 2
 MIN_WAIT_SECONDS = 0.001  # so that rounding never makes a wait of 0, which would spin
+
+
+def encoded(document: Dict[str, Any]) -> bytes:
+    """Return a document as compact JSON."""
+    return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
 class _Message(NamedTuple):
@@ -29,7 +34,8 @@ class Outbox:
     """Sends each message to a topic at least once, in the order of `add`, one after the other.
 
     publisher: its own, so that messages which are not answered don't use up the calls of the reports.
-    max_delay: longest time between two attempts, seconds. what: the messages' name in the log.
+    max_delay: longest time between two attempts, seconds. what: the messages' name in the log. encode: makes the bytes
+    of a document.
     """
 
     def __init__(
@@ -41,7 +47,9 @@ class Outbox:
         clock: Clock,
         health: Health,
         rng: random.Random,
+        encode: Callable[[Dict[str, Any]], bytes] = encoded,
     ) -> None:
+        self._encode = encode
         self._topic = topic
         self._publisher = publisher
         self._max_delay = max_delay
@@ -104,7 +112,7 @@ class Outbox:
             self._begin(self._messages[0])
 
     def _begin(self, message: _Message) -> None:
-        payload = json.dumps(message.document, separators=(",", ":")).encode("ascii")
+        payload = self._encode(message.document)
         self._sending = message.number
         try:
             self._call = self._publisher.begin(self._topic, payload, message.number)

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Callable, Mapping, Optional
 from . import state
 from .clock import Clock
 from .config import Config
-from .cycle import delivered, make_report, observe
+from .cycle import Made, delivered, make_report, observe
 from .errors import PublishError
 from .health import Health, plain
-from .kernel.dev import Counters
 from .kernel.host import give_back_memory
 from .publisher import FIRST_RETRY_SECONDS, Publisher, retry_delay
 from .snapshot import NETWORK, Snapshot
@@ -22,11 +21,13 @@ from .verdict import Verdicts
 
 if TYPE_CHECKING:
     from .alarms import Alarms
+    from .deliveries import Deliveries
 
 MAX_DELAY_SECONDS = 1.0  # a report that begins within this after its time counts as begun at its time
 # No report takes longer, with its 30 s for an answer, unless the process or the device stood still meanwhile. The
 # distance to the next report then counts from its end: nobody knows when it was sent.
 MAX_REPORT_SECONDS = 60.0
+MIN_WAIT_SECONDS = 0.001  # so that a wait for what is due already does not spin
 MAX_LOADS = 3  # attempts to read the state file before reporting begins without it
 
 
@@ -35,13 +36,14 @@ class Reporter:
 
     take: makes a snapshot. read_boot: returns the boot that a saved state must be of, or None where it can't be read
     now. verdicts: told of each accepted report. alarms: judges each reading; None where no profile is given.
+    deliveries: what proves that a report arrived; None where the transport does. max_payload_bytes: as of a transport.
     """
 
     def __init__(
         self,
         config: Config,
         take: Callable[[], Snapshot],
-        publisher: Publisher[Optional[Counters]],
+        publisher: Publisher[Made],
         clock: Clock,
         health: Health,
         rng: random.Random,
@@ -49,6 +51,8 @@ class Reporter:
         read_boot: Callable[[], Optional[Boot]],
         verdicts: Verdicts,
         alarms: Optional[Alarms] = None,
+        deliveries: Optional[Deliveries] = None,
+        max_payload_bytes: Optional[int] = None,
     ) -> None:
         self._config = config
         self._take = take
@@ -60,6 +64,9 @@ class Reporter:
         self._read_boot = read_boot
         self._verdicts = verdicts
         self._alarms = alarms
+        self._deliveries = deliveries
+        self._max_payload_bytes = max_payload_bytes
+        self._shortened = False  # whether the log has that reports are made shorter
         self._wait = clock.wait if alarms is None else alarms.wait
         self._lock = DirectoryLock(config.state_directory)
         self._loads = 0
@@ -83,6 +90,7 @@ class Reporter:
                     self._survive(error)
         finally:
             try:
+                self._settle()
                 self._lock.release()
             except Exception:
                 pass  # the end of the process releases it too
@@ -116,6 +124,11 @@ class Reporter:
         """Make one report now; return whether it was accepted. Never raises."""
         return self._guarded_report(self._clock.monotonic()) is True
 
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether the service's answer to a report may still come in time."""
+        return self._deliveries is not None and self._deliveries.awaiting
+
     def _first_time(self) -> float:
         """Return now, or the time that the service asks for after the report before."""
         now = self._clock.monotonic()
@@ -146,10 +159,18 @@ class Reporter:
             left = due - self._clock.monotonic()
             if left <= 0:
                 return True
+            if self._deliveries is not None:
+                left = min(left, max(MIN_WAIT_SECONDS, self._deliveries.deadline - self._clock.monotonic()))
             self._wait(left)
+            self._settle()
             if self._alarms is not None and self._alarms.unsaved:
                 self._save(self._memory)
         return False
+
+    def _settle(self) -> None:
+        """Bring the account up to date with the answers that came, or did not come in time, and keep it."""
+        if self._deliveries is not None and self._clock.monotonic() >= self._deliveries.deadline:
+            self._save(self._deliveries.settle(self._memory))
 
     def _guarded_report(self, begun: float) -> Optional[bool]:
         try:
@@ -165,15 +186,12 @@ class Reporter:
         """Make and send one report of this moment; return whether it was accepted, None where nothing could be read."""
         if not self._load():
             return False
-        late = self._publisher.late()
-        for carried in late:
-            self._memory = self._memory._replace(traffic=self._memory.traffic.delivered(carried))
-        if late and self._failures:
+        if self._accepted_late() and self._failures:
             # One of the reports that were given up was accepted after all, just now: it stands for this one, as another
             # would come too soon after it for the service.
             self._health.recovered("publishing")
             self._save(self._memory._replace(sent=begun))
-            self._verdicts.count_report()
+            self._count_report()
             return True
 
         snapshot = self._take()
@@ -189,13 +207,24 @@ class Reporter:
             problems = {**self._problems, **problems}
         self._health.update(problems, self._problems)
         self._problems = problems
-        made = make_report(self._memory, snapshot, self._config.short_names, self._config.report_format)
+        made = make_report(
+            self._memory,
+            snapshot,
+            self._config.short_names,
+            self._config.report_format,
+            self._max_payload_bytes,
+            self._rng,
+        )
         if made is None:
             return None
-        made = made._replace(report={})  # free both before the payload is copied on its way
+        payload = made.payload
+        made = made._replace(report={}, payload=b"")  # free both before the payload is copied on its way
         del snapshot
+        self._log_size(made, len(payload))
+        if self._deliveries is not None:
+            self._memory = self._deliveries.begin(self._memory, made)
         try:
-            self._publisher.publish(self._config.topic, made.payload, made.carried)
+            self._publisher.publish(self._config.topic, payload, made)
         except PublishError as error:
             if not self._clock.stopped:
                 self._health.failed("publishing", str(error), type(error).__name__)
@@ -205,11 +234,47 @@ class Reporter:
             return False
         ended = self._clock.monotonic()
         sent = begun if ended - begun < MAX_REPORT_SECONDS else ended
-        self._save(delivered(self._memory, made)._replace(sent=sent))
+        self._save(self._taken(made)._replace(sent=sent))
         self._health.recovered("publishing")
-        self._logger.debug("report %d was accepted: %d bytes", made.report_id, len(made.payload))
-        self._verdicts.count_report()
+        self._logger.debug("report %d was accepted: %d bytes", made.report_id, len(payload))
+        self._count_report()
         return True
+
+    def _taken(self, made: Made) -> Memory:
+        """Return the memory after the transport's peer has accepted a report."""
+        if self._deliveries is not None:
+            return self._deliveries.taken(self._memory, made.report_id)
+        return delivered(self._memory, made)
+
+    def _accepted_late(self) -> bool:
+        """Take off the account what was accepted after it had been given up; return whether there was any."""
+        late = self._publisher.late()
+        if self._deliveries is None:
+            for made in late:
+                self._memory = self._memory._replace(traffic=self._memory.traffic.delivered(made.carried))
+            return bool(late)
+        self._memory = self._deliveries.settle(self._memory)
+        arrived = self._deliveries.arrived_after_all()
+        for made in late:
+            self._memory = self._deliveries.taken(self._memory, made.report_id)
+        return bool(late) or arrived
+
+    def _count_report(self) -> None:
+        if self._deliveries is None:  # which logs missing answers itself
+            self._verdicts.count_report()
+
+    def _log_size(self, made: Made, size: int) -> None:
+        """Log, once, that reports have to be shorter than they would be."""
+        if made.list_size is not None and not self._shortened:
+            self._shortened = True
+            self._logger.warning(
+                "a report is %d bytes long with lists of at most %d entries, because the transport carries %d bytes: "
+                "its lists are uniform samples, its totals exact. A lower MaxListSize or MetricNames short avoids "
+                "that; further reports are shortened without a line",
+                size,
+                made.list_size,
+                self._max_payload_bytes,
+            )
 
     def _load(self) -> bool:
         """Load, once, what an earlier run has saved. Return False where the report has to wait for that.

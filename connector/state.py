@@ -33,6 +33,19 @@ PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN, er
 HIDDEN = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM)
 
 
+class Pending(NamedTuple):
+    """A report that the transport's peer was given, and whose arrival is not proven (deliveries.py).
+
+    report_id: int. carried, cpu: as in `cycle.Made`.
+    counted: bool, whether `carried` is off the account all the same.
+    """
+
+    report_id: int
+    carried: Optional[Counters]
+    cpu: Optional[CpuTimes]
+    counted: bool = False
+
+
 class Memory(NamedTuple):
     """What is known of the reports before.
 
@@ -41,6 +54,7 @@ class Memory(NamedTuple):
     cpu: processor times at that report, for `cpu_usage`.
     traffic: the account of what was not reported yet.
     alarms: what alarms.py keeps, for JSON; None where no profile is given.
+    pending: reports that may still be answered, oldest first; none where the transport proves delivery.
     """
 
     report_id: int = 0
@@ -48,6 +62,7 @@ class Memory(NamedTuple):
     cpu: Optional[CpuTimes] = None
     traffic: Traffic = Traffic()
     alarms: Optional[Dict[str, Any]] = None
+    pending: Tuple[Pending, ...] = ()
 
 
 class Boot(NamedTuple):
@@ -215,6 +230,8 @@ def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
     }
     if memory.alarms is not None:  # which versions without alarms ignore
         state["alarms"] = memory.alarms
+    if memory.pending:  # which versions before the native component ignore
+        state["pending"] = memory.pending
     path = os.path.join(directory, FILE)
     new = path + ".new"
     try:
@@ -254,6 +271,16 @@ def _memory(state: Dict[str, Any]) -> Memory:
         cpu=None if state["cpu"] is None else CpuTimes(*map(_ticks, state["cpu"])),
         traffic=_traffic(state),
         alarms=alarms if isinstance(alarms, dict) else None,
+        pending=tuple(_pending(*row) for row in state.get("pending", ())),
+    )
+
+
+def _pending(report_id: Any, carried: Any, cpu: Any, counted: Any) -> Pending:
+    return Pending(
+        _natural(report_id),
+        None if carried is None else Counters(*map(_natural, carried)),
+        None if cpu is None else CpuTimes(*map(_natural, cpu)),
+        bool(counted),
     )
 
 

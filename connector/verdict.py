@@ -19,6 +19,8 @@ MAX_CHANGES_PER_HOUR = 24
 # report, where it comes at all; the third report is 10 minutes later.
 REPORTS_WITHOUT_VERDICT = 3
 
+MAX_ID_DIGITS = 19  # of a number of 64 bits
+
 ADVICE = {
     "InvalidPayload": "the service does not accept the report's format; please report this as a defect, with a "
     "report printed by `python -m connector`; custom metrics must exist in the account (aws iot create-custom-metric)",
@@ -31,7 +33,10 @@ OTHER_ADVICE = (
 
 
 class Verdicts:
-    """Logs what the service answers; no report depends on it."""
+    """Logs what the service answers; over a transport that proves delivery no report depends on it.
+
+    on_answer: is told of each answer, with the report's id, or None where it names none.
+    """
 
     def __init__(
         self,
@@ -40,7 +45,9 @@ class Verdicts:
         health: Health,
         logger: logging.Logger,
         monotonic: Callable[[], float],
+        on_answer: Callable[[Optional[int], bool], None] = lambda report_id, accepted: None,
     ) -> None:
+        self._on_answer = on_answer
         self._thing = thing
         self._topic = topic
         self._health = health
@@ -76,11 +83,13 @@ class Verdicts:
         is_ours = isinstance(verdict, dict) and verdict.get("thingName", self._thing) == self._thing
         if is_ours and topic == self._topic + "/accepted":
             self._any_came = True
+            self._on_answer(_report_id(verdict), True)
             self._logger.debug("report %s was accepted by Device Defender", _field(verdict, "reportId"))
             if self._is_logged(rejected=False):
                 self._health.recovered(VERDICT)
         elif is_ours and topic == self._topic + "/rejected":
             self._any_came = True
+            self._on_answer(_report_id(verdict), False)
             if self._is_logged(rejected=True):
                 code, sentence = _reason(verdict)
                 self._health.failed(VERDICT, sentence, code if code in ADVICE else "")
@@ -112,6 +121,20 @@ def _reason(verdict: Dict[Any, Any]) -> Tuple[str, str]:
         f"report {_field(verdict, 'reportId')} was rejected: {code}: {_field(details, 'ErrorMessage')}; "
         f"{ADVICE.get(code, OTHER_ADVICE)}"
     )
+
+
+def _report_id(verdict: Dict[Any, Any]) -> Optional[int]:
+    """Return the id that an answer names, under the key `reportId`; also as text, or in another spelling of the key.
+
+    The developer guide shows no accepted answer; AWS's own agent for C reads reportId from both kinds.
+    """
+    for key, value in verdict.items():
+        if isinstance(key, str) and key.replace("_", "").lower() == "reportid":
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value
+            if isinstance(value, str) and value.isdigit() and len(value) <= MAX_ID_DIGITS:
+                return int(value)
+    return None
 
 
 def _field(document: Dict[Any, Any], key: str) -> str:

@@ -1,14 +1,16 @@
 """The message about a change of an alarm, in the shape of the service's alert (SNS) message.
 
 Source: developer guide, "Alerts": the message that Device Defender sends to an SNS topic. `violatingElementCount` is
-this project's own: the number of all elements in violation, of which `metricValue` lists the first 50.
+this project's own: the number of all elements in violation, of which `metricValue` lists the first 50. So is
+`criteriaElementCount`, where a transport carries less than all networks or ports of the criteria.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import socket
-from typing import Any, Dict, List, Mapping, NamedTuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple
 
 from .alarm import CLEARED, IN_ALARM, INVALIDATED, Change
 from .conformity import Violation
@@ -72,6 +74,54 @@ class Event(NamedTuple):
         """
         text = f"{self.thing}/{self.profile}/{self.behavior.name}/{self.change.since}"
         return f"{random.Random(text).getrandbits(128):032x}"
+
+
+def fitted(document: Dict[str, Any], max_bytes: int) -> Dict[str, Any]:
+    """Return an event's message with lists so short that it is no longer than `max_bytes` as compact JSON.
+
+    The criteria's list first, which whoever has the profile knows, then the elements in violation; the counts beside
+    them stay exact. Both keep one element at least, so that the message may be longer where `max_bytes` is below 1,024.
+    """
+    document = _shortened(document, document["behavior"]["criteria"].get("value"), max_bytes, _with_criteria)
+    return _shortened(document, document.get("metricValue"), max_bytes, _with_value)
+
+
+def _shortened(
+    document: Dict[str, Any],
+    lists: Any,
+    max_bytes: int,
+    replaced: Callable[[Dict[str, Any], str, List[Any], int], Dict[str, Any]],
+) -> Dict[str, Any]:
+    """Return the document with the one list of `lists`, such as {"ports": [...]}, cut to what fits."""
+    items: Any = next(iter(lists.values())) if isinstance(lists, dict) and lists else None
+    if len(_json(document)) <= max_bytes or not isinstance(items, list) or len(items) < 2:
+        return document
+    (kind,) = lists
+    fits, too_long = 1, len(items)
+    while too_long - fits > 1:
+        size = (fits + too_long) // 2
+        if len(_json(replaced(document, kind, items[:size], len(items)))) <= max_bytes:
+            fits = size
+        else:
+            too_long = size
+    return replaced(document, kind, items[:fits], len(items))
+
+
+def _with_criteria(document: Dict[str, Any], kind: str, items: List[Any], total: int) -> Dict[str, Any]:
+    behavior = document["behavior"]
+    return {
+        **document,
+        "behavior": {**behavior, "criteria": {**behavior["criteria"], "value": {kind: items}}},
+        "criteriaElementCount": total,
+    }
+
+
+def _with_value(document: Dict[str, Any], kind: str, items: List[Any], total: int) -> Dict[str, Any]:
+    return {**document, "metricValue": {kind: items}}
+
+
+def _json(document: Dict[str, Any]) -> str:
+    return json.dumps(document, separators=(",", ":"))
 
 
 def element_text(element: Any) -> Any:

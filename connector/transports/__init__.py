@@ -18,9 +18,15 @@ class Transport:
     peer: str, who accepts the messages, as a log line names it: "the core".
     on_message: takes a received message (bytes, or the value that a JSON document was decoded to) and its topic, or
         None where the topic is unknown. Set by the agent before `start`; may be called from any thread; never raises.
+    proves_delivery: bool, whether `send` returns only when the message can't be lost any more: the peer keeps it, or
+        the broker has acknowledged it. Where False, the reports' answers decide instead (deliveries.py).
+    max_payload_bytes: int, the longest payload that `send` can carry; None where the service's own limit, which no
+        report reaches, is the only one. Reports and alarms are made to fit.
     """
 
     peer = "the other side"
+    proves_delivery = True
+    max_payload_bytes: Optional[int] = None
     on_message: Callable[[Any, Optional[str]], None]
 
     def start(self, topics: Sequence[str]) -> None:
@@ -42,6 +48,12 @@ class Transport:
         was not accepted is sent again, as a new report, by the loop.
         """
         raise NotImplementedError
+
+    def renew(self) -> None:
+        """Subscribe to the topics of `start` anew, without receiving anything twice; return at once.
+
+        Called, where `proves_delivery` is False, when answers stay out that came before. Never raises.
+        """
 
     def close(self) -> None:
         """Free what is held and end every `send`. Called once, at a stop; must return within 1 s."""

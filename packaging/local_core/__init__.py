@@ -5,6 +5,14 @@ function.py   unpacks the zip, runs the function's process
 server.py     the wire protocol, HTTP on loopback
 faults.py     the faults that a caller can ask for
 router.py     the group's subscriptions
+nucleus.py    LocalNucleus: the same for a native component of a V2 nucleus, light or Java
+nuclei.py     what differs between the two
+component.py  the component's process
+ipc_server.py, ipc_operations.py, event_stream.py    Greengrass IPC: connections, operations, bytes
+component_config.py    the component's configuration and accessControl
+mqtt_proxy.py the core's MQTT connection
+nucleus_faults.py      the faults that a caller can ask for
+cloud.py      what both send to
 service.py    Device Defender: checks reports and answers them
 alarms.py     Detect in the service's place: judges accepted reports by security profiles
 mqtt.py       sends what reaches the cloud to an MQTT broker too
@@ -14,6 +22,8 @@ runtime/      the runtime and the two packages that a core puts on the function'
 from .alarms import event_of, read_profile
 from .core import FUNCTION_ARN, LocalCore
 from .errors import FunctionError, LocalCoreError
+from .nuclei import Times
+from .nucleus import LocalNucleus
 from .router import Subscription, default_subscriptions, read_subscriptions
 from .service import Delivery, MalformedReport, Verdict, check_report, decode_report
 
@@ -23,8 +33,10 @@ __all__ = [
     "FunctionError",
     "LocalCore",
     "LocalCoreError",
+    "LocalNucleus",
     "MalformedReport",
     "Subscription",
+    "Times",
     "Verdict",
     "check_report",
     "decode_report",

@@ -8,8 +8,6 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
-import time
 import uuid
 from collections import deque
 from functools import partial
@@ -19,11 +17,11 @@ from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
 from connector.detect.profile import Profile
 from connector.names import VIOLATIONS_TOPIC
 
-from .alarms import Detect, Event, event_of
+from .alarms import Detect, Event
+from .cloud import Cloud
 from .errors import FunctionError
 from .faults import Faults
 from .function import Function, built_for, find_interpreter, remove, unpack
-from .mqtt import Broker
 from .router import CLOUD, Subscription, default_subscriptions, targets
 from .server import ROUTER_ARN, Api, HttpError, Invocations, Port, Publish
 from .service import MIN_INTERVAL_SECONDS, Delivery, Service
@@ -89,16 +87,12 @@ class LocalCore:
         self._handler, self._interval, self._user = handler, interval, user
         self.generation = generation
         self._mqtt = mqtt
-        self._broker: Optional[Broker] = None
-        self._on_delivery, self._on_log, self._on_alarm = on_delivery, on_log, on_alarm
-        self._detect = Detect(profiles, interval or int(MIN_INTERVAL_SECONDS))
-        self._alarms: List[Event] = []
-        self._service = Service(min(interval or MIN_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS))
+        self._on_log = on_log
+        service = Service(min(interval or MIN_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS))
+        detect = Detect(profiles, interval or int(MIN_INTERVAL_SECONDS))
+        self._cloud = Cloud(service, detect, on_delivery, on_alarm)
         self._invocations = Invocations()
-        self._deliveries: List[Delivery] = []
-        self._seen = 0  # deliveries that wait_for_delivery has returned
         self._initialization: List[str] = []  # once the function has reported it: its error, "" for success
-        self._changed = threading.Condition(threading.RLock())
         token = str(uuid.uuid4())
         api = Api(
             token=token,
@@ -171,8 +165,7 @@ class LocalCore:
         if self._interval is not None and self._interval < MIN_INTERVAL_SECONDS:
             command += ["--interval-floor", str(self._interval)]
         environment = {name: value for name, value in self._environment.items() if value is not None}
-        if self._mqtt:
-            self._broker = Broker(self._mqtt, self._on_log)
+        self._cloud.open(self._mqtt, self._on_log)
         self._port.open()
         self._make_function = partial(Function, command, environment, root, self._user, self._function_printed)
         self._start_function()
@@ -181,9 +174,7 @@ class LocalCore:
         """End the function (SIGTERM, then SIGKILL) and the core; return the function's exit code if it ever ran."""
         code = self._function.stop() if self._function else None
         self._port.end()
-        if self._broker:
-            self._broker.end()
-            self._broker = None
+        self._cloud.close()
         if self._work:
             remove(self._work)
             self._work = None
@@ -213,29 +204,24 @@ class LocalCore:
     @property
     def deliveries(self) -> List[Delivery]:
         """All messages that reached the cloud so far."""
-        with self._changed:
-            return list(self._deliveries)
+        return self._cloud.deliveries
 
     @property
     def alarms(self) -> List[Event]:
         """The events of `profiles`, judged from the reports."""
-        with self._changed:
-            return list(self._alarms)
+        return self._cloud.alarms
 
     @property
     def violations(self) -> List[Event]:
         """The events that the connector has published, of the profiles that it judges itself."""
-        return [event for event in map(event_of, self.deliveries) if event is not None]
+        return self._cloud.violations
 
     def wait_for_delivery(self, timeout: float = 30.0) -> Delivery:
         """Return the next delivery that this method has not returned yet.
 
         Raises FunctionError if none arrives within `timeout` seconds, or the function ends before.
         """
-        with self._changed:
-            self._wait(lambda: self._seen < len(self._deliveries), timeout, "no report reached the cloud")
-            self._seen += 1
-            return self._deliveries[self._seen - 1]
+        return self._cloud.wait_for_delivery(timeout, self._ended, self._tail)
 
     def send(self, topic: str, payload: bytes) -> bool:
         """Send the function a message from the cloud; return whether a subscription delivered it."""
@@ -254,11 +240,11 @@ class LocalCore:
         return code
 
     def _start_function(self) -> None:
-        with self._changed:
+        with self._cloud.changed:
             self._initialization.clear()
             self._function = self._make_function()
             late = "the import of the function's module did not return (code outside the handler must not block)"
-            self._wait(lambda: bool(self._initialization), START_SECONDS, late)
+            self._cloud.wait(lambda: bool(self._initialization), START_SECONDS, late, self._ended, self._tail)
             error = self._initialization[0]
         if error:
             self._function.wait()
@@ -269,24 +255,19 @@ class LocalCore:
                 reason += f" ({versions}: choose that interpreter, or build a zip for this one)"
             raise FunctionError(reason, self._tail())
 
-    def _wait(self, ready: Callable[[], bool], timeout: float, late: str) -> None:
-        end = time.monotonic() + timeout
-        while not ready():
-            if self._function and self._function.exit_code is not None:
-                code = self._function.wait()
-                raise FunctionError(f"the function ended with exit code {code}", self._tail())
-            if time.monotonic() > end:
-                raise FunctionError(f"{late} in {timeout:g} s", self._tail())
-            self._changed.wait(0.1)
+    def _ended(self) -> str:
+        if self._function is None or self._function.exit_code is None:
+            return ""
+        return f"the function ended with exit code {self._function.wait()}"
 
     def _function_printed(self, line: str) -> None:
         self._log.append(line)
         self._on_log("function | " + line)
 
     def _initialized(self, error: str) -> None:
-        with self._changed:
+        with self._cloud.changed:
             self._initialization.append(error)
-            self._changed.notify_all()
+            self._cloud.changed.notify_all()
 
     def _publish(self, publish: Publish) -> None:
         if not publish.subject or set(publish.subject) & set("+#\0"):
@@ -310,18 +291,7 @@ class LocalCore:
         return len(found)
 
     def _to_cloud(self, topic: str, payload: bytes) -> None:
-        with self._changed:
-            delivery, answer = self._service.receive(topic, payload)
-            self._deliveries.append(delivery)
-            self._on_delivery(delivery)
-            for event in self._detect.judge(delivery):
-                self._alarms.append(event)
-                self._on_alarm(event)
-            self._changed.notify_all()
-        if self._broker:
-            self._broker.publish(topic, payload)
-            if answer:
-                self._broker.publish(*answer)
+        answer = self._cloud.receive(topic, payload)
         if answer:
             self.send(*answer)
 

@@ -1,0 +1,110 @@
+"""A component's configuration, as Get, Update and SubscribeToConfigurationUpdate see it, and its accessControl."""
+
+from __future__ import annotations
+
+import copy
+import re
+import threading
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+
+ACCESS_CONTROL = "accessControl"
+Watch = Callable[[List[str]], None]
+
+
+class NoSuchKey(Exception):
+    """The configuration has nothing at a path."""
+
+
+class Configuration:
+    """A configuration that is read, merged and watched from several threads.
+
+    value: as a recipe's DefaultConfiguration with a deployment's merge
+    variables: what {name} stands for in the resources of accessControl, such as iot:thingName
+    """
+
+    def __init__(self, value: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+        self._value: Dict[str, Any] = copy.deepcopy(dict(value))
+        self._variables = dict(variables)
+        self._watches: List[Tuple[List[str], Watch]] = []
+        self._lock = threading.RLock()
+
+    def get(self, path: Sequence[str]) -> Dict[str, Any]:
+        """Return what is at a path; a value that is no map with its key around it. Raises NoSuchKey."""
+        with self._lock:
+            value: Any = self._value
+            for key in path:
+                if not isinstance(value, dict) or key not in value:
+                    raise NoSuchKey("/".join(path))
+                value = value[key]
+            return copy.deepcopy(value if isinstance(value, dict) else {path[-1]: value})
+
+    def merge(self, path: Sequence[str], value: Any) -> None:
+        """Put a value at a path, maps merged key by key; tell those who watch of each leaf that has changed."""
+        with self._lock:
+            at = self._value
+            for key in path[:-1]:
+                at = at.setdefault(key, {})
+            changed: List[List[str]] = []
+            if path:
+                _merge(at, {path[-1]: value}, list(path[:-1]), changed)
+            else:
+                _merge(at, value, [], changed)
+            watches = list(self._watches)
+        for leaf in changed:
+            for watched, tell in watches:
+                if leaf[: len(watched)] == watched:
+                    tell(leaf)
+
+    def watch(self, path: Sequence[str], tell: Watch) -> Callable[[], None]:
+        """Have `tell` called with the path of each leaf that changes below `path`; return what ends that.
+
+        Raises NoSuchKey.
+        """
+        with self._lock:
+            self.get(path)
+            entry = (list(path), tell)
+            self._watches.append(entry)
+
+        def end() -> None:
+            with self._lock:
+                if entry in self._watches:
+                    self._watches.remove(entry)
+
+        return end
+
+    def allows(self, service: str, operation: str, resource: str) -> bool:
+        """Return whether accessControl lets the component do this to that topic."""
+        with self._lock:
+            policies = self._value.get(ACCESS_CONTROL, {}).get(service, {})
+            return any(
+                covers(re.sub(r"\{([^{}]+)\}", self._filled_in, allowed), resource)
+                for policy in policies.values()
+                if operation in policy["operations"] or "*" in policy["operations"]
+                for allowed in policy["resources"]
+            )
+
+    def _filled_in(self, match: re.Match[str]) -> str:
+        return self._variables.get(match.group(1), match.group(0))
+
+
+def covers(allowed: str, topic: str) -> bool:
+    """Return whether a resource of accessControl covers a topic or topic filter: equal, `*`, or by + and #."""
+    if allowed == "*":
+        return True
+    wanted = topic.split("/")
+    levels = allowed.split("/")
+    for place, level in enumerate(levels):
+        if level == "#":
+            return True
+        if place >= len(wanted) or wanted[place] == "#" or level not in ("+", wanted[place]):
+            return False
+    return len(levels) == len(wanted)
+
+
+def _merge(into: Dict[str, Any], value: Mapping[str, Any], path: List[str], changed: List[List[str]]) -> None:
+    for key, item in value.items():
+        if isinstance(item, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], item, [*path, key], changed)
+        elif key not in into or into[key] != item:
+            into[key] = copy.deepcopy(item)
+            changed.append([*path, key])

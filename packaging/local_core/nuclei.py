@@ -1,0 +1,99 @@
+"""What the two nuclei do differently, as far as a component notices it.
+
+Lite: observed on aws-greengrass-lite 2.6.0. Java (2.x): from its documentation and source, not observed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .errors import LocalCoreError
+
+MAX_STARTS = 3  # within START_WINDOW_SECONDS; then a component is BROKEN
+START_WINDOW_SECONDS = 3600.0
+
+
+class Nucleus(NamedTuple):
+    """One nucleus.
+
+    name: for people
+    max_request_bytes: of an event stream message after its prelude; a longer one ends the connection
+    max_delivered_bytes: payload of a message for the component; a larger one is dropped
+    max_payload_bytes: payload of a publish; a larger one is answered with an error
+    max_unacknowledged, max_unacknowledged_bytes: QoS 1 messages that the broker has not acknowledged, of the whole core
+    spool_bytes: what is kept of QoS 1 messages while there is no MQTT connection, 0 for nothing
+    error_text: whether errors carry one
+    ends_responses: whether the answer to a request that has only one ends its stream
+    answers_wrong_token: with a refusal, before the connection is closed
+    takes_wildcards: in a publish's topic; the broker then ends the core's connection
+    separate_daemons: for IPC and MQTT, each of which can be restarted or hang alone
+    """
+
+    name: str
+    max_request_bytes: int
+    max_delivered_bytes: int
+    max_payload_bytes: int
+    max_unacknowledged: int
+    max_unacknowledged_bytes: int
+    spool_bytes: int
+    error_text: bool
+    ends_responses: bool
+    answers_wrong_token: bool
+    takes_wildcards: bool
+    separate_daemons: bool
+
+
+LITE = Nucleus(
+    name="nucleus lite",
+    max_request_bytes=10_000,
+    max_delivered_bytes=5_000,
+    max_payload_bytes=128 * 1024,
+    max_unacknowledged=10,
+    max_unacknowledged_bytes=15_000,
+    spool_bytes=0,
+    error_text=False,
+    ends_responses=False,
+    answers_wrong_token=False,
+    takes_wildcards=True,
+    separate_daemons=True,
+)
+JAVA = Nucleus(
+    name="Java nucleus",
+    max_request_bytes=16 * 1024 * 1024,
+    max_delivered_bytes=128 * 1024,
+    max_payload_bytes=128 * 1024,
+    max_unacknowledged=100,
+    max_unacknowledged_bytes=100 * 128 * 1024,
+    spool_bytes=2_621_440,
+    error_text=True,
+    ends_responses=True,
+    answers_wrong_token=True,
+    takes_wildcards=False,
+    separate_daemons=False,
+)
+NUCLEI = {"lite": LITE, "java": JAVA}
+
+
+def find_nucleus(name: str) -> Nucleus:
+    """Return the nucleus of this name. Raises LocalCoreError for another name."""
+    if name not in NUCLEI:
+        raise LocalCoreError(f"there is no nucleus '{name}'; there are {', '.join(NUCLEI)}")
+    return NUCLEI[name]
+
+
+class Times(NamedTuple):
+    """How long things take on a core, seconds; shorter in tests.
+
+    restart: from the end of a component to its next start
+    patience: after which the IPC daemon gives up a call to the MQTT daemon
+    keep_alive: after which a silent broker counts as dead
+    reconnect: from the loss of the MQTT connection to the next one, where nothing says how long it is lost
+    """
+
+    restart: float = 1.0
+    patience: float = 10.0
+    keep_alive: float = 46.0
+    reconnect: float = 5.0
+
+
+REAL_TIMES = Times()

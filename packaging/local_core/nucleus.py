@@ -1,0 +1,265 @@
+"""The local nucleus: a native component run as a Greengrass V2 nucleus runs it, with Device Defender behind it."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Union
+
+from connector.detect.profile import Profile
+from connector.names import VIOLATIONS_TOPIC
+
+from .alarms import Detect, Event
+from .cloud import Cloud
+from .component import FINISHED, RUNNING, STOPPED, Component
+from .component_config import ACCESS_CONTROL, Configuration
+from .errors import FunctionError
+from .function import find_interpreter, remove, unpack
+from .ipc_operations import MQTT_SERVICE, Operations
+from .ipc_server import IpcServer, Request
+from .mqtt_proxy import MqttProxy
+from .nuclei import REAL_TIMES, Times, find_nucleus
+from .nucleus_faults import NucleusFaults
+from .service import MIN_INTERVAL_SECONDS, Delivery, Message, Service
+
+COMPONENT = "device-defender-connector"
+ARGUMENTS = ("-m", "connector", "component")
+MAX_LOG_LINES = 10_000
+RUNTIME = Path(__file__).with_name("runtime")
+SOCKET_VARIABLE = "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"
+TOKEN_VARIABLE = "SVCUID"
+
+
+class LocalNucleus:
+    """Run one native component, or none, with everything in this process and a socket in a folder of its own.
+
+    Use as a context manager, or call `start` and `stop`.
+
+    artifact: path of the artifact, a zip that is unpacked read-only, or of a folder, in which the component is run;
+        None for no process: then the caller is the component, with `new_environment`
+    nucleus: lite or java; see nuclei.py
+    thing: the core's thing name
+    component: the component's name
+    python: interpreter for the component, name or path; default: the running one
+    arguments: of the interpreter
+    configuration: of the component, as a deployment merges it; accessControl is added where it has none
+    environment: variables that the recipe's Setenv would set
+    interval: the connector's interval, seconds; below the service's 300 s it lowers the connector's minimum, and the
+        service here accepts reports that often
+    user: the user that the component runs as; needs root; default: the present one
+    mqtt: HOST:PORT of a broker that gets everything that goes to the cloud, too
+    profiles: security profiles that reports are judged by in the service's place; `alarms` has what they raised
+    on_delivery, on_log, on_alarm: called with each delivery, line of a log and event of an alarm, from other threads
+    times: how long things take
+    """
+
+    def __init__(
+        self,
+        artifact: Optional[Union[str, Path]],
+        nucleus: str = "lite",
+        thing: str = "local-core",
+        component: str = COMPONENT,
+        python: Optional[str] = None,
+        arguments: Sequence[str] = ARGUMENTS,
+        configuration: Optional[Mapping[str, Any]] = None,
+        environment: Optional[Mapping[str, Optional[str]]] = None,
+        interval: Optional[int] = None,
+        user: Optional[str] = None,
+        mqtt: Optional[str] = None,
+        profiles: Sequence[Profile] = (),
+        on_delivery: Callable[[Delivery], None] = lambda delivery: None,
+        on_log: Callable[[str], None] = lambda line: None,
+        on_alarm: Callable[[Event], None] = lambda event: None,
+        times: Times = REAL_TIMES,
+    ) -> None:
+        self.thing, self.nucleus, self.times = thing, find_nucleus(nucleus), times
+        self.interpreter = find_interpreter(python or sys.executable)
+        self._artifact = None if artifact is None else Path(artifact)
+        self._arguments, self._interval, self._user, self._mqtt_address = arguments, interval, user, mqtt
+        self._on_log = on_log
+        self._extra = dict(environment or {})
+        self._log: Deque[str] = deque(maxlen=MAX_LOG_LINES)
+        self._muted = 0
+        value = dict(configuration or {})
+        if interval is not None:
+            value["SampleIntervalSeconds"] = str(interval)
+        value.setdefault(ACCESS_CONTROL, access_control(value))
+        self.configuration = Configuration(value, {"iot:thingName": thing})
+        service = Service(min(interval or MIN_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS))
+        detect = Detect(profiles, interval or int(MIN_INTERVAL_SECONDS))
+        self._cloud = Cloud(service, detect, on_delivery, on_alarm)
+        self._work = Path(tempfile.mkdtemp(prefix="local-nucleus-"))  # short: a socket's path has at most 107 bytes
+        self._work.chmod(0o755)  # the component's user must be able to enter it
+        self.mqtt = MqttProxy(self.nucleus, times, self._receive, self._core_logged)
+        self._ipc = IpcServer(str(self._work / "ipc.socket"), self.nucleus, self._serve, self._core_logged)
+        self.faults = NucleusFaults(self.nucleus, self._ipc, self.mqtt, self._mute)
+        self._operations = Operations(
+            self.nucleus, component, self.mqtt, self.configuration, self.faults.take, self._core_logged
+        )
+        self.component: Optional[Component] = None
+
+    def __enter__(self) -> LocalNucleus:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the nucleus and the component. Raises LocalCoreError if the artifact or a setting is wrong."""
+        self._cloud.open(self._mqtt_address, self._on_log)
+        self._ipc.start()
+        if self._artifact is None:
+            return
+        root = self._artifact.resolve()
+        if not root.is_dir():
+            root = self._work / "artifact"
+            unpack(self._artifact, root)
+        work = self._work / "work"
+        work.mkdir()
+        if self._user:
+            shutil.chown(work, self._user)
+        self.component = Component(
+            self._command(root),
+            self.new_environment,
+            work,
+            self._user,
+            self._printed,
+            self._core_logged,
+            self._notify,
+            self.times,
+        )
+        self.component.start()
+
+    def stop(self) -> Optional[int]:
+        """End the component (SIGTERM, then SIGKILL) and the nucleus; return the component's last exit code."""
+        self.faults.release()
+        code = self.component.stop() if self.component else None
+        self._ipc.end()
+        self.mqtt.end()
+        self._cloud.close()
+        if self._work.exists():
+            remove(self._work)
+        return code
+
+    def new_environment(self) -> Dict[str, str]:
+        """Return the variables for a start of the component, with a token of its own."""
+        environment: Dict[str, Optional[str]] = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C.UTF-8",
+            "AWS_IOT_THING_NAME": self.thing,
+            "AWS_REGION": "us-east-1",
+            SOCKET_VARIABLE: self._ipc.path,
+            TOKEN_VARIABLE: self._ipc.new_token(),
+            **self._extra,
+        }
+        return {name: value for name, value in environment.items() if value is not None}
+
+    @property
+    def component_log(self) -> str:
+        """What the component printed and logged, over all its starts."""
+        return "\n".join(list(self._log))
+
+    @property
+    def deliveries(self) -> List[Delivery]:
+        """All messages that reached the cloud so far."""
+        return self._cloud.deliveries
+
+    @property
+    def alarms(self) -> List[Event]:
+        """The events of `profiles`, judged from the reports."""
+        return self._cloud.alarms
+
+    @property
+    def violations(self) -> List[Event]:
+        """The events that the connector has published, of the profiles that it judges itself."""
+        return self._cloud.violations
+
+    def wait_for_delivery(self, timeout: float = 30.0) -> Delivery:
+        """Return the next delivery that this method has not returned yet.
+
+        Raises FunctionError if none arrives within `timeout` seconds, or the component has ended for good before.
+        """
+        return self._cloud.wait_for_delivery(timeout, self._ended, self._tail)
+
+    def wait_for_state(self, state: str, timeout: float = 30.0) -> None:
+        """Wait until the component is in a state of component.py. Raises FunctionError after `timeout` seconds."""
+        with self._cloud.changed:
+            if not self._cloud.changed.wait_for(lambda: self.component and self.component.state == state, timeout):
+                raise FunctionError(f"the component is not {state} after {timeout:g} s", self._tail())
+
+    def send(self, topic: str, payload: bytes) -> None:
+        """Send the component a message from the cloud; it gets it if it has subscribed to the topic."""
+        self.mqtt.deliver(Message(topic, payload))
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Merge changes into the component's configuration, as a deployment does."""
+        self.configuration.merge([], changes)
+
+    def _command(self, root: Path) -> List[str]:
+        python = [self.interpreter.path, "-B", "-u"]  # lite has no write access to artifacts either
+        arguments = list(self._arguments)
+        if self._interval is not None and self._interval < MIN_INTERVAL_SECONDS and arguments[:1] == ["-m"]:
+            arguments = [str(RUNTIME / "component_start.py"), str(self._interval), *arguments[1:]]
+        script = f"cd {shlex.quote(str(root))} && exec {' '.join(map(shlex.quote, python + arguments))}"
+        return ["/bin/sh", "-c", script]
+
+    def _serve(self, request: Request) -> None:
+        self._operations.serve(request)
+
+    def _receive(self, topic: str, payload: bytes) -> Optional[Message]:
+        answer = self._cloud.receive(topic, payload)
+        if answer and self._muted:
+            self._muted -= 1
+            return None
+        return answer
+
+    def _mute(self, count: int) -> None:
+        self._muted = count
+
+    def _ended(self) -> str:
+        if self.component is None or self.component.state in (RUNNING, STOPPED):
+            return ""
+        more = ", which a nucleus takes for done" if self.component.state == FINISHED else ""
+        return f"the component is {self.component.state}: it ended with exit code {self.component.exit_code}{more}"
+
+    def _notify(self) -> None:
+        with self._cloud.changed:
+            self._cloud.changed.notify_all()
+
+    def _printed(self, line: str) -> None:
+        self._log.append(line)
+        self._on_log("component | " + line)
+
+    def _core_logged(self, line: str) -> None:
+        self._on_log(f"{self.nucleus.name}: {line}")
+
+    def _tail(self) -> str:
+        return "\n".join(list(self._log)[-20:])
+
+
+def access_control(configuration: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return what the connector has to be allowed: to publish reports and alarms, to subscribe to the answers."""
+    reports = [f"$aws/things/{{iot:thingName}}/defender/metrics/{encoding}" for encoding in ("json", "cbor")]
+    topics = list(reports)
+    own = str(configuration.get("MetricsTopic") or "")
+    topics += [own.replace("{format}", encoding) for encoding in ("json", "cbor") if own]
+    topics.append(str(configuration.get("ViolationsTopic") or VIOLATIONS_TOPIC))
+    rows = {
+        "PublishToIoTCore": [topic.replace("{thing}", "{iot:thingName}") for topic in dict.fromkeys(topics)],
+        "SubscribeToIoTCore": [topic + "/+" for topic in reports],
+    }
+    return {
+        MQTT_SERVICE: {
+            f"{COMPONENT}:{operation}": {"operations": [f"aws.greengrass#{operation}"], "resources": resources}
+            for operation, resources in rows.items()
+        }
+    }

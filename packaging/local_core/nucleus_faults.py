@@ -1,0 +1,121 @@
+"""Faults of a nucleus, on request, so that a component can be tested against them; a real one has no such switch."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Callable, Deque, Dict, NamedTuple, Optional, Tuple
+
+from .errors import LocalCoreError
+from .ipc_server import IpcError, IpcServer
+from .mqtt_proxy import MqttProxy
+from .nuclei import Nucleus
+
+
+class Kind(NamedTuple):
+    """A kind of fault.
+
+    text: what happens
+    number: what a number after it counts: seconds, publishes, or nothing
+    default: the number where none is given
+    daemons: whether only lite has it, whose daemons are separate processes
+    """
+
+    text: str
+    number: str
+    default: float
+    daemons: bool = False
+
+
+KINDS: Dict[str, Kind] = {
+    "mqtt-lost": Kind("the MQTT connection is lost for so long, then made again", "seconds", 5),
+    "mqtt-restart": Kind("the MQTT daemon is restarted: subscriptions are dead without a sign", "", 1, daemons=True),
+    "mqtt-hang": Kind(
+        "the MQTT daemon hangs for so long: an error after 10 s, the message comes later", "seconds", 15, daemons=True
+    ),
+    "ipc-hang": Kind("the IPC daemon hangs for so long: calls are not answered", "seconds", 15, daemons=True),
+    "ipc-restart": Kind(
+        "the IPC daemon is restarted: connections are closed, the component's token is refused from then on",
+        "",
+        1,
+        daemons=True,
+    ),
+    "broker-refuse": Kind("the broker refuses so many messages: each is answered with OK, and lost", "publishes", 1),
+    "broker-silent": Kind("the broker is silent for so long: messages are answered with OK, and lost", "seconds", 60),
+    "error": Kind("so many publishes are answered with ServiceError, and reach nobody", "publishes", 1),
+    "unanswered": Kind("the service answers so many reports neither with accepted nor with rejected", "publishes", 1),
+}
+
+
+class NucleusFaults:
+    """Makes faults happen: at once, or with the component's next publishes, one each, in the order added.
+
+    mute: has the service give no answer to so many reports
+    """
+
+    def __init__(self, nucleus: Nucleus, ipc: IpcServer, mqtt: MqttProxy, mute: Callable[[int], None]) -> None:
+        self._nucleus, self._ipc, self._mqtt, self._mute = nucleus, ipc, mqtt, mute
+        self._queue: Deque[Tuple[str, Optional[float]]] = deque()
+        self._changed = threading.Condition()
+
+    def add(self, kind: str, number: Optional[float] = None) -> None:
+        """Have a fault happen when the component publishes next, before that publish. Raises as `begin` does."""
+        self._check(kind)
+        with self._changed:
+            self._queue.append((kind, number))
+
+    def begin(self, kind: str, number: Optional[float] = None) -> None:
+        """Make a fault happen now.
+
+        number: see KINDS; math.inf seconds end with `release`
+
+        Raises LocalCoreError for a kind that this nucleus does not have.
+        """
+        found = self._check(kind)
+        amount = found.default if number is None else number
+        if kind == "mqtt-lost":
+            self._mqtt.lose(amount)
+        elif kind == "mqtt-restart":
+            self._mqtt.restart()
+        elif kind == "mqtt-hang":
+            self._mqtt.hang(amount)
+        elif kind == "ipc-hang":
+            self._ipc.hung.begin(amount)
+        elif kind == "ipc-restart":
+            self._ipc.restart()
+        elif kind == "broker-refuse":
+            self._mqtt.refuse(int(amount))
+        elif kind == "broker-silent":
+            self._mqtt.silence(amount)
+        elif kind == "error":
+            self._mqtt.fail(int(amount))
+        else:
+            self._mute(int(amount))
+
+    def take(self) -> None:
+        """Make the fault of the publish at hand happen, if it has one. Raises IpcError where that ends the publish."""
+        with self._changed:
+            kind, number = self._queue.popleft() if self._queue else ("", None)
+            self._changed.notify_all()
+        if kind:
+            self.begin(kind, number)
+            self._ipc.wait_while_hung()
+        if kind == "ipc-restart":
+            raise IpcError("ServiceError", "the daemon was restarted")
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until all faults that were added have happened; return whether `timeout` seconds were enough."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._queue, timeout)
+
+    def release(self) -> None:
+        """End what lasts."""
+        self._ipc.hung.end()
+        self._mqtt.release()
+        self._mute(0)
+
+    def _check(self, kind: str) -> Kind:
+        offered = [name for name, each in KINDS.items() if self._nucleus.separate_daemons or not each.daemons]
+        if kind not in offered:
+            raise LocalCoreError(f"the {self._nucleus.name} has no fault '{kind}'; it has {', '.join(offered)}")
+        return KINDS[kind]
