@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from connector import __version__
+from connector.component_settings import MAX_PAYLOAD_BYTES, PAYLOAD
 from deployment import component, parameters, settings, settings_file
 from deployment.errors import UsageError
 from deployment.settings_file import SettingsFile
@@ -30,11 +32,13 @@ _VERBS = {
 _LOCAL = "write the folders with which a core takes the native component without AWS"
 # What only the Lambda function has.
 _OF_FUNCTION = ("isolation", "memory", "role", "function-name", "router-version")
+PAYLOAD_FLAG = "max-payload-bytes"
 # What a settings file may hold beside the parameters: flags that say what is deployed where.
 _FILE_FLAGS = (
     *("thing", "thing-group", "group", "component", "function-name", "zip", "isolation", "memory", "role", "bucket"),
     *("router-version", "new-core", "iot-policy", "iot-policy-things", "profile", "region", settings_file.PROFILES),
     settings_file.NATIVE,
+    PAYLOAD_FLAG,
 )
 _TARGETS = ("thing", "thing_group", "group")
 
@@ -80,6 +84,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args.native = bool(getattr(args, "native", False))
     if args.native:
         _check_native(args)
+    elif getattr(args, "max_payload_bytes", None) is not None:
+        raise UsageError(f"--{PAYLOAD_FLAG} is of the native component: it goes with --native")
     args.function_name = getattr(args, "function_name", None) or NAME
     args.component = getattr(args, "component", None) or (NATIVE_NAME if args.native else NAME)
     _check_target(args)
@@ -120,7 +126,24 @@ def _add_local(flags: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, metavar="FOLDER", help="where to write the folders; it may not exist yet"
     )
     flags.set_defaults(native=True)
+    _add_payload(flags)
     parameters.add_flags(flags, resource_id=False)
+
+
+def _add_payload(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        f"--{PAYLOAD_FLAG}",
+        type=_payload,
+        metavar="BYTES",
+        help=f"with --native: longest message that the nucleus carries, {PAYLOAD.valid} (default: "
+        f"{MAX_PAYLOAD_BYTES} for a thing that reports the classic nucleus, else {PAYLOAD.default}, for the light one)",
+    )
+
+
+def _payload(text: str) -> str:
+    if not PAYLOAD.allows(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {PAYLOAD.valid}")
+    return text
 
 
 def _add_flags(flags: argparse.ArgumentParser, version: str, verb: str) -> None:
@@ -218,6 +241,7 @@ def _add_settings(flags: argparse.ArgumentParser, version: str) -> None:
             metavar="VERSION",
             help=f"version of {component.ROUTER} (default: the deployment's own, else the newest)",
         )
+        _add_payload(flags)
     else:
         flags.add_argument("--new-core", metavar="THING", help="where there is no such group: make it, with this core")
     parameters.add_flags(flags, resource_id=version == "v1")
@@ -227,6 +251,9 @@ def _megabytes(text: str) -> int:
     if not text.isdecimal() or not MIN_MEMORY_MB <= int(text) <= MAX_MEMORY_MB:
         raise argparse.ArgumentTypeError(f"{text!r} is not {MIN_MEMORY_MB} to {MAX_MEMORY_MB}")
     return int(text)
+
+
+_CONVERTERS: dict[str, Callable[[str], Any]] = {"memory": _megabytes, "zip": Path, PAYLOAD_FLAG: _payload}
 
 
 def _fill_in(args: argparse.Namespace, file: SettingsFile) -> None:
@@ -244,7 +271,7 @@ def _converted(args: argparse.Namespace, name: str, text: Any) -> Any:
     if name == "isolation" and text not in choices:
         raise UsageError(f"--config {args.config}: isolation: {text!r} is not {' or '.join(choices)}")
     try:
-        return _megabytes(text) if name == "memory" else Path(text) if name == "zip" else text
+        return _CONVERTERS[name](text) if name in _CONVERTERS else text
     except argparse.ArgumentTypeError as error:
         raise UsageError(f"--config {args.config}: {name}: {error}") from error
 

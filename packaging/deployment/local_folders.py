@@ -18,12 +18,15 @@ from deployment.errors import UsageError
 from deployment.settings import Settings
 
 
-def write(built: Artifact, settings: Settings, name: str, folder: Path) -> list[str]:
+def write(
+    built: Artifact, settings: Settings, name: str, folder: Path, max_payload_bytes: int | None = None
+) -> list[str]:
     """Write them into a folder that does not exist yet, or is empty; return the commands that deploy them.
 
     Raises UsageError where it can't be written.
     """
-    document = recipe.recipe(built, name, built.version, None, recipe.configuration(settings, name))
+    configuration = recipe.configuration(settings, name, max_payload_bytes)
+    document = recipe.recipe(built, name, built.version, None, configuration)
     recipes, artifacts = folder / "recipes", folder / "artifacts"
     try:
         if folder.exists() and any(folder.iterdir()):

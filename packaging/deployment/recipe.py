@@ -12,6 +12,7 @@ from typing import Any
 
 import jsonschema
 
+from connector.component_settings import ACCESS_CONTROL, PAYLOAD
 from deployment.artifact import Artifact
 from deployment.errors import DeployError
 from deployment.plan import Document
@@ -25,7 +26,6 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64"}
 
 # Filled in by both nuclei, in the resources of accessControl.
 THING = "{iot:thingName}"
-ACCESS_CONTROL = "accessControl"
 _PROXY = "aws.greengrass.ipc.mqttproxy"
 
 NAMES = frozenset(parameter.name for parameter in READ_BY_FUNCTION)
@@ -88,19 +88,23 @@ def default_configuration(name: str) -> Document:
     return configuration(make({}, isolation=NO_CONTAINER), name)
 
 
-def configuration(settings: Settings, name: str) -> Document:
+def configuration(settings: Settings, name: str, max_payload_bytes: int | None = None) -> Document:
     """Return the settings of the component of this name as its whole configuration."""
-    return {**_values(settings), ACCESS_CONTROL: access_control(settings, name)}
+    payload = {} if max_payload_bytes is None else {PAYLOAD.name: str(max_payload_bytes)}
+    return {**_values(settings), **payload, ACCESS_CONTROL: access_control(settings, name)}
 
 
-def update(settings: Settings, name: str, before: Document) -> Document:
+def update(settings: Settings, name: str, before: Document, max_payload_bytes: int | None = None) -> Document:
     """Return what a deployment merges into the default configuration.
 
     before: what the deployment merges now; what is not the connector's stays
+    max_payload_bytes: longest message that the nucleus carries; None leaves it at the component's default
     """
     default = default_configuration(name)
     ours: Document = {key: value for key, value in _values(settings).items() if value != default.get(key)}
-    others = {key: value for key, value in before.items() if key not in NAMES and key != ACCESS_CONTROL}
+    if max_payload_bytes is not None:
+        ours[PAYLOAD.name] = str(max_payload_bytes)
+    others = {key: value for key, value in before.items() if key not in NAMES | {ACCESS_CONTROL, PAYLOAD.name}}
     access = _with_others(access_control(settings, name), before.get(ACCESS_CONTROL, {}), name)
     if access != default[ACCESS_CONTROL]:
         ours[ACCESS_CONTROL] = access

@@ -9,19 +9,23 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+from connector.component_settings import DEFAULT_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES, PAYLOAD
 from deployment import recipe
 from deployment.component import Component, deployed_of
-from deployment.errors import DeployError
+from deployment.errors import DeployError, UsageError
 from deployment.function import python_notes
 from deployment.intent import Deployed
 from deployment.native_component import deployed_of as deployed_of_native
 from deployment.native_component import python_of
 from deployment.plan import Change, Document
 from deployment.settings import Settings
-from deployment.v2 import Target, merged
+from deployment.v2 import LIGHT, Target, merged
 from deployment.v2_function import without_function
 from deployment.zip_object import ZipObject
+
+CLASSIC = "aws_nucleus_classic"
 
 
 @dataclass
@@ -29,9 +33,11 @@ class NativeTarget(Target):
     """A target with the native component.
 
     code: the zip in S3, None without a zip
+    max_payload_bytes: longest message that the nucleus carries; None: by what the cores report
     """
 
     code: ZipObject | None = None
+    max_payload_bytes: int | None = None
 
     @property
     def log(self) -> str:
@@ -80,7 +86,9 @@ class NativeTarget(Target):
             before = component.recipe_of(deployed["componentVersion"]) if deployed else {}
             make = partial(component.make, made_of, {"inlineRecipe": json.dumps(wanted).encode()})
             changes.append(Change(f"component {self.component} {version}", before or None, wanted, make))
-        update = recipe.update(settings, self.component, merged(deployed))
+        before_update = merged(deployed)
+        payload = self._payload_bytes(before_update.get(PAYLOAD.name))
+        update = recipe.update(settings, self.component, before_update, payload)
         # A core keeps what was merged once: only a reset brings back the default of what is not merged now.
         kept = {key: value for key, value in deployed.get("configurationUpdate", {}).items() if key != "merge"}
         merge = {"merge": json.dumps(update)} if update else {}
@@ -116,6 +124,27 @@ class NativeTarget(Target):
                     f"thing {self.thing} gets {self.other} by the deployment for {where}: both would report for the "
                     f"same thing. Remove it there first, or deploy {self.component} there"
                 )
+
+    def _payload_bytes(self, deployed: Any) -> int | None:
+        """Return the longest message for the cores, None for the component's default.
+
+        What was given or is deployed stays, but the light nucleus closes the connection on a message over its limit.
+        A group may get cores of another kind later, so only a thing's own report decides by itself.
+        """
+        runtimes = {core.get("runtime") for core in self.rollout.devices()}
+        wanted = self.max_payload_bytes
+        if wanted is None and str(deployed or "").isdecimal():
+            wanted = int(deployed)
+        if wanted is None and self.thing and runtimes == {CLASSIC}:
+            wanted = MAX_PAYLOAD_BYTES
+        if wanted is not None and wanted > DEFAULT_PAYLOAD_BYTES and LIGHT in runtimes:
+            if self.max_payload_bytes:
+                raise UsageError(
+                    f"--max-payload-bytes {wanted}: {self.title} has the light nucleus, which closes the connection on "
+                    f"more than {DEFAULT_PAYLOAD_BYTES:,} bytes; leave it out"
+                )
+            return None
+        return wanted
 
     def _unfit(self, core: Document) -> str:
         wanted = recipe.ARCHITECTURES.get(self.arch)

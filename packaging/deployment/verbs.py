@@ -156,7 +156,8 @@ def write_local(args: argparse.Namespace) -> int:
     files = profiles.load(args.security_profiles or [])
     settings = _intent(args, files).settings(None)
     built, about = profiles.put_in(built, settings, files, {})
-    commands = local_folders.write(built, settings, args.component, args.output)
+    payload = int(args.max_payload_bytes) if args.max_payload_bytes else None
+    commands = local_folders.write(built, settings, args.component, args.output, payload)
     for note in [*about, *settings.notes()]:
         print(f"Note: {note}")
     print("\n".join(commands))
@@ -213,7 +214,10 @@ def _target(aws: Aws, args: argparse.Namespace, built: Artifact | None) -> Targe
         return v1.Group(aws, args.group, args.function_name, runtime=runtime, new_core=core)
     kind, name = ("thing", args.thing) if args.thing else ("thinggroup", args.thing_group)
     if args.native:
-        target: v2.Target = NativeTarget(aws, kind, name, args.component, NAME, runtime=runtime)
+        payload = getattr(args, "max_payload_bytes", None)
+        target: v2.Target = NativeTarget(
+            aws, kind, name, args.component, NAME, runtime=runtime, max_payload_bytes=int(payload) if payload else None
+        )
     else:
         router = getattr(args, "router_version", None)
         target = FunctionTarget(aws, kind, name, args.component, NATIVE_NAME, runtime=runtime, router_version=router)
