@@ -32,7 +32,9 @@ from .traffic import add
 VERDICT_SECONDS = 30.0  # for the answer; it comes within a few seconds where it comes at all
 MAX_REPORTS_WITHOUT_ANSWER = 3
 MAX_PENDING_REPORTS = 8
-MAX_WAITING_ANSWERS = 64  # that came and were not applied yet: who may publish on the answer topics must not fill memory
+MAX_WAITING_ANSWERS = (
+    64  # that came and were not applied yet: who may publish on the answer topics must not fill memory
+)
 
 DELIVERY = "delivery of reports"
 
