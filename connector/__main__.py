@@ -45,8 +45,20 @@ ProcDestinationPath is /proc unless given.
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    """Print reports as the command line says, or `run`: report over MQTT. Return the exit code."""
+    """Print reports as the command line says, `run`: report over MQTT, or `component`: over Greengrass IPC.
+
+    Return the exit code.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["component"]:
+        try:
+            from . import component
+        except ImportError:
+            _complain(
+                "`component` is not part of the Lambda function's zip: build_zip.sh --native makes the component's"
+            )
+            return 2
+        return component.main(arguments[1:], os.environ, f"{_prog()} component")
     if arguments[:1] == ["run"]:
         try:
             from . import direct

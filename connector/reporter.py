@@ -124,6 +124,11 @@ class Reporter:
         """Make one report now; return whether it was accepted. Never raises."""
         return self._guarded_report(self._clock.monotonic()) is True
 
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether the service's answer to a report may still come in time."""
+        return self._deliveries is not None and self._deliveries.awaiting
+
     def _first_time(self) -> float:
         """Return now, or the time that the service asks for after the report before."""
         now = self._clock.monotonic()

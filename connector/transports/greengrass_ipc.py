@@ -18,7 +18,7 @@ from awsiot.greengrasscoreipc import model
 from ..errors import NoSubscriptionError, PublishError
 from ..health import Health, plain
 from . import MAX_SEND_SECONDS, Transport
-from .greengrass_ipc_connection import MAX_CALL_SECONDS, CallError, IpcConnection, words
+from .greengrass_ipc_connection import CALL_ERRORS, MAX_CALL_SECONDS, IpcConnection, words
 
 SUBSCRIPTION = "subscription to the answers"
 MAX_SUBSCRIBING_SECONDS = 2 * MAX_CALL_SECONDS + 1.0
@@ -36,7 +36,7 @@ class GreengrassIpc(Transport):
 
     def __init__(self, connection: IpcConnection, max_payload_bytes: int, logger: logging.Logger) -> None:
         self.max_payload_bytes = max_payload_bytes
-        self._client = connection.client
+        self._connection = connection
         self._logger = logger
         self._health = Health(logger, time.monotonic)
         self._topics: Sequence[str] = ()
@@ -81,10 +81,12 @@ class GreengrassIpc(Transport):
         if self._closed:
             raise PublishError("the connection to the nucleus is closed")
         try:
-            self._client.publish_to_iot_core_async(
-                topic_name=topic, qos=model.QOS.AT_LEAST_ONCE, payload=payload
-            ).result(MAX_SEND_SECONDS)
-        except CallError as error:
+            self._connection.call(
+                self._connection.client.client.new_publish_to_iot_core(),
+                model.PublishToIoTCoreRequest(topic_name=topic, qos=model.QOS.AT_LEAST_ONCE, payload=payload),
+                MAX_SEND_SECONDS,
+            )
+        except CALL_ERRORS as error:
             raise explained(error, topic) from error
 
     def close(self) -> None:
@@ -126,7 +128,7 @@ class GreengrassIpc(Transport):
                 self.on_message(message.payload or b"", message.topic_name)
 
         try:
-            answer, stream = self._client.subscribe_to_iot_core_async(
+            answer, stream = self._connection.client.subscribe_to_iot_core_async(
                 topic_name=topic,
                 qos=model.QOS.AT_LEAST_ONCE,
                 on_stream_event=received,
@@ -140,7 +142,7 @@ class GreengrassIpc(Transport):
                 f"not allowed: {topic} can't be subscribed to. Add aws.greengrass#SubscribeToIoTCore with the resource "
                 f"{topic.rpartition('/')[0]}/+ to accessControl (aws.greengrass.ipc.mqttproxy) of the component"
             )
-        except CallError as error:
+        except CALL_ERRORS as error:
             return f"{words(error)}: {topic} can't be subscribed to; the next report tries again"
         return None
 
@@ -151,7 +153,7 @@ class GreengrassIpc(Transport):
         for stream in streams:
             try:
                 closing.append(stream.close())
-            except CallError:
+            except CALL_ERRORS:
                 pass  # it was closed with the connection
         concurrent.futures.wait(closing, seconds)
 

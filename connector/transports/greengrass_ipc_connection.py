@@ -10,19 +10,20 @@ from __future__ import annotations
 import concurrent.futures
 from typing import Any, Callable, Dict, Mapping, Optional
 
+from awscrt.exceptions import AwsCrtError
 from awsiot import eventstreamrpc
 from awsiot.greengrasscoreipc import connect, model
 from awsiot.greengrasscoreipc.clientv2 import GreengrassCoreIPCClientV2
 
-from ..errors import ConnectorError
+from ..errors import ConfigError, ConnectorError
 
 MAX_CALL_SECONDS = 10.0  # for the answer to anything but a publish
 MAX_CLOSE_SECONDS = 0.5
 SOCKET = "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"
 TOKEN = "SVCUID"
 
-# What a call may raise besides its own errors: those of the connection are RuntimeErrors, those of the C runtime too.
-CallError = (eventstreamrpc.EventStreamOperationError, RuntimeError, concurrent.futures.TimeoutError, OSError)
+# What a call may raise: the nucleus' errors and those of the connection are RuntimeErrors.
+CALL_ERRORS = (RuntimeError, AwsCrtError, concurrent.futures.TimeoutError, OSError)
 
 
 class IpcError(ConnectorError):
@@ -49,10 +50,18 @@ class IpcConnection:
     """
 
     def __init__(self, environ: Mapping[str, str], on_lost: Callable[[str], None]) -> None:
-        """Connect. on_lost: is told once why the connection has ended, from another thread. Raises IpcError."""
+        """Connect, as the variables say that a nucleus sets.
+
+        on_lost: is told once why the connection has ended, from another thread.
+
+        Raises IpcError, and ConfigError where a variable is not set.
+        """
         missing = [name for name in (SOCKET, TOKEN) if not environ.get(name)]
         if missing:
-            raise IpcError(f"{' and '.join(missing)} not set: only a nucleus that runs a component sets them")
+            raise ConfigError(
+                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set: a Greengrass nucleus sets them "
+                "for each component that it runs"
+            )
         self._on_lost = on_lost
         self._closing = False
         try:
@@ -62,13 +71,25 @@ class IpcConnection:
                 lifecycle_handler=Lifecycle(self._lost),
                 timeout=MAX_CALL_SECONDS,
             )
-        except CallError as error:
+        except CALL_ERRORS as error:
             raise IpcError(f"no connection to {environ[SOCKET]}: {words(error)}") from error
         self.client = GreengrassCoreIPCClientV2(client=basic, executor=None)
 
     def _lost(self, reason: str) -> None:
         if not self._closing:
             self._on_lost(reason)
+
+    def call(self, operation: Any, request: Any, seconds: float) -> Any:
+        """Return the answer to a call that has one. Raises what CALL_ERRORS names.
+
+        The call's stream is closed then, which GreengrassCoreIPCClientV2 leaves to the nucleus: nucleus lite leaves it
+        open, and each open stream keeps some KB in both processes.
+        """
+        try:
+            operation.activate(request)
+            return operation.get_response().result(seconds)
+        finally:
+            operation.close()
 
     def configuration(self) -> Dict[str, Any]:
         """Return the component's whole configuration. Raises IpcError."""
@@ -83,10 +104,11 @@ class IpcConnection:
 
     def _get(self, path: Any) -> Dict[str, Any]:
         try:
-            answer = self.client.get_configuration_async(key_path=path).result(MAX_CALL_SECONDS)
+            request = model.GetConfigurationRequest(key_path=path)
+            answer = self.call(self.client.client.new_get_configuration(), request, MAX_CALL_SECONDS)
         except model.ResourceNotFoundError:
             return {}
-        except CallError as error:
+        except CALL_ERRORS as error:
             raise IpcError(f"the configuration can't be read: {words(error)}") from error
         return answer.value if isinstance(answer.value, dict) else {}
 
@@ -100,7 +122,7 @@ class IpcConnection:
                 on_stream_closed=lambda: None,
             )
             answer.result(MAX_CALL_SECONDS)
-        except CallError as error:
+        except CALL_ERRORS as error:
             raise IpcError(f"changes of the configuration can't be followed: {words(error)}") from error
 
     def close(self) -> None:
@@ -108,7 +130,7 @@ class IpcConnection:
         self._closing = True
         try:
             self.client.close().result(MAX_CLOSE_SECONDS)
-        except CallError:
+        except CALL_ERRORS:
             pass  # it had ended before
 
 

@@ -1,0 +1,255 @@
+"""`python -m connector component`: report as a native Greengrass component, over Greengrass IPC.
+
+The loop, the account of the traffic, the state file and the log are those of the Lambda function; only the transport is
+another (transports/greengrass_ipc.py, which needs the extra `ipc`). What is done here is the process' life: settings
+from the component's configuration, followed while it runs, and an end only where nothing else helps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional
+
+from . import __version__, agent, component_settings, config, flags
+from .clock import Clock
+from .component_settings import Settings
+from .component_starts import Starts
+from .deliveries import VERDICT_SECONDS
+from .errors import ConfigError, ConnectorError
+from .health import duration, plain
+from .sigterm import end_on_sigterm
+from .state import read_boot
+
+if TYPE_CHECKING:
+    from .transports.greengrass_ipc_connection import IpcConnection
+
+logger = logging.getLogger("connector")
+
+# A nucleus that starts may take a while until it answers. After that time another process, with a new token, may help.
+MAX_CONNECT_SECONDS = 60.0
+MAX_CONFIGURATION_SECONDS = 60.0  # then reports begin without it, and it is asked for again
+FIRST_PAUSE_SECONDS = 1.0  # between two attempts; doubled each time
+RETRY_SECONDS = 300.0
+SETTLE_SECONDS = 1.0  # a deployment changes one value after the other
+MAX_WAIT_SECONDS = 86_400.0
+EPILOG = """\
+A Greengrass nucleus starts this; by hand it finds no nucleus to connect to. Parameters come from the component's
+configuration, else from environment variables of the same names. A changed configuration takes effect at once.
+
+Exit codes: 0 ended by SIGTERM; 1 the connection to the nucleus is lost, which only a new process can make again;
+2 wrong usage, not started by a nucleus, or a package is missing.
+"""
+
+
+def main(arguments: List[str], environ: Mapping[str, str], prog: str) -> int:
+    """Run the command line; return the exit code. prog: the command's name, for messages."""
+    parser = flags.Parser(
+        prog=prog,
+        description="Report to AWS IoT Device Defender as a native Greengrass component.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.parse_args(arguments)
+    # The Java nucleus writes what a component prints to stderr as warnings.
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout, level=logging.INFO)
+    logging.getLogger("awsiot").setLevel(logging.CRITICAL)  # the connector logs one line for all of its
+    try:
+        from .transports import greengrass_ipc, greengrass_ipc_connection
+    except ImportError as error:
+        print(
+            f"{prog}: Greengrass IPC needs awsiotsdk, which can't be imported ({error}): "
+            "pip install 'device-defender-connector[ipc]'",
+            file=sys.stderr,
+        )
+        return 2
+
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    component = Component(
+        environ,
+        component_settings.default_directory(os.getcwd(), package),
+        lambda on_lost: greengrass_ipc_connection.IpcConnection(environ, on_lost),
+        lambda connection, settings: greengrass_ipc.GreengrassIpc(connection, settings.max_payload_bytes, logger),
+        Clock(),
+    )
+    try:
+        return component.run()
+    except ConnectorError as error:
+        print(f"{prog}: {plain(error, 1000)}", file=sys.stderr)
+        return error.exit_code
+
+
+class Component:
+    """A component's process, from its start to its end.
+
+    directory: for state, where StateDirectory is not set; "" for none. connect: connects to the nucleus, as
+    IpcConnection does. make_transport: makes what the loop sends through. clock: for waiting.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        directory: str,
+        connect: Callable[[Callable[[str], None]], IpcConnection],
+        make_transport: Callable[[IpcConnection, Settings], Any],
+        clock: Clock,
+    ) -> None:
+        self._environ = environ
+        self._directory = directory
+        self._connect = connect
+        self._make_transport = make_transport
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._starts: Optional[Starts] = None
+        self._lost: Optional[str] = None  # why the connection has ended
+        self._is_changed = False  # the configuration, since it was read
+        self._unread = False  # whether the configuration could not be read
+        self._warned: List[str] = []
+
+    def run(self) -> int:
+        """Report until SIGTERM, or until the connection is lost; return the exit code. Raises ConnectorError."""
+        end_on_sigterm(self._clock.stop, threading.main_thread())
+        connection = self._connected()
+        if connection is not None:
+            try:
+                self._report(connection)
+            finally:
+                connection.close()
+        return self._end()
+
+    def _connected(self) -> Optional[IpcConnection]:
+        """Connect; return None where the nucleus can't be reached in time, or at a stop. Raises ConfigError."""
+        pause = FIRST_PAUSE_SECONDS
+        while not self._clock.stopped:
+            try:
+                return self._connect(self._on_lost)
+            except ConfigError:
+                raise
+            except ConnectorError as error:
+                logger.warning("%s", plain(error))
+                if self._clock.monotonic() - self._started > MAX_CONNECT_SECONDS:
+                    self._lost = "there was none"
+                    break
+            self._clock.wait(pause)
+            pause *= 2
+        return None
+
+    def _on_lost(self, reason: str) -> None:
+        self._lost = reason
+        self._clock.wake()
+
+    def _on_change(self) -> None:
+        self._is_changed = True
+        self._clock.wake()
+
+    @property
+    def _goes_on(self) -> bool:
+        return self._lost is None and not self._clock.stopped
+
+    def _report(self, connection: IpcConnection) -> None:
+        """Report, with the settings of the moment, until a stop or the loss of the connection. Raises ConfigError."""
+        try:
+            connection.watch_configuration(self._on_change)
+        except ConnectorError as error:
+            logger.warning("%s; a change takes effect at the next start", plain(error))
+        settings = self._settings(connection)
+        self._starts = self._remembered(settings)
+        while self._goes_on:
+            running = agent.start(
+                settings.parameters, self._make_transport(connection, settings), logger, ends_on_sigterm=False
+            )
+            settings = self._changed_settings(connection, settings)
+            if self._goes_on:
+                # A report whose answer would be lost with the old subscription would be counted twice.
+                until = self._clock.monotonic() + VERDICT_SECONDS
+                while self._goes_on and running.reporter.awaits_answer and self._clock.monotonic() < until:
+                    self._clock.wait(SETTLE_SECONDS)
+                logger.info("the configuration has changed: reporting starts anew with it")
+            running.clock.stop()
+            running.loop.join()
+
+    def _changed_settings(self, connection: IpcConnection, settings: Settings) -> Settings:
+        """Return other settings, once there are any; at a stop and where the connection is lost those there are."""
+        while self._goes_on:
+            if self._is_changed:
+                self._clock.wait(SETTLE_SECONDS)
+                changed = self._settings(connection)
+                if changed != settings:
+                    return changed
+            elif self._unread:
+                self._clock.wait(RETRY_SECONDS)
+                self._is_changed = True
+            else:
+                self._clock.wait(MAX_WAIT_SECONDS)
+        return settings
+
+    def _settings(self, connection: IpcConnection) -> Settings:
+        """Return the settings as they are now. What can't be used of them is logged, once."""
+        self._is_changed = False
+        until = self._clock.monotonic() + MAX_CONFIGURATION_SECONDS
+        pause = FIRST_PAUSE_SECONDS
+        configuration: Dict[str, Any] = {}
+        self._unread = True
+        while self._goes_on and self._unread:
+            try:
+                configuration = _configuration(connection)
+                self._unread = False
+            except ConnectorError as error:
+                if self._clock.monotonic() > until:
+                    logger.warning(
+                        "%s: the environment's parameters are used, and it is asked for again every %s",
+                        plain(error),
+                        duration(RETRY_SECONDS),
+                    )
+                    break
+                self._clock.wait(pause)
+                pause *= 2
+        settings, warnings = component_settings.read(configuration, self._environ, self._directory)
+        for warning in warnings:
+            if warning not in self._warned:
+                logger.warning("%s", plain(warning, 1000))
+        self._warned = warnings
+        return settings
+
+    def _remembered(self, settings: Settings) -> Starts:
+        """Return the starts of before, with this one."""
+        values, _ = config.read(settings.parameters)
+        boot = read_boot(values["ProcDestinationPath"])
+        return Starts(values["StateDirectory"], boot.boot_id if boot else "", self._started)
+
+    def _end(self) -> int:
+        """Wait until an end does no harm, and return the exit code. What is unsent is saved by now."""
+        if self._clock.stopped:
+            return 0
+        starts = self._starts or self._remembered(component_settings.read({}, self._environ, self._directory)[0])
+        seconds = starts.wait_seconds(self._clock.monotonic())
+        logger.error(
+            "the connection to the nucleus is lost (%s). Only a new process can connect again, so this one ends with "
+            "an error%s",
+            plain(self._lost),
+            f" in {duration(seconds)}: a nucleus gives a component up that it has to start three times within an hour"
+            if seconds
+            else "",
+        )
+        until = self._clock.monotonic() + seconds
+        while not self._clock.stopped and self._clock.monotonic() < until:
+            self._clock.wait(until - self._clock.monotonic())
+        return 0 if self._clock.stopped else 1
+
+
+def _configuration(connection: IpcConnection) -> Dict[str, Any]:
+    """Return the whole configuration, or where that is not answered its parameters one by one. Raises IpcError."""
+    try:
+        return connection.configuration()
+    except ConnectorError:  # nucleus lite drops an answer over 5,000 bytes
+        found = {}
+        for parameter in (*config.PARAMETERS, component_settings.PAYLOAD):
+            value = connection.parameter(parameter.name)
+            if value is not None:
+                found[parameter.name] = value
+        return found

@@ -1,0 +1,105 @@
+"""Settings of `python -m connector component`: the component's configuration, else environment variables, else defaults."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, List, Mapping, NamedTuple, Tuple
+
+from . import config
+from .health import plain
+from .parameter import Parameter
+
+THING = "AWS_IOT_THING_NAME"
+ACCESS_CONTROL = "accessControl"  # a key of the configuration that is the nucleus' own
+DEFAULT_PROC = "/proc"  # the host's, which a native component sees
+
+MIN_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES = 2_048, 131_072  # the most is AWS IoT Core's own limit
+# Nucleus lite closes the connection on a request over 10,000 bytes, with the payload as base64 and the topic in it. 7,000
+# fit with any topic of AWS IoT.
+DEFAULT_PAYLOAD_BYTES = 7_000
+
+
+def _payload_bytes(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,6}", text) or not MIN_PAYLOAD_BYTES <= int(text) <= MAX_PAYLOAD_BYTES:
+        raise ValueError
+    return int(text)
+
+
+PAYLOAD = Parameter(
+    name="MaxPayloadBytes",
+    title="Longest message",
+    default=str(DEFAULT_PAYLOAD_BYTES),
+    valid=f"{MIN_PAYLOAD_BYTES} to {MAX_PAYLOAD_BYTES}",
+    pattern="|".join(
+        (
+            *("204[89]", "20[5-9][0-9]", "2[1-9][0-9]{2}", "[3-9][0-9]{3}", "[1-9][0-9]{4}"),
+            *("1[0-2][0-9]{4}", "130[0-9]{3}", "1310[0-6][0-9]", "13107[0-2]"),
+        )
+    ),
+    parse=_payload_bytes,
+    description="Most bytes of a report or alarm that the nucleus carries; a longer report is made to fit with shorter "
+    "lists. The default is what nucleus lite carries; the Java nucleus carries 131072.",
+)
+
+
+class Settings(NamedTuple):
+    """What is set.
+
+    parameters: by the names of config.PARAMETERS, and AWS_IOT_THING_NAME.
+    max_payload_bytes: of one message.
+    """
+
+    parameters: Mapping[str, str]
+    max_payload_bytes: int
+
+
+def read(configuration: Mapping[str, Any], environ: Mapping[str, str], directory: str) -> Tuple[Settings, List[str]]:
+    """Return the settings, and a warning for what can't be used; parse() of config.py has those of invalid values.
+
+    configuration: as the nucleus has it. Values may be text, numbers and lists of them.
+    directory: for the state where StateDirectory is not set; "" for none.
+    """
+    warnings: List[str] = []
+    parameters = {"ProcDestinationPath": DEFAULT_PROC, "StateDirectory": directory}
+    known = {ACCESS_CONTROL}
+    for parameter in (*config.PARAMETERS, PAYLOAD):
+        names = [name for name in (parameter.alias, parameter.name) if name is not None]
+        known.update(names)
+        for name in names:
+            if name in environ:
+                parameters[parameter.name] = environ[name]
+        for name in names:
+            text = _text(configuration[name]) if name in configuration else None
+            if text is not None:
+                parameters[parameter.name] = text
+            elif name in configuration:
+                warnings.append(f"{name} is neither text nor a number nor a list of those: it is ignored")
+    for name in sorted(set(configuration) - known):
+        warnings.append(f"the configuration has {plain(repr(name), 100)}, which is no parameter: it is ignored")
+    parameters[THING] = environ.get(THING, "")
+    max_payload_bytes, warning = PAYLOAD.read(parameters.pop(PAYLOAD.name, PAYLOAD.default))
+    return Settings(parameters, max_payload_bytes), warnings + ([warning] if warning else [])
+
+
+def _text(value: Any) -> Any:
+    """Return a value of the configuration as an environment variable would have it; None where that has no form."""
+    if isinstance(value, list):
+        items = [_text(item) for item in value]
+        return None if None in items else ",".join(items)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # some nuclei keep every number as one
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return None
+    return str(value)
+
+
+def default_directory(working_directory: str, package_directory: str) -> str:
+    """Return where the state is kept unless StateDirectory says so: the component's work folder, or "".
+
+    A nucleus starts a component in its work folder, which it keeps over updates of the component. A start by hand, or a
+    script that changes to the artifact's folder, has no such place: "/", the folder of the package, or a read-only one.
+    """
+    if working_directory in ("/", package_directory) or not os.access(working_directory, os.W_OK):
+        return ""
+    return working_directory
