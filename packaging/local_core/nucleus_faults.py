@@ -59,7 +59,7 @@ class NucleusFaults:
         self._changed = threading.Condition()
 
     def add(self, kind: str, number: Optional[float] = None) -> None:
-        """Have a fault happen when the component publishes next, before that publish; counted ones with so many publishes.
+        """Have a fault happen when the component publishes next, before that; a counted one with so many publishes.
 
         Raises as `begin` does.
         """
