@@ -41,13 +41,14 @@ def run(tmp_path: Path, start_nucleus: Start) -> Callable[..., WatchedNucleus]:
     return start
 
 
-def test_component_finds_the_variables_that_a_nucleus_sets(run: Callable[..., WatchedNucleus]) -> None:
+def test_component_finds_the_variables_that_a_nucleus_sets(run: Callable[..., WatchedNucleus], tmp_path: Path) -> None:
     nucleus = run(ENVIRONMENT, thing="gateway-7", environment={"OWN": "value", "LANG": None})
     found = json.loads(nucleus.line("component | environment"))
     assert found["AWS_IOT_THING_NAME"] == "gateway-7"
     assert found["AWS_REGION"] == "us-east-1"
     assert found["OWN"] == "value"
-    assert Path(found["AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"]).parent == Path(found["OLDPWD"]).parent
+    assert found["AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"] == nucleus.address
+    assert found["PYTHONPATH"] == str(tmp_path)
     assert len(found["SVCUID"]) == 16
     assert not {"LANG", "MY_FUNCTION_ARN", "HOME", "VIRTUAL_ENV"} & set(found)
 
@@ -119,11 +120,12 @@ def test_stopped_component_is_ended_with_sigterm(run: Callable[..., WatchedNucle
 def test_artifact_is_a_zip_that_is_unpacked(tmp_path: Path, start_nucleus: Start) -> None:
     path = tmp_path / "artifact.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("connector/__main__.py", "import os, sys; print('runs', sys.argv[1:], os.listdir('.'))")
+        source = "import os, sys; print('runs', sys.argv[1:], os.listdir('.'), os.path.basename(sys.path[1]))"
+        archive.writestr("connector/__main__.py", source)
         archive.writestr("connector/__init__.py", "")
         archive.writestr("connector/config.py", "MIN_SAMPLE_INTERVAL = 300")
     nucleus = start_nucleus(artifact=path, arguments=ARGUMENTS)
-    assert nucleus.line("component | runs") == "['component'] ['connector']"
+    assert nucleus.line("component | runs") == "['component'] [] artifact"
 
 
 def test_interval_below_the_minimum_lowers_it(tmp_path: Path, start_nucleus: Start) -> None:
