@@ -1,4 +1,4 @@
-"""Settings of `python -m connector component`: the component's configuration, else environment variables, else defaults."""
+"""Settings of `python -m connector component`: the component's configuration, else environment variables."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ ACCESS_CONTROL = "accessControl"  # a key of the configuration that is the nucle
 DEFAULT_PROC = "/proc"  # the host's, which a native component sees
 
 MIN_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES = 2_048, 131_072  # the most is AWS IoT Core's own limit
-# Nucleus lite closes the connection on a request over 10,000 bytes, with the payload as base64 and the topic in it. 7,000
-# fit with any topic of AWS IoT.
+# Nucleus lite closes the connection on a request over 10,000 bytes, with the payload as base64 and the topic in it.
+# 7,000 fit with any topic of AWS IoT.
 DEFAULT_PAYLOAD_BYTES = 7_000
 
 

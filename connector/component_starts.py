@@ -1,4 +1,4 @@
-"""So that a component which has to end is not given up: its starts are remembered, and the end waits where they are many.
+"""Remembers the starts of a component, and how long it has to wait before it may end, so that it is not given up.
 
 A nucleus starts a component again that has ended with an error, but not for the third time within an hour: then it is
 BROKEN until somebody deploys it anew.

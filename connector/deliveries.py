@@ -1,19 +1,19 @@
 """Which reports have arrived, over a transport whose "accepted" does not prove it: the service's answers decide.
 
-Imported only with such a transport (`Transport.proves_delivery`). A nucleus answers OK once it has written the report to
-its MQTT connection, so a report may be lost after OK; and one that was answered with an error may arrive minutes later.
-So every report that was handed over is pending, and its traffic stays in the account and is in the next report too:
+Imported only with such a transport (`Transport.proves_delivery`). A nucleus answers OK once it has written the report
+to its MQTT connection, so a report may be lost after OK; and one that was answered with an error may arrive minutes
+later. So every report that was handed over is pending: its traffic stays in the account and is in the next report too.
 
 - An accepted answer for its id takes it off the account, once, whenever it comes, also after a restart.
 - A rejected answer leaves it in, whatever the reason: the service has not counted the report. That holds for Throttled
   too, and the next report, with the traffic of both, comes at its usual time: one that came sooner would be throttled.
 - No answer within VERDICT_SECONDS: it stays in. If answers came before, the transport subscribes anew.
-- No answer at all for the first MAX_REPORTS_WITHOUT_ANSWER reports that were taken: the account gives none, or they can't
-  come back. Then OK has to do: it takes a report off. Should an answer come later, answers decide again, and a rejected
-  one puts that report's traffic back.
+- No answer at all for the first MAX_REPORTS_WITHOUT_ANSWER reports that were taken: the account gives none, or they
+  can't come back. Then OK has to do: it takes a report off. Should an answer come later, answers decide again, and a
+  rejected one puts that report's traffic back.
 
-So what passed is reported at least once. The service counts traffic twice only where a report arrived and its answer did
-not, or came after MAX_PENDING_REPORTS later ones.
+So what passed is reported at least once. The service counts traffic twice only where a report arrived and its answer
+did not, or came after MAX_PENDING_REPORTS later ones.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ from .traffic import add
 VERDICT_SECONDS = 30.0  # for the answer; it comes within a few seconds where it comes at all
 MAX_REPORTS_WITHOUT_ANSWER = 3
 MAX_PENDING_REPORTS = 8
-MAX_WAITING_ANSWERS = (
-    64  # that came and were not applied yet: who may publish on the answer topics must not fill memory
-)
+MAX_WAITING_ANSWERS = 64  # not applied yet; who may publish on the answer topics must not fill the memory
 
 DELIVERY = "delivery of reports"
 
@@ -145,9 +143,9 @@ class Deliveries:
             return memory
         self._ok_does = True
         self._logger.info(
-            "%s: no answer of Device Defender came for the first %d reports, so from now on one that %s has taken counts "
-            "as delivered: either the account does not use Device Defender Detect, or the component may not subscribe "
-            "to the answers",
+            "%s: no answer of Device Defender came for the first %d reports, so from now on one that %s has taken "
+            "counts as delivered: either the account does not use Device Defender Detect, or the component may not "
+            "subscribe to the answers",
             DELIVERY,
             MAX_REPORTS_WITHOUT_ANSWER,
             self._peer,

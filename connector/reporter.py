@@ -269,8 +269,8 @@ class Reporter:
             self._shortened = True
             self._logger.warning(
                 "a report is %d bytes long with lists of at most %d entries, because the transport carries %d bytes: "
-                "its lists are uniform samples, its totals exact. A lower MaxListSize or MetricNames short avoids that; "
-                "further reports are shortened without a line",
+                "its lists are uniform samples, its totals exact. A lower MaxListSize or MetricNames short avoids "
+                "that; further reports are shortened without a line",
                 size,
                 made.list_size,
                 self._max_payload_bytes,

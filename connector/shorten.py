@@ -1,4 +1,4 @@
-"""A report that fits the transport: each list no longer than one size, the largest with which the report is short enough.
+"""A report that fits the transport: all lists as long as one size, the largest with which the report is short enough.
 
 A shorter list is a uniform sample, as every list over MaxListSize is, so any entry is as likely as another. Totals and
 traffic are exact whatever the size. Imported only where a report does not fit.

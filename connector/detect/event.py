@@ -92,7 +92,7 @@ def _shortened(
     max_bytes: int,
     replaced: Callable[[Dict[str, Any], str, List[Any], int], Dict[str, Any]],
 ) -> Dict[str, Any]:
-    """Return the document with the one list of `lists`, such as {"ports": [...]}, cut to what fits; as it is if it does."""
+    """Return the document with the one list of `lists`, such as {"ports": [...]}, cut to what fits."""
     items: Any = next(iter(lists.values())) if isinstance(lists, dict) and lists else None
     if len(_json(document)) <= max_bytes or not isinstance(items, list) or len(items) < 2:
         return document

@@ -1,8 +1,8 @@
 """Greengrass IPC as transport of a native component: through the nucleus' MQTT connection to AWS IoT Core, with QoS 1.
 
 The nucleus says OK once it has the message, which proves nothing of its arrival (`proves_delivery`). It closes the
-connection on a message that is too long for it, and one whose topic has a wildcard costs every component of the core the
-connection to AWS IoT: neither is ever sent.
+connection on a message that is too long for it, and one whose topic has a wildcard costs every component of the core
+the connection to AWS IoT: neither is ever sent.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class GreengrassIpc(Transport):
 
     peer = "the nucleus"
     proves_delivery = False
+    max_payload_bytes: int
 
     def __init__(self, connection: IpcConnection, max_payload_bytes: int, logger: logging.Logger) -> None:
         self.max_payload_bytes = max_payload_bytes

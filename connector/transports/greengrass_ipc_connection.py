@@ -59,8 +59,7 @@ class IpcConnection:
         missing = [name for name in (SOCKET, TOKEN) if not environ.get(name)]
         if missing:
             raise ConfigError(
-                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set: a Greengrass nucleus sets them "
-                "for each component that it runs"
+                f"{' and '.join(missing)} not set: a Greengrass nucleus sets them for each component that it runs"
             )
         self._on_lost = on_lost
         self._closing = False
