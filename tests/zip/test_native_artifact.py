@@ -93,6 +93,13 @@ def test_unpacked_artifact_needs_only_the_standard_library(zips: Zips, tmp_path:
     from_artifact, library = done.stdout.split()
     assert (from_artifact, os.path.dirname(library)) == ("True", str(tmp_path))
 
+    # As the recipe starts it; without a nucleus there is nothing to connect to.
+    component = [sys.executable, "-S", "-u", "-m", "connector", "component"]
+    variables = {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(component, env=variables, cwd="/", capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT" in done.stderr + done.stdout
+
 
 def test_every_target_has_a_pair_of_sdk_and_runtime() -> None:
     older = {"3.7": ("1.22.0", "0.21.1"), "3.8": ("1.29.0", "0.32.1")}
