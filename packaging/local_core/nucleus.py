@@ -97,8 +97,8 @@ class LocalNucleus:
         self._work = Path(tempfile.mkdtemp(prefix="local-nucleus-"))  # short: a socket's path has at most 107 bytes
         self._work.chmod(0o755)  # the component's user must be able to enter it
         self.mqtt = MqttProxy(self.nucleus, times, self._receive, self._core_logged)
-        self._ipc = IpcServer(str(self._work / "ipc.socket"), self.nucleus, self._serve, self._core_logged)
-        self.faults = NucleusFaults(self.nucleus, self._ipc, self.mqtt, self._mute)
+        self.ipc = IpcServer(str(self._work / "ipc.socket"), self.nucleus, self._serve, self._core_logged)
+        self.faults = NucleusFaults(self.nucleus, self.ipc, self.mqtt, self._mute)
         self._operations = Operations(
             self.nucleus, component, self.mqtt, self.configuration, self.faults.take, self._core_logged
         )
@@ -118,7 +118,7 @@ class LocalNucleus:
     def start(self) -> None:
         """Start the nucleus and the component. Raises LocalCoreError if the artifact or a setting is wrong."""
         self._cloud.open(self._mqtt_address, self._on_log)
-        self._ipc.start()
+        self.ipc.start()
         if self._artifact is None:
             return
         root = self._artifact.resolve()
@@ -146,7 +146,7 @@ class LocalNucleus:
         """End the component (SIGTERM, then SIGKILL) and the nucleus; return the component's last exit code."""
         self.faults.release()
         code = self.component.stop() if self.component else None
-        self._ipc.end()
+        self.ipc.end()
         self.mqtt.end()
         self._cloud.close()
         if self._work.exists():
@@ -160,8 +160,8 @@ class LocalNucleus:
             "LANG": "C.UTF-8",
             "AWS_IOT_THING_NAME": self.thing,
             "AWS_REGION": "us-east-1",
-            SOCKET_VARIABLE: self._ipc.path,
-            TOKEN_VARIABLE: self._ipc.new_token(),
+            SOCKET_VARIABLE: self.ipc.path,
+            TOKEN_VARIABLE: self.ipc.new_token(),
             **self._extra,
         }
         return {name: value for name, value in environment.items() if value is not None}
@@ -169,7 +169,7 @@ class LocalNucleus:
     @property
     def address(self) -> str:
         """The path of the nucleus' socket."""
-        return self._ipc.path
+        return self.ipc.path
 
     @property
     def component_log(self) -> str:
