@@ -89,7 +89,13 @@ def test_without_any_answer_ok_has_to_do_and_still_nothing_is_lost_of_what_arriv
         loop.nucleus.usual = GOOD._replace(answer=None)
         life = [
             # Without answers only a report that arrives with its OK can be told from one that does not.
-            ([fate._replace(arrives=0.0 if fate.ok else None, accepted=True, answer=None, copies=1) for fate in fates], *rest)
+            (
+                [
+                    fate._replace(arrives=0.0 if fate.ok else None, accepted=True, answer=None, copies=1)
+                    for fate in fates
+                ],
+                *rest,
+            )
             for fates, *rest in life
         ]
         life[0] = ([loop.nucleus.usual, *life[0][0]], 0, *life[0][2:])
