@@ -53,6 +53,8 @@ def live(loop: NucleusLoop, life: List[Tuple[List[Fate], int, float, bool, float
 def settle(loop: NucleusLoop) -> Counters:
     """Mend everything, let what is late come, and enough pass for what is to be made up for; return what has passed."""
     loop.nucleus.fates.clear()
+    if loop.nucleus.usual_fate.answer is not None:
+        loop.nucleus.usual_fate = GOOD._replace(answer=0.0)  # also of a report that is the last before the stop
     loop.before_reading = lambda: loop.passed(1000)
     loop.run(4000)
     first = loop.nucleus.reports[0][0]

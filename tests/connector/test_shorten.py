@@ -105,10 +105,8 @@ def test_every_entry_is_as_likely_in_a_shortened_list() -> None:
 def test_the_loop_shortens_what_the_transport_does_not_carry_and_says_so_once(tmp_path: Path) -> None:
     loop = NucleusLoop(tmp_path, MaxListSize="500")
     loop.nucleus.max_payload_bytes = 2_048
-    rows = "".join(
-        f"{number:4}: 0100007F:{number:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1 0 100 0 0 10 0\n"
-        for number in range(1, 201)
-    )
+    rest = "00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1 0 100 0 0 10 0"
+    rows = "".join(f"{number:4}: 0100007F:{number:04X} {rest}\n" for number in range(1, 201))
     table = loop.host.directory / "1" / "net" / "tcp"
     header = table.read_text().partition("\n")[0]
     table.write_text(header + "\n" + rows)

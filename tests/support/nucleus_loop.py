@@ -21,7 +21,7 @@ class Fate(NamedTuple):
     arrives: seconds until it reaches the service, 0 for before the nucleus says anything; None for never.
     copies: how often it arrives then; the service rejects all but the first.
     accepted: whether the service accepts it.
-    answer: seconds from then until the answer reaches the connector, if it runs; None for never.
+    answer: seconds from then until the answer reaches the connector, if it runs, 0 for at once; None for never.
     names: whether the answer names the report.
     """
 
@@ -40,8 +40,8 @@ class Nucleus(Core):
     """Says OK or an error as the fates say, with the service behind it.
 
     fates: of the next reports, in order. usual_fate: of those after them. counted: what the service has, by report id.
-    known: ids of those whose acceptance the connector was told of, early enough. pending: ids of those of which it still
-    may be told. renewed: when it subscribed anew.
+    known: ids of those whose acceptance the connector was told of, early enough. pending: ids of those of which it
+    still may be told. renewed: when it subscribed anew.
     """
 
     peer = "the nucleus"
@@ -83,7 +83,9 @@ class Nucleus(Core):
             accepted = fate.accepted and not copy
             if accepted:
                 self.counted[taken.id] = taken.traffic or NOTHING
-            if fate.answer is not None:
+            if fate.answer == 0:
+                self._answer(topic, taken.id, accepted, fate.names)
+            elif fate.answer is not None:
                 moment = self._clock.monotonic() + fate.answer
                 self._clock.at(moment, functools.partial(self._answer, topic, taken.id, accepted, fate.names))
 
