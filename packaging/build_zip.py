@@ -1,4 +1,6 @@
-"""Build the zip that a Greengrass core runs as a function: connector/, the wheels pinned in requirements.txt, bytecode.
+"""Build the zip that a Greengrass core runs: connector/, the wheels pinned in requirements.txt, bytecode.
+
+It is for a Lambda function, or with --native for a native component (zip_kind.py has the differences).
 
 Any machine builds for any device: the wheels are downloaded for the target, and no C compiler is needed. The bytecode
 is written by an interpreter of the zip's Python version (bytecode.py); without one on this machine the zip has no
@@ -27,33 +29,15 @@ from typing import Iterator, NamedTuple
 import bytecode
 from packaging.requirements import Requirement
 from zip_entries import Entry, content, stored, taken_over, zip_bytes
+from zip_kind import COMPONENT, FUNCTION, NAME, Kind
 
 ROOT = Path(__file__).resolve().parent.parent
-NAME = "device-defender-connector"
 PYTHONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
-ARCHES = ("x86_64", "aarch64", "any")
+ARCHES = FUNCTION.arches
 ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 # Old glibc to new: pip takes a --platform literally, so every tag that a wheel may have is listed.
 MANYLINUX = ("1", "2010", "2014", "_2_5", "_2_12", "_2_17", "_2_28")
 SUFFIXES = (".py",)
-# What the connector never imports is left out of the zip.
-LEFT_OUT = (
-    # `python -m connector run`, which a core has no use for.
-    "connector/direct*.py",
-    "connector/notify.py",
-    "connector/transports/mqtt*.py",
-    "connector/transports/tls.py",
-    "*.pyi",
-    "*/py.typed",
-    "cbor2/tool.py",
-    "greengrasssdk/stream_manager/*",
-    # psutil for other systems than Linux
-    "psutil/_psaix.py",
-    "psutil/_psbsd.py",
-    "psutil/_psosx.py",
-    "psutil/_pssunos.py",
-    "psutil/_pswindows.py",
-)
 # Profiles that only the service can judge: ML Detect learns from a fleet.
 CLOUD_PROFILES = ("MachineLearning.json", "MachineLearningHost.json")
 # pip settings that change what is downloaded are removed. Those that say from where, such as an index, are kept.
@@ -62,6 +46,8 @@ PIP_SETTINGS = (
     *("PIP_ONLY_BINARY", "PIP_PLATFORM", "PIP_PREFIX", "PIP_PYTHON", "PIP_PYTHON_VERSION", "PIP_REQUIREMENT"),
     *("PIP_ROOT", "PIP_TARGET", "PIP_USER"),
 )
+# awsiotsdk's wheels name their licence, but don't have its text.
+APACHE = b"License :: OSI Approved :: Apache Software License"
 LICENCE = re.compile(r"[^/]+\.dist-info/(?:licenses/)?((?:LICEN[CS]E|COPYING|NOTICE|AUTHORS)[^/]*)")
 
 
@@ -110,8 +96,8 @@ def connector_version() -> str:
     return found.group(1)
 
 
-def pins(python: str, arch: str) -> list[Pin]:
-    """Return what requirements.txt asks for on a target.
+def pins(python: str, arch: str, kind: Kind = FUNCTION) -> list[Pin]:
+    """Return what the requirements files of a kind of zip ask for on a target.
 
     pip can't do it: it evaluates markers (PEP 508) for the Python it runs on, even with --python-version.
     """
@@ -125,19 +111,21 @@ def pins(python: str, arch: str) -> list[Pin]:
         "sys_platform": "linux",
     }
     chosen = []
-    for line in read(ROOT / "requirements.txt").decode().replace("\\\n", " ").splitlines():
+    text = "\n".join(read(ROOT / name).decode() for name in kind.requirements)
+    for line in text.replace("\\\n", " ").splitlines():
         text, *hashes = re.sub(r"(^|\s)#.*", "", line).split("--hash=")
         if text.strip():
             requirement = Requirement(text)
-            if requirement.marker is None or requirement.marker.evaluate(target):
+            applies = requirement.marker is None or requirement.marker.evaluate(target)
+            if applies and requirement.name not in kind.without:
                 version = str(requirement.specifier)[len("==") :]
                 chosen.append(Pin(requirement.name, version, frozenset(value.strip() for value in hashes)))
     return chosen
 
 
-def wheels(python: str, arch: str) -> list[tuple[Pin, bytes]]:
+def wheels(python: str, arch: str, kind: Kind) -> list[tuple[Pin, bytes]]:
     """Return the target's wheels, with verified hashes, from build/wheels or else from the package index."""
-    wanted = pins(python, arch)
+    wanted = pins(python, arch, kind)
     cache = ROOT / "build" / "wheels" / f"py{python}-{arch}"
     found = cached(cache, wanted)
     if len(found) < len(wanted):
@@ -196,7 +184,7 @@ def advice(output: str) -> str:
     return "see pip's message above"
 
 
-def collect(python: str, arch: str, version: str) -> dict[str, Entry]:
+def collect(python: str, arch: str, version: str, kind: Kind) -> dict[str, Entry]:
     """Return every file of the zip by its path in it.
 
     zlib's output differs between its versions and forks, so deflating here would not give the same bytes everywhere.
@@ -206,30 +194,36 @@ def collect(python: str, arch: str, version: str) -> dict[str, Entry]:
     for path in (ROOT / "connector").rglob("*"):
         # Editors leave hidden files such as .#name.py beside the source.
         name = path.relative_to(ROOT).as_posix()
-        left_out = path.name.startswith(".") or any(fnmatchcase(name, pattern) for pattern in LEFT_OUT)
+        left_out = path.name.startswith(".") or any(fnmatchcase(name, pattern) for pattern in kind.left_out)
         if path.suffix in SUFFIXES and path.is_file() and not left_out:
             entries[name] = stored(read(path))
     for path in (ROOT / "packaging" / "security_profiles").glob("*.json"):
         if path.name not in CLOUD_PROFILES:
             entries[f"connector/security_profiles/{path.name}"] = stored(read(path))
-    for pin, wheel in wheels(python, arch):
+    for pin, wheel in wheels(python, arch, kind):
         release = f"{pin.name}-{pin.version}"
-        for info in zipfile.ZipFile(io.BytesIO(wheel)).infolist():
+        archive = zipfile.ZipFile(io.BytesIO(wheel))
+        for info in archive.infolist():
             licence = LICENCE.fullmatch(info.filename)
             if licence:
                 entries[f"licenses/{release}/{licence.group(1)}"] = taken_over(wheel, info)
             elif not (
                 info.filename.endswith("/")
                 or info.filename.startswith(f"{release}.dist-info/")
-                or any(fnmatchcase(info.filename, pattern) for pattern in LEFT_OUT)
+                or any(fnmatchcase(info.filename, pattern) for pattern in kind.left_out)
             ):
                 entries[info.filename] = taken_over(wheel, info)
         if not any(name.startswith(f"licenses/{release}/") for name in entries):
+            if APACHE in archive.read(f"{release}.dist-info/METADATA"):
+                entries[f"licenses/{release}/LICENSE"] = stored(read(ROOT / "LICENSE"))  # the same licence's text
+                continue
             raise BuildError(f"the wheel of {release} has no licence file to put into the zip")
     return entries
 
 
-def bytecode_entries(entries: dict[str, Entry], python: str, interpreter: bytecode.Interpreter) -> dict[str, Entry]:
+def bytecode_entries(
+    entries: dict[str, Entry], python: str, interpreter: bytecode.Interpreter, on_path: bool
+) -> dict[str, Entry]:
     """Return the bytecode of every source among the entries: for an unpacked zip, and for a zip on sys.path.
 
     Python looks in __pycache__ where the zip is unpacked, and beside the source where it imports from the zip itself.
@@ -243,7 +237,7 @@ def bytecode_entries(entries: dict[str, Entry], python: str, interpreter: byteco
     found = {}
     for name, data in compiled.items():
         found[bytecode.cached_name(name, python)] = stored(data)
-        if python != "3.7":
+        if on_path and python != "3.7":
             found[name + "c"] = stored(data)
     return found
 
@@ -257,16 +251,16 @@ def write(name: str, data: bytes) -> tuple[Path, str]:
     return path, hashlib.sha256(data).hexdigest()
 
 
-def build(python: str, arch: str) -> Built:
-    """Build the zip for a Python (one of PYTHONS) and machine (one of ARCHES), and write it into dist/.
+def build(python: str, arch: str, kind: Kind = FUNCTION) -> Built:
+    """Build the zip for a Python (one of PYTHONS) and machine (one of the kind's), and write it into dist/.
 
     Raises BuildError.
     """
     version = connector_version()
-    entries = collect(python, arch, version)
+    entries = collect(python, arch, version, kind)
     interpreter = bytecode.find_interpreter(python)
     if interpreter:
-        entries.update(bytecode_entries(entries, python, interpreter))
+        entries.update(bytecode_entries(entries, python, interpreter, kind.on_path))
     data = zip_bytes(entries)
     damaged = zipfile.ZipFile(io.BytesIO(data)).testzip()
     if damaged:
@@ -274,15 +268,18 @@ def build(python: str, arch: str) -> Built:
             f"{damaged} in the zip differs from the file in its wheel; delete build/wheels and build again"
         )
     suffix = "" if interpreter else "-nobytecode"
-    path, digest = write(f"{NAME}-{version}-py{python.replace('.', '')}-{arch}{suffix}.zip", data)
+    path, digest = write(f"{kind.prefix}-{version}-py{python.replace('.', '')}-{arch}{suffix}.zip", data)
     return Built(path, digest, interpreter)
 
 
-def this_machine() -> str:
-    """Return this interpreter's machine; "any" if there are no wheels for it, or the interpreter is 32-bit."""
+def this_machine(kind: Kind = FUNCTION) -> str:
+    """Return this interpreter's machine; "any" if there are no wheels for it, or the interpreter is 32-bit.
+
+    Where a kind of zip always has compiled modules, the machine itself.
+    """
     machine = platform.machine().lower()
     machine = ALIASES.get(machine, machine)
-    return machine if machine in ARCHES and sys.maxsize > 2**32 else "any"
+    return machine if "any" not in kind.arches or (machine in ARCHES and sys.maxsize > 2**32) else "any"
 
 
 def show(path: Path, digest: str) -> None:
@@ -293,18 +290,18 @@ def show_built(python: str, built: Built) -> None:
     if not built.interpreter:
         print(
             f"build_zip.sh: {built.path.name} has no bytecode, as there is no CPython {python} on PATH or in pyenv: "
-            "the function takes longer to start and more memory. Install that Python and build again.",
+            "the connector takes longer to start and more memory. Install that Python and build again.",
             file=sys.stderr,
         )
     show(built.path, built.digest)
 
 
-def build_all() -> None:
-    """Build every pair and SHA256SUMS, and list the zips without bytecode."""
+def build_all(kind: Kind) -> None:
+    """Build every pair and the list of sums, and list the zips without bytecode."""
     sums, without = "", []
     for python in PYTHONS:
-        for arch in ARCHES:
-            built = build(python, arch)
+        for arch in kind.arches:
+            built = build(python, arch, kind)
             show(built.path, built.digest)
             sums += f"{built.digest}  {built.path.name}\n"
         if not built.interpreter:
@@ -315,7 +312,7 @@ def build_all() -> None:
             "or in pyenv",
             file=sys.stderr,
         )
-    show(*write("SHA256SUMS", sums.encode()))
+    show(*write("SHA256SUMS" + kind.prefix[len(NAME) :], sums.encode()))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -327,19 +324,33 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="The last line printed is path and sha256. Later builds take the wheels from build/wheels.",
     )
     parser.add_argument("--python", choices=PYTHONS, help="Python of the device (default: this one)")
-    parser.add_argument("--arch", choices=ARCHES, help='its machine; "any" has no compiled modules (default: this one)')
+    parser.add_argument(
+        "--arch",
+        metavar="{" + ",".join(ARCHES) + "}",
+        help='its machine; "any" has no compiled modules (default: this one)',
+    )
     parser.add_argument("--all", action="store_true", help="every Python and machine, and a SHA256SUMS")
+    parser.add_argument(
+        "--native",
+        action="store_true",
+        help=f"the native component, {COMPONENT.prefix}-<version>-py<XY>-<arch>.zip, for "
+        f"{' and '.join(COMPONENT.arches)}",
+    )
     options = parser.parse_args(arguments)
+    kind = COMPONENT if options.native else FUNCTION
     if options.all and (options.python or options.arch):
         parser.error("--all builds every pair; leave out --python and --arch")
     python = options.python or "{}.{}".format(*sys.version_info)
     if not options.all and python not in PYTHONS:
         parser.error(f"no core runs functions on Python {python}; choose one with --python")
+    arch = options.arch or this_machine(kind)
+    if not options.all and kind.refusal(arch):
+        parser.error(f"argument --arch: {kind.refusal(arch)}")
     try:
         if options.all:
-            build_all()
+            build_all(kind)
         else:
-            show_built(python, build(python, options.arch or this_machine()))
+            show_built(python, build(python, arch, kind))
     except BuildError as error:
         print(f"build_zip.sh: {error}", file=sys.stderr)
         return error.exit_code

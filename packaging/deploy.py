@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # PYTHON_ARGCOMPLETE_OK
-"""Deploy the connector to AWS IoT Greengrass: `python packaging/deploy.py v2|v1 plan|apply|status|list|remove`."""
+"""Deploy the connector to AWS IoT Greengrass: `python packaging/deploy.py v2|v1 plan|apply|status|list|remove`.
+
+`v2 local` writes the folders with which a core takes the native component without AWS.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ try:
     from botocore.exceptions import BotoCoreError, ClientError
     from deployment import verbs
     from deployment.aws import Aws, connect
-    from deployment.command_line import NAME, parse, parser
+    from deployment.command_line import NAME, NATIVE_NAME, parse, parser
     from deployment.errors import DeployError
 except ModuleNotFoundError as missing:
     sys.exit(
@@ -23,7 +26,7 @@ except ModuleNotFoundError as missing:
         " packaging/venv.sh build/tools packaging/requirements-tools.txt"
     )
 
-__all__ = ["NAME", "main", "parser"]
+__all__ = ["NAME", "NATIVE_NAME", "main", "parser"]
 EXIT_INTERRUPTED = 130
 
 
@@ -37,6 +40,8 @@ def main(argv: list[str] | None = None, aws: Aws | None = None, ask: Callable[[s
 
     try:
         args = parse(argv)
+        if args.verb == "local":
+            return verbs.write_local(args)
         if args.verb == "list":
             return verbs.show_list(args, account)
         if args.verb == "status":

@@ -17,7 +17,8 @@ from connector.profiles import FOLDER
 from deployment.errors import UsageError
 
 _NAME = re.compile(
-    r"device-defender-connector-(\d+\.\d+\.\d+)-py3(7|8|9|10|11|12|13)-(x86_64|aarch64|any)(?:-nobytecode)?\.zip"
+    r"device-defender-connector(-native)?-(\d+\.\d+\.\d+)-py3(7|8|9|10|11|12|13)-(x86_64|aarch64|any)"
+    r"(?:-nobytecode)?\.zip"
 )
 _PROFILE = re.compile(rf"connector/{FOLDER}/([^/]+)\.json")
 
@@ -34,6 +35,7 @@ class Artifact:
     runtime: Lambda's name of the Python it was built for, such as python3.8
     arch: x86_64, aarch64 or any
     data: the zip to upload
+    is_native: whether it is for the native component
     has_added: whether profiles were added
     """
 
@@ -42,6 +44,7 @@ class Artifact:
     runtime: str
     arch: str
     data: bytes
+    is_native: bool = False
     has_added: bool = False
 
     @property
@@ -90,15 +93,15 @@ def load(path: Path) -> Artifact:
     if not name:
         raise UsageError(
             f"--zip {path}: not a name that build_zip.sh gives "
-            "(device-defender-connector-<version>-py<37..313>-<x86_64|aarch64|any>.zip)"
+            "(device-defender-connector[-native]-<version>-py<37..313>-<x86_64|aarch64|any>.zip)"
         )
     try:
         with zipfile.ZipFile(path) as archive:
-            archive.getinfo("connector/handler.py")
+            archive.getinfo("awsiot/__init__.py" if name[1] else "connector/handler.py")
     except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise UsageError(f"--zip {path}: not a connector's zip ({error}); build it again: ./build_zip.sh") from error
-    version, minor, arch = name.groups()
-    return Artifact(path, version, f"python3.{minor}", arch, data)
+    native, version, minor, arch = name.groups()
+    return Artifact(path, version, f"python3.{minor}", arch, data, is_native=bool(native))
 
 
 def added_profiles(data: bytes) -> dict[str, bytes]:

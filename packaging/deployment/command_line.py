@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from connector import __version__
+from connector.component_settings import MAX_PAYLOAD_BYTES, PAYLOAD
 from deployment import component, parameters, settings, settings_file
 from deployment.errors import UsageError
 from deployment.settings_file import SettingsFile
@@ -16,6 +18,7 @@ EXIT_CODES = (
     "input; 3 status: under way; 130 stopped by Ctrl-C"
 )
 NAME = "device-defender-connector"
+NATIVE_NAME = f"{NAME}-native"
 MIN_MEMORY_MB, MAX_MEMORY_MB = 16, 1024
 MAX_LISTEN_SECONDS = 330  # the default interval, and some time for the answer
 
@@ -26,10 +29,16 @@ _VERBS = {
     "list": "show every target that has the connector",
     "remove": "remove what apply added, and nothing else",
 }
+_LOCAL = "write the folders with which a core takes the native component without AWS"
+# What only the Lambda function has.
+_OF_FUNCTION = ("isolation", "memory", "role", "function-name", "router-version")
+PAYLOAD_FLAG = "max-payload-bytes"
 # What a settings file may hold beside the parameters: flags that say what is deployed where.
 _FILE_FLAGS = (
     *("thing", "thing-group", "group", "component", "function-name", "zip", "isolation", "memory", "role", "bucket"),
     *("router-version", "new-core", "iot-policy", "iot-policy-things", "profile", "region", settings_file.PROFILES),
+    settings_file.NATIVE,
+    PAYLOAD_FLAG,
 )
 _TARGETS = ("thing", "thing_group", "group")
 
@@ -57,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
         verb = verbs.add_subparsers(dest="verb", required=True, metavar="|".join(_VERBS))
         for name, help_text in _VERBS.items():
             _add_flags(verb.add_parser(name, help=help_text, description=help_text, allow_abbrev=False), version, name)
+        if version == "v2":
+            _add_local(verb.add_parser("local", help=_LOCAL, description=_LOCAL, allow_abbrev=False))
     return top
 
 
@@ -70,13 +81,27 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args.file = settings_file.load(args.config, _FILE_FLAGS) if args.config else None
     if args.file:
         _fill_in(args, args.file)
-    for flag in ("function_name", "component"):
-        if getattr(args, flag, None) is None:
-            setattr(args, flag, NAME)
+    args.native = bool(getattr(args, "native", False))
+    if args.native:
+        _check_native(args)
+    elif getattr(args, "max_payload_bytes", None) is not None:
+        raise UsageError(f"--{PAYLOAD_FLAG} is of the native component: it goes with --native")
+    args.function_name = getattr(args, "function_name", None) or NAME
+    args.component = getattr(args, "component", None) or (NATIVE_NAME if args.native else NAME)
     _check_target(args)
-    if args.verb in ("plan", "apply") and args.zip is None:
-        raise UsageError("--zip is needed (or zip in a --config file); ./build_zip.sh makes one and prints its path")
+    if args.verb in ("plan", "apply", "local") and args.zip is None:
+        build = "./build_zip.sh --native" if args.native else "./build_zip.sh"
+        raise UsageError(f"--zip is needed (or zip in a --config file); {build} makes one and prints its path")
     return args
+
+
+def _check_native(args: argparse.Namespace) -> None:
+    """Raise UsageError for flags that the native component has no use for, or lacks."""
+    for name in _OF_FUNCTION:
+        if getattr(args, name.replace("-", "_"), None) is not None:
+            raise UsageError(f"--{name} is of the Lambda function; with --native leave it out")
+    if args.verb in ("plan", "apply") and not args.bucket and not args.dry_run:
+        raise UsageError("--native needs --bucket: the cores fetch the zip from that S3 bucket")
 
 
 def _complete_from_tab_key(top: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -89,13 +114,52 @@ def _complete_from_tab_key(top: argparse.ArgumentParser) -> argparse.ArgumentPar
     return top
 
 
-def _add_flags(flags: argparse.ArgumentParser, version: str, verb: str) -> None:
+def _add_config(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML); flags override it")
+
+
+def _add_local(flags: argparse.ArgumentParser) -> None:
+    _add_config(flags)
+    flags.add_argument("--component", metavar="NAME", help=f"name of the component (default: {NATIVE_NAME})")
+    flags.add_argument("--zip", type=Path, help="the connector, as built by ./build_zip.sh --native")
+    flags.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="where to write the folders; it may not exist yet"
+    )
+    flags.set_defaults(native=True)
+    _add_payload(flags)
+    parameters.add_flags(flags, resource_id=False)
+
+
+def _add_payload(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        f"--{PAYLOAD_FLAG}",
+        type=_payload,
+        metavar="BYTES",
+        help=f"with --native: longest message that the nucleus carries, {PAYLOAD.valid} (default: "
+        f"{MAX_PAYLOAD_BYTES} for a thing that reports the classic nucleus, else {PAYLOAD.default}, for the light one)",
+    )
+
+
+def _payload(text: str) -> str:
+    if not PAYLOAD.allows(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {PAYLOAD.valid}")
+    return text
+
+
+def _add_flags(flags: argparse.ArgumentParser, version: str, verb: str) -> None:
+    _add_config(flags)
     flags.add_argument("--profile", help="profile of the AWS configuration")
     flags.add_argument("--region", help="AWS region")
     flags.add_argument("--function-name", metavar="NAME", help=f"name of the Lambda function (default: {NAME})")
     if version == "v2":
-        flags.add_argument("--component", metavar="NAME", help=f"name of the component (default: {NAME})")
+        flags.add_argument(
+            "--native", action="store_true", default=None, help="the native component, not the Lambda function"
+        )
+        flags.add_argument(
+            "--component",
+            metavar="NAME",
+            help=f"name of the component (default: {NAME}, with --native {NATIVE_NAME})",
+        )
     if verb in ("status", "list"):
         flags.add_argument("--json", action="store_true", help="write one JSON document, with all cores")
     if verb == "list":
@@ -177,6 +241,7 @@ def _add_settings(flags: argparse.ArgumentParser, version: str) -> None:
             metavar="VERSION",
             help=f"version of {component.ROUTER} (default: the deployment's own, else the newest)",
         )
+        _add_payload(flags)
     else:
         flags.add_argument("--new-core", metavar="THING", help="where there is no such group: make it, with this core")
     parameters.add_flags(flags, resource_id=version == "v1")
@@ -186,6 +251,9 @@ def _megabytes(text: str) -> int:
     if not text.isdecimal() or not MIN_MEMORY_MB <= int(text) <= MAX_MEMORY_MB:
         raise argparse.ArgumentTypeError(f"{text!r} is not {MIN_MEMORY_MB} to {MAX_MEMORY_MB}")
     return int(text)
+
+
+_CONVERTERS: dict[str, Callable[[str], Any]] = {"memory": _megabytes, "zip": Path, PAYLOAD_FLAG: _payload}
 
 
 def _fill_in(args: argparse.Namespace, file: SettingsFile) -> None:
@@ -203,13 +271,13 @@ def _converted(args: argparse.Namespace, name: str, text: Any) -> Any:
     if name == "isolation" and text not in choices:
         raise UsageError(f"--config {args.config}: isolation: {text!r} is not {' or '.join(choices)}")
     try:
-        return _megabytes(text) if name == "memory" else Path(text) if name == "zip" else text
+        return _CONVERTERS[name](text) if name in _CONVERTERS else text
     except argparse.ArgumentTypeError as error:
         raise UsageError(f"--config {args.config}: {name}: {error}") from error
 
 
 def _check_target(args: argparse.Namespace) -> None:
-    if args.verb == "list":
+    if args.verb in ("list", "local"):
         return
     names = ("group",) if args.version == "v1" else ("thing", "thing_group")
     given = [name for name in names if getattr(args, name)]

@@ -1,4 +1,4 @@
-"""Greengrass V2: the component that is made of the Lambda function.
+"""Greengrass V2: a component in the account, and the one that is made of the Lambda function.
 
 Component versions can't be edited. Other settings make another version, tagged with a digest of them, so that a second
 run, and a second target with the same settings, find it.
@@ -73,8 +73,8 @@ class Component:
     def _arn(self) -> str:
         return self.aws.arn("greengrass", f"components:{self.name}")
 
-    def version_for(self, function: Document, connector_version: str) -> tuple[str, bool]:
-        """Return the version made of `function`, and True; or the number for a new one, and False.
+    def version_for(self, made_of: Document, connector_version: str) -> tuple[str, bool]:
+        """Return the version made of this, and True; or the number for a new one, and False.
 
         The number has the connector's major and minor, and counts on from there.
         """
@@ -85,17 +85,18 @@ class Component:
         patches = [version[2] for version in versions if version[:2] == (major, minor)]
         for used in patches:
             version = f"{major}.{minor}.{used}"
-            described = self._client.describe_component(arn=f"{self._arn}:versions:{version}")
+            described = self._client.describe_component(arn=self.version_arn(version))
             usable = described.get("status", {}).get("componentState") in ("REQUESTED", "INITIATED", "DEPLOYABLE")
-            if usable and described.get("tags", {}).get(SETTINGS_TAG) == _digest(function):
+            if usable and described.get("tags", {}).get(SETTINGS_TAG) == _digest(made_of):
                 return version, True
         return f"{major}.{minor}.{max([patch - 1, *patches]) + 1}", False
 
-    def make(self, function: Document, version: str) -> None:
-        """Make a version and wait until it can be deployed; raise DeployError with the service's reason if not."""
-        made = self._client.create_component_version(
-            lambdaFunction={**function, "componentVersion": version}, tags={SETTINGS_TAG: _digest(function)}
-        )
+    def make(self, made_of: Document, request: Document) -> None:
+        """Make a version and wait until it can be deployed; raise DeployError with the service's reason if not.
+
+        request: for CreateComponentVersion
+        """
+        made = self._client.create_component_version(**request, tags={SETTINGS_TAG: _digest(made_of)})
 
         def ask() -> tuple[str, bool]:
             status = self._client.describe_component(arn=made["arn"])["status"]
@@ -106,15 +107,26 @@ class Component:
 
         Waiting(self.aws.sleep, lambda _: None, timeout=120, interval=2).until_done(ask)
 
-    def settings_of(self, version: str) -> Document:
-        """Return a version's settings in the shape of `lambda_function`, as far as its recipe has them."""
+    def version_arn(self, version: str) -> str:
+        """Return a version's ARN."""
+        return f"{self._arn}:versions:{version}"
+
+    def recipe_of(self, version: str) -> Document:
+        """Return a version's recipe, {} if there is no such version."""
         try:
-            answer = self._client.get_component(arn=f"{self._arn}:versions:{version}", recipeOutputFormat="JSON")
+            answer = self._client.get_component(arn=self.version_arn(version), recipeOutputFormat="JSON")
         except ClientError as error:
             if missing(error):
                 return {}
             raise
-        recipe = json.loads(answer["recipe"])
+        recipe: Document = json.loads(answer["recipe"])
+        return recipe
+
+    def settings_of(self, version: str) -> Document:
+        """Return a version's settings in the shape of `lambda_function`, as far as its recipe has them."""
+        recipe = self.recipe_of(version)
+        if not recipe:
+            return {}
         default = recipe.get("ComponentConfiguration", {}).get("DefaultConfiguration", {})
         process: Document = {"isolationMode": default.get("containerMode")}
         if process["isolationMode"] == CONTAINER:
@@ -164,5 +176,5 @@ def semver(version: str) -> tuple[int, int, int]:
     return int(major), int(minor), int(patch)
 
 
-def _digest(function: Document) -> str:
-    return hashlib.sha256(json.dumps(function, sort_keys=True).encode()).hexdigest()
+def _digest(made_of: Document) -> str:
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from deployment import recipe, zip_object
 from deployment.artifact import Artifact
 from deployment.plan import Change, show
 from deployment.settings import Settings
+
+_NOTE = "AWS was not asked: what a target has already stays, unless it is given here or in --reset; `plan` shows that."
+
+
+def component_text(
+    built: Artifact, settings: Settings, target: str, name: str, bucket: str, profiles: list[str]
+) -> str:
+    """Return the zip, the native component's recipe and what the deployment merges into its configuration.
+
+    name: the component's
+    """
+    location = zip_object.location(built, bucket)
+    default = recipe.default_configuration(name)
+    changes = [
+        Change("component", None, recipe.recipe(built, name, built.version, location, default), lambda: None),
+        Change("configuration in the deployment", None, recipe.update(settings, name, {}), lambda: None),
+    ]
+    return "\n".join([*_about(built, target), "", show(changes, [*profiles, *settings.notes(), _NOTE])])
 
 
 def text(built: Artifact, settings: Settings, target: str, thing: str, profiles: list[str]) -> str:
@@ -13,13 +32,6 @@ def text(built: Artifact, settings: Settings, target: str, thing: str, profiles:
     thing: stands for the core's name
     profiles: notes on the security profiles
     """
-    size = len(built.data)
-    processor = "any processor" if built.arch == "any" else built.arch
-    about = [
-        f"Zip {built.path}: connector {built.version}, Python {built.runtime.removeprefix('python')}, {processor}, "
-        f"{size:,} bytes, SHA-256 {built.sha256}",
-        f"Target: {target}",
-    ]
     function = {
         "environmentVariables": settings.environment,
         "isolation": settings.isolation,
@@ -35,7 +47,14 @@ def text(built: Artifact, settings: Settings, target: str, thing: str, profiles:
         Change("function on the core", None, function, lambda: None),
         Change("subscriptions", None, subscriptions, lambda: None),
     ]
-    note = (
-        "AWS was not asked: what a target has already stays, unless it is given here or in --reset; `plan` shows that."
-    )
-    return "\n".join([*about, "", show(changes, [*profiles, *settings.notes(), note])])
+    return "\n".join([*_about(built, target), "", show(changes, [*profiles, *settings.notes(), _NOTE])])
+
+
+def _about(built: Artifact, target: str) -> list[str]:
+    size = len(built.data)
+    processor = "any processor" if built.arch == "any" else built.arch
+    return [
+        f"Zip {built.path}: connector {built.version}, Python {built.runtime.removeprefix('python')}, {processor}, "
+        f"{size:,} bytes, SHA-256 {built.sha256}",
+        f"Target: {target}",
+    ]

@@ -18,6 +18,7 @@ from deployment.aws import Aws, code_of, missing
 from deployment.errors import DeployError, UsageError
 from deployment.plan import Change, Document
 from deployment.settings import HANDLER
+from deployment.zip_object import ZipObject, of_function
 
 _TRUST = {
     "Version": "2012-10-17",
@@ -42,6 +43,16 @@ class Function:
     runtime: str
     role: str | None
     bucket: str | None
+
+    @property
+    def _object(self) -> ZipObject | None:
+        """The zip in the bucket, where it is kept in one."""
+        return of_function(self.aws, self.artifact, self.bucket) if self.bucket else None
+
+    @property
+    def location(self) -> str:
+        """The ARN of the version with the wanted code, or what a plan shows for one that is not published yet."""
+        return self.version_arn() or self.pending_arn
 
     @property
     def pending_arn(self) -> str:
@@ -74,8 +85,8 @@ class Function:
             return []
         current = self._current()
         changes = []
-        if self.bucket and not self._uploaded():
-            changes.append(Change(f"object s3://{self.bucket}/{self._key}", None, {}, self._upload))
+        if self._object:
+            changes += self._object.changes()
         if current is None and self.role is None and not self._role_exists():
             trust = {"AssumeRolePolicyDocument": _TRUST}
             changes.append(Change(f"IAM role {self._role_name} (no permissions)", None, trust, self._create_role))
@@ -131,40 +142,8 @@ class Function:
             if code_of(error) != "EntityAlreadyExists":
                 raise
 
-    @property
-    def _key(self) -> str:
-        return f"device-defender-connector/{self.artifact.name}"
-
-    def _uploaded(self) -> bool:
-        s3 = self.aws.client("s3")
-        try:
-            head = s3.head_object(Bucket=self.bucket, Key=self._key)
-        except ClientError as error:
-            if not missing(error):
-                raise
-            self._check_bucket()
-            return False
-        return bool(head["Metadata"].get("sha256") == self.artifact.code_sha256)
-
-    def _check_bucket(self) -> None:
-        """Raise UsageError if the bucket itself is missing, which the answer for an object doesn't show."""
-        try:
-            self.aws.client("s3").head_bucket(Bucket=self.bucket)
-        except ClientError as error:
-            if missing(error):
-                raise UsageError(f"--bucket {self.bucket}: there is no such bucket") from error
-            # Where only part of a bucket may be listed, the bucket itself may be forbidden.
-
-    def _upload(self) -> None:
-        self.aws.client("s3").put_object(
-            Bucket=self.bucket,
-            Key=self._key,
-            Body=self.artifact.data,
-            Metadata={"sha256": self.artifact.code_sha256},
-        )
-
     def _publish(self) -> None:
-        code = {"S3Bucket": self.bucket, "S3Key": self._key} if self.bucket else {"ZipFile": self.artifact.data}
+        code = {"S3Bucket": self.bucket, "S3Key": self._object.key} if self._object else {"ZipFile": self.artifact.data}
         client = self.aws.client("lambda")
         current = self._current()
         try:

@@ -32,7 +32,8 @@ class Deployed:
     isolation: GreengrassContainer or NoContainer
     memory_kb: the container's limit in KB, None without a container
     variables: environment variables that the connector does not know
-    function_arn: the version of the Lambda function
+    function_arn: the version of the Lambda function; empty for the native component
+    component_arn: the version of the native component; empty for the function
     """
 
     parameters: dict[str, str]
@@ -40,10 +41,13 @@ class Deployed:
     memory_kb: int | None
     variables: dict[str, str]
     function_arn: str
+    component_arn: str = ""
 
 
-def deployed_from(environment: dict[str, str], isolation: str, memory_kb: int | None, function_arn: str) -> Deployed:
-    """Return what is deployed, from the function's environment as a group or a component holds it."""
+def deployed_from(
+    environment: dict[str, str], isolation: str, memory_kb: int | None, function_arn: str, component_arn: str = ""
+) -> Deployed:
+    """Return what is deployed, from the environment or the configuration as a group, component or deployment has it."""
     names = {p.name: p.name for p in READ_BY_FUNCTION}
     aliases = {p.alias: p.name for p in READ_BY_FUNCTION if p.alias}
     parameters = {aliases[key]: value for key, value in environment.items() if key in aliases}
@@ -51,7 +55,9 @@ def deployed_from(environment: dict[str, str], isolation: str, memory_kb: int | 
     variables = {key: value for key, value in environment.items() if key not in names and key not in aliases}
     in_container = isolation != NO_CONTAINER
     limit = memory_kb if in_container else None
-    return Deployed(parameters, CONTAINER if in_container else NO_CONTAINER, limit, variables, function_arn)
+    return Deployed(
+        parameters, CONTAINER if in_container else NO_CONTAINER, limit, variables, function_arn, component_arn
+    )
 
 
 @dataclass(frozen=True)
@@ -102,10 +108,15 @@ class Intent:
             kept.pop("ProcDestinationPath", None)
         return kept
 
-    def marks(self, deployed: Deployed, wanted: Settings) -> list[str]:
-        """Return a line for each setting that is kept, changed or reset; those that stay at their default have none."""
+    def marks(self, deployed: Deployed, wanted: Settings, has_isolation: bool = True) -> list[str]:
+        """Return a line for each setting that is kept, changed or reset; those that stay at their default have none.
+
+        has_isolation: whether a container is a choice, as it is for the function
+        """
         lines = []
         for name, before, after, default in _compared(deployed, wanted):
+            if name in (ISOLATION, MEMORY) and not has_isolation:
+                continue
             if before == after:
                 mark, text = KEPT, after
             elif name in self.flags or (name == ISOLATION and self.isolation) or (name == MEMORY and self.memory_kb):

@@ -11,6 +11,8 @@ from deployment.aws import Aws
 from deployment.component import Component, deployed_of
 from deployment.errors import DeployError
 from deployment.intent import Deployed
+from deployment.native_component import deployed_of as deployed_of_native
+from deployment.plan import Document
 from deployment.settings import CONTAINER, DEFAULT_MEMORY_MB, default_of
 
 PROGRESS_TARGETS = 100
@@ -50,13 +52,22 @@ def text(entries: list[Entry], name: str, as_json: bool) -> str:
     return "\n".join([*(entry.line() for entry in entries), count if entries else f"No target has {name}."])
 
 
-def components(aws: Aws, name: str) -> list[Entry]:
-    """Return the things and thing groups whose current deployment has the component."""
+def components(aws: Aws, name: str, native: bool) -> list[Entry]:
+    """Return the things and thing groups whose current deployment has the component.
+
+    native: whether it is the native one, whose settings the deployment has
+    """
 
     @cache
-    def settings(version: str) -> dict[str, str] | None:
+    def of_function(version: str) -> dict[str, str] | None:
         made_of = Component(aws, name).settings_of(version)
         return differing(deployed_of(made_of)) if made_of else None
+
+    def settings(spec: Document) -> dict[str, str] | None:
+        if not native:
+            return of_function(spec["componentVersion"])
+        found = differing(deployed_of_native(aws, name, spec))
+        return {key: value for key, value in found.items() if key != intent.ISOLATION}
 
     entries = []
     client = aws.client("greengrassv2")
@@ -69,8 +80,8 @@ def components(aws: Aws, name: str) -> list[Entry]:
         spec = deployment.get("components", {}).get(name)
         if spec:
             kind, _, target = deployment["targetArn"].split(":")[5].partition("/")
-            version = spec["componentVersion"]
-            entries.append(Entry(f"{kind} {target}", version, deployment["deploymentStatus"], settings(version)))
+            state = deployment["deploymentStatus"]
+            entries.append(Entry(f"{kind} {target}", spec["componentVersion"], state, settings(spec)))
     return sorted(entries, key=lambda entry: entry.target)
 
 

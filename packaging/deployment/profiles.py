@@ -8,13 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from botocore.exceptions import ClientError
-
 from connector.detect.profile import Profile, ProfileError, parse
 from connector.profiles import MAX_PROFILE_BYTES
-from deployment import artifact
+from deployment import artifact, deployed_zip
 from deployment.artifact import Artifact
-from deployment.aws import Aws, missing
+from deployment.aws import Aws
 from deployment.errors import DeployError, UsageError
 from deployment.intent import Deployed
 from deployment.settings import Settings
@@ -57,23 +55,19 @@ def with_files(parameter: str, files: Iterable[str]) -> str:
 def kept(aws: Aws, deployed: Deployed, wanted: Settings, given: Iterable[str]) -> dict[str, bytes]:
     """Return the files of profiles that an earlier run added to the zip, and that are wanted without being given.
 
-    They are only in the deployed function's code. Raises DeployError if that can't be read.
+    They are only in the deployed zip. Raises DeployError if that can't be read.
     """
     earlier = {item.strip() for item in deployed.parameters.get("SecurityProfiles", "").split(",")}
     names = [name for name in wanted.profile_names if name in earlier and name not in given]
-    if not names or not deployed.function_arn:
+    if not names:
         return {}
     try:
-        code = aws.client("lambda").get_function(FunctionName=deployed.function_arn)["Code"]
-    except ClientError as error:
-        if missing(error):
-            return {}
-        raise
-    try:
-        added = artifact.added_profiles(aws.fetch(code["Location"]))
+        data = deployed_zip.read(aws, deployed)
+        added = artifact.added_profiles(data) if data is not None else {}
     except (OSError, zipfile.BadZipFile) as error:
         raise DeployError(
-            f"the zip of {deployed.function_arn}, which may have profiles of yours, can't be read ({error}): pass "
+            f"the zip of {deployed.function_arn or deployed.component_arn}, which may have profiles of yours, can't be "
+            f"read ({error}): pass "
             f"the files of {', '.join(names)} with {FLAG}"
         ) from error
     return {name: data for name, data in added.items() if name in names}

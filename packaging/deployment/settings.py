@@ -123,6 +123,20 @@ class Settings:
         """The custom metrics that the reports hold."""
         return _items(self.parameters.get("CustomMetrics", ""))
 
+    def check_topics(self, thing: str) -> None:
+        """Raise UsageError if the thing's name makes a topic too long."""
+        size = len(f"{self.topic.replace('{thing}', thing)}/accepted")
+        if size > MAX_TOPIC_BYTES:
+            raise UsageError(
+                f"--MetricsTopic: with the thing's name and /accepted it has {size} characters; "
+                f"AWS IoT takes {MAX_TOPIC_BYTES}"
+            )
+        size = len(self.violations_topic.replace("{thing}", thing))
+        if size > MAX_TOPIC_BYTES:
+            raise UsageError(
+                f"--ViolationsTopic: with the thing's name it has {size} characters; AWS IoT takes {MAX_TOPIC_BYTES}"
+            )
+
     def subscriptions(self, function: str, thing: str) -> list[dict[str, str]]:
         """Return the subscriptions of `function`: report to AWS IoT Core, accepted and rejected back, events to it.
 
@@ -131,13 +145,8 @@ class Settings:
 
         Raises UsageError if the thing's name makes a topic too long.
         """
+        self.check_topics(thing)
         answer = self.topic.replace("{thing}", thing)
-        size = len(f"{answer}/accepted")
-        if size > MAX_TOPIC_BYTES:
-            raise UsageError(
-                f"--MetricsTopic: with the thing's name and /accepted it has {size} characters; "
-                f"AWS IoT takes {MAX_TOPIC_BYTES}"
-            )
         subscriptions = [
             {"id": REPORT, "source": function, "subject": filter_of(self.topic), "target": "cloud"},
             {"id": ACCEPTED, "source": "cloud", "subject": f"{answer}/accepted", "target": function},
@@ -145,11 +154,6 @@ class Settings:
         ]
         if not self.violations_topic:
             return subscriptions
-        size = len(self.violations_topic.replace("{thing}", thing))
-        if size > MAX_TOPIC_BYTES:
-            raise UsageError(
-                f"--ViolationsTopic: with the thing's name it has {size} characters; AWS IoT takes {MAX_TOPIC_BYTES}"
-            )
         subject = filter_of(self.violations_topic)
         return [*subscriptions, {"id": VIOLATIONS, "source": function, "subject": subject, "target": "cloud"}]
 

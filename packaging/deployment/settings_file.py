@@ -31,6 +31,7 @@ from deployment.parameters import PARAMETERS
 
 PARAMETERS_TABLE = "parameters"
 PROFILES = "security-profiles"
+NATIVE = "native"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,12 @@ def load(path: Path, flags: Iterable[str]) -> SettingsFile:
     files = content.pop(PROFILES, [])
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         raise UsageError(f"--config {path}: {PROFILES} must be a list of files")
+    native = content.pop(NATIVE, None)
+    if native not in (None, True, False):
+        raise UsageError(f"--config {path}: {NATIVE} must be true or false")
     values: dict[str, Any] = {name: _text(path, name, value) for name, value in content.items()}
+    if native is not None:
+        values[NATIVE] = native
     if files:
         values[PROFILES] = [path.parent / file for file in files]
     if "zip" in values:

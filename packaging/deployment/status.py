@@ -10,12 +10,12 @@ from detection import watch
 
 from deployment import cores as cores_module
 from deployment import v1, v2
-from deployment.component import Component, deployed_of
 from deployment.cores import MAX_SHOWN_CORES, Core
 from deployment.intent import Deployed
 from deployment.last_report import LastReports
 from deployment.listen import BASIC_INGEST, Certificates, Listener
 from deployment.plan import Document
+from deployment.rollout import is_in_force
 from deployment.settings import default_of
 
 EXIT_DONE, EXIT_FAILED, EXIT_UNDER_WAY = 0, 1, 3
@@ -55,7 +55,7 @@ class Status:
         """The settings by name, as deployed."""
         if not self.deployed:
             return {}
-        own = {"isolation": self.deployed.isolation}
+        own = {} if self.deployed.component_arn else {"isolation": self.deployed.isolation}
         if self.deployed.memory_kb:
             own["memory"] = f"{self.deployed.memory_kb / 1024:g} MB"
         return {**self.deployed.parameters, **self.deployed.variables, **own}
@@ -115,7 +115,7 @@ def show(
     shown = status.cores if every_core else status.cores[:MAX_SHOWN_CORES]
     if status.connector:
         if isinstance(target, v2.Target):
-            shown = [target.with_reason(core, deployment) for core in shown]
+            shown = [target.rollout.with_reason(core, deployment) for core in shown]
         shown = _with_reports(target, status, shown)
         if mqtt:
             shown = _with_answers(target, status, shown, mqtt, certificates, seconds)
@@ -128,17 +128,17 @@ def of_component(target: v2.Target, deployment: Document) -> Status:
     spec = deployment.get("components", {}).get(target.component)
     if not spec:
         status.verdict = f"{target.component} is not in the deployment for {target.title}."
+        if target.other in deployment.get("components", {}):
+            status.verdict += f" It has {target.other}: {target.other_flag}."
         return status
     status.connector = f"Component {target.component} {spec['componentVersion']}"
-    made_of = Component(target.aws, target.component).settings_of(spec["componentVersion"])
-    if made_of:
-        status.deployed = deployed_of(made_of)
-    state, done = target.progress(deployment)
+    status.deployed = target.settings_in(spec)
+    state, done = target.rollout.progress(deployment)
     status.deployment = f"Deployment {deployment['deploymentId']}: {deployment['deploymentStatus']}, {state}"
-    status.cores = target.cores(deployment)
-    if not v2.is_in_force(deployment):
+    status.cores = target.rollout.cores(deployment)
+    if not is_in_force(deployment):
         status.verdict = f"The deployment is {deployment['deploymentStatus']}: an apply makes it again."
-    elif target.has_failed(deployment):
+    elif target.rollout.has_failed(deployment):
         status.verdict = f"Not every core has it: {state}."
     elif not done:
         status.exit_code, status.verdict = EXIT_UNDER_WAY, f"Under way: {state}."

@@ -1,58 +1,44 @@
-"""Greengrass V2: the deployment that brings the component and its subscriptions to a target.
+"""Greengrass V2: the deployment that brings the connector to a target.
 
 A target (a thing or a thing group) has one deployment; a new one replaces it, and components it doesn't name are
 removed from the cores. So each deployment made here starts from the target's current one.
+
+The connector is a component of one of two kinds: v2_function.py, v2_native.py. A core runs one of them: both would
+report for the same thing.
 """
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from deployment import cores, function, router
-from deployment.aws import Aws, Waiting, missing
-from deployment.component import ARCHITECTURES, ROUTER, Component, deployed_of, lambda_function
-from deployment.cores import Core
+from deployment import cores
+from deployment.aws import Aws, Waiting
 from deployment.errors import DeployError
 from deployment.intent import Deployed
 from deployment.plan import Change, Document
+from deployment.rollout import Rollout, is_in_force
 from deployment.settings import Settings
 
-NUCLEUS = "aws.greengrass.Nucleus"
 AWS_COMPONENT = "aws.greengrass.DeviceDefender"
 LIGHT = "aws_nucleus_lite"
-
-# On a deployment: it had no router before, so the router is removed with the last of its subscriptions.
-ROUTER_TAG = "device-defender-connector:router"
-
-# A core's states in a deployment, and their names in a job's counters.
-_STATES = {
-    "queued": "Queued",
-    "in progress": "InProgress",
-    "succeeded": "Succeeded",
-    "failed": "Failed",
-    "rejected": "Rejected",
-    "timed out": "TimedOut",
-    "canceled": "Canceled",
-    "removed": "Removed",
-}
 
 # What a deployment has beside its components, and a revision of it keeps.
 _KEPT = ("deploymentName", "deploymentPolicies", "iotJobConfiguration", "parentTargetArn", "tags")
 
 
 @dataclass
-class Target:
+class Target(ABC):
     """A thing or a thing group with its deployment, and the connector's component.
 
     kind: thing or thinggroup
+    component: name of the component
+    other: name of the component of the other kind, which this one replaces
     runtime: Lambda's name of the zip's Python, empty without a zip
-    router_version: version of the router to deploy; None: the target's own, else the newest
     notes: what the person should know about the changes last computed
     """
 
@@ -60,10 +46,10 @@ class Target:
     kind: str
     name: str
     component: str
+    other: str
     connector_version: str = "0.0.0"
     arch: str = "any"
     runtime: str = ""
-    router_version: str | None = None
     notes: list[str] = field(default_factory=list)
     _current: Document = field(default_factory=dict, init=False)
 
@@ -82,9 +68,9 @@ class Target:
         return self.aws.arn("iot", f"{self.kind}/{self.name}")
 
     @property
+    @abstractmethod
     def log(self) -> str:
         """The files on a core that say why a deployment failed."""
-        return f"/greengrass/v2/logs/greengrass.log and /greengrass/v2/logs/{self.component}.log"
 
     @property
     def thing(self) -> str | None:
@@ -98,6 +84,11 @@ class Target:
             return [self.arn]
         return self.aws.pages("iot", "list_thing_principals", "principals", thingName=self.name)
 
+    @cached_property
+    def rollout(self) -> Rollout:
+        """The target's cores."""
+        return Rollout(self.aws, self.kind, self.name)
+
     def read(self) -> None:
         """Read the target's current deployment, from which everything else starts.
 
@@ -109,70 +100,62 @@ class Target:
             self.aws.client("iot").describe_thing(thingName=self.name)
         self._current = self.latest()
 
+    @property
+    def _components(self) -> Document:
+        """The components of the current deployment."""
+        return dict(self._current.get("components", {}))
+
     def deployed(self, must_be_readable: bool = True) -> Deployed | None:
         """Return the connector's settings in the current deployment, None if it is not in it.
 
-        Raises DeployError if its component can't be read, so that its settings would be lost.
+        Those of the other kind's component count where it has only that. Raises DeployError if the component can't be
+        read, so that its settings would be lost.
         """
-        spec = self._current.get("components", {}).get(self.component)
-        if not spec:
+        components = self._components
+        name = self.component if self.component in components else self.other
+        if name not in components:
             return None
-        version = spec["componentVersion"]
-        made_of = Component(self.aws, self.component).settings_of(version)
-        if not made_of and not must_be_readable:
-            return None
-        if not made_of:
-            raise DeployError(
-                f"component {self.component} {version}, which {self.title} has, can't be read any more, so its "
-                "settings would be lost: name all of them and pass --reset all"
-            )
-        return deployed_of(made_of)
-
-    def changes(self, settings: Settings, function_arn: str) -> list[Change]:
-        """Return what brings the connector, with these settings, to the target."""
-        current = self._current
-        components = dict(current.get("components", {}))
-        deployed = components.get(self.component, {})
-        self.notes = [*self._platform_notes, *self._remarks(components)]
-
-        changes = []
-        component = Component(self.aws, self.component)
-        made_of = lambda_function(settings, function_arn, self.component, self.arch)
-        version, exists = component.version_for(made_of, self.connector_version)
-        if not exists:
-            before = component.settings_of(deployed["componentVersion"]) if deployed else {}
-            make = partial(component.make, made_of, version)
-            changes.append(Change(f"component {self.component} {version}", before or None, made_of, make))
-        tags = current.get("tags", {}) | ({} if ROUTER in components else {ROUTER_TAG: "added"})
-        # A core ranks a new version's defaults, our settings, below what it has: only a reset lets them through.
-        update = {**deployed.get("configurationUpdate", {}), "reset": [""]}
-        components[self.component] = {**deployed, "componentVersion": version, "configurationUpdate": update}
-        components[ROUTER] = router.merged(
-            components.get(ROUTER), self._subscriptions(settings), self.aws, self.router_version
+        spec = components[name]
+        found = self.settings_in(spec) if name == self.component else self._settings_of_other(spec)
+        if found or not must_be_readable:
+            return found
+        raise DeployError(
+            f"component {name} {spec['componentVersion']}, which {self.title} has, can't be read any more, so its "
+            "settings would be lost: name all of them and pass --reset all"
         )
-        return changes + self._deployment(current, components, tags)
 
-    def _subscriptions(self, settings: Settings) -> dict[str, Document]:
-        """Return our subscriptions; a group's cores each fill in their own name, by a variable of their nucleus."""
-        thing = self.name if self.kind == "thing" else "{iot:thingName}"
-        return {entry["id"]: entry for entry in settings.subscriptions(f"component:{self.component}", thing)}
+    @abstractmethod
+    def settings_in(self, spec: Document) -> Deployed | None:
+        """Return the settings of the component as a deployment has it, None if they can't be read."""
+
+    @abstractmethod
+    def _settings_of_other(self, spec: Document) -> Deployed | None:
+        """Return the settings of the other kind's component as the deployment has it, None if they can't be read."""
+
+    @abstractmethod
+    def changes(self, settings: Settings, location: str) -> list[Change]:
+        """Return what brings the connector, with these settings, to the target.
+
+        location: of the code, as the component names it
+        """
 
     def removals(self) -> list[Change]:
         """Return what takes the connector off the target, and only it."""
-        current = self._current
-        components = dict(current.get("components", {}))
+        components, tags = self._components, dict(self._current.get("tags", {}))
         if self.component not in components:
             self.notes = [f"{self.component} is not in the deployment for {self.title}."]
             # Where that deployment failed, the cores may still run what one before it brought.
-            again = self._deployment(current, components, current.get("tags", {})) if current else []
+            again = self._deployment(components, tags) if self._current else []
             return again if again and self._was_here() else []
-        del components[self.component]
-        tags = dict(current.get("tags", {}))
-        if ROUTER in components:
-            components[ROUTER] = router.merged(components[ROUTER], {}, self.aws, self.router_version)
-            if tags.pop(ROUTER_TAG, None) and "merge" not in components[ROUTER]["configurationUpdate"]:
-                del components[ROUTER]
-        return self._deployment(current, components, tags)
+        return self._deployment(*self._without(components, tags))
+
+    @abstractmethod
+    def _without(self, components: Document, tags: dict[str, str]) -> tuple[Document, dict[str, str]]:
+        """Return a deployment's components and tags without the connector and what belongs to it."""
+
+    @abstractmethod
+    def python_notes(self, deployed: Deployed | None) -> list[str]:
+        """Return a note if the zip is for another Python than what the cores run now: they don't report theirs."""
 
     def wait(self, waiting: Waiting) -> None:
         """Wait until every core has answered; raise DeployError with the reasons if one failed."""
@@ -182,19 +165,19 @@ class Target:
 
         def ask() -> tuple[str, bool]:
             now = self._client.get_deployment(deploymentId=current["deploymentId"])
-            state, done = self.progress(now)
+            state, done = self.rollout.progress(now)
             return state, done or not is_in_force(now)
 
         waiting.until_done(ask)
         current = self._client.get_deployment(deploymentId=current["deploymentId"])
-        if not self.succeeded(current):
-            failure = f"{current['deploymentStatus']}, {self.progress(current)[0]}"
-            failed = [core for core in self.cores(current) if core.state in cores.FAILED]
+        if not self.rollout.succeeded(current):
+            failure = f"{current['deploymentStatus']}, {self.rollout.progress(current)[0]}"
+            failed = [core for core in self.rollout.cores(current) if core.state in cores.FAILED]
             if self.thing and failed:
-                core = failed[0]
-                failure = f"{core.state.upper()}: {self.reason(core, current) or 'no reason given'}; see {self.log}"
+                reason = self.rollout.reason(failed[0], current) or "no reason given"
+                failure = f"{failed[0].state.upper()}: {reason}; see {self.log}"
             elif failed:
-                shown = [self.with_reason(core, current) for core in failed[: cores.MAX_SHOWN_CORES]]
+                shown = [self.rollout.with_reason(core, current) for core in failed[: cores.MAX_SHOWN_CORES]]
                 for line in cores.lines(shown, self.aws.now(), self.log, len(failed)):
                     waiting.say(line.strip())
             raise DeployError(f"deployment {current['deploymentId']} for {self.name}: {failure}")
@@ -202,7 +185,7 @@ class Target:
     def settled(self) -> bool:
         """Return whether every core has taken the current deployment, so that none runs what was before it."""
         current = self.latest()
-        return not current or (self.progress(current)[1] and self.succeeded(current))
+        return not current or (self.rollout.progress(current)[1] and self.rollout.succeeded(current))
 
     def check_unchanged(self) -> None:
         """Raise DeployError if the target got another deployment since it was read."""
@@ -229,127 +212,35 @@ class Target:
         ):
             yield self._client.get_deployment(deploymentId=found["deploymentId"])
 
-    def _deployment(self, current: Document, components: Document, tags: dict[str, str]) -> list[Change]:
+    def _deployment(self, components: Document, tags: dict[str, str]) -> list[Change]:
+        """Return the change that makes a deployment of these components; none where the current one is that."""
+        current = self._current
         before, after = _readable(current.get("components", {})), _readable(components)
         # In a group some core may always have failed: `status` names it.
-        succeeded = bool(current) and (is_in_force(current) if self.kind == "thinggroup" else self.succeeded(current))
+        in_force = is_in_force if self.kind == "thinggroup" else self.rollout.succeeded
+        succeeded = bool(current) and in_force(current)
         if before == after and succeeded:
             return []
         if current and not succeeded:
             self.notes.append(f"The last deployment ({current['deploymentId']}) did not succeed.")
         title = f"deployment for {self.title}"
         shown_before = before if current and before != after else None
-        return [Change(title, shown_before, after, partial(self._deploy, current, components, tags))]
+        return [Change(title, shown_before, after, partial(self._deploy, components, tags))]
 
-    def _deploy(self, current: Document, components: Document, tags: dict[str, str]) -> None:
+    def _deploy(self, components: Document, tags: dict[str, str]) -> None:
         self.check_unchanged()  # once more: making the component took its time
         name = f"{self.name} with {self.component}"[:256]
         # CloudFormation's tags are on what it made; nobody else may ask for such a tag.
         tags = {key: value for key, value in tags.items() if not key.startswith("aws:")}
-        kept = {key: value for key, value in {**current, "tags": tags}.items() if key in _KEPT and value}
+        kept = {key: value for key, value in {**self._current, "tags": tags}.items() if key in _KEPT and value}
         self._client.create_deployment(targetArn=self.arn, components=components, **{"deploymentName": name, **kept})
-
-    def progress(self, deployment: Document) -> tuple[str, bool]:
-        """Return how far the deployment is, as text, and whether no core is left to wait for."""
-        details = self._job_details(deployment)
-        if details is None:
-            return "its AWS IoT job is no longer there", True
-        counts = _counts(details)
-        if not any(counts.values()):
-            return ("no core has it yet", False) if self._things else ("no core in the group yet", True)
-        text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        done = not any(counts[state] for state in cores.UNDER_WAY)
-        # Null once the job was sent to all. For a job that goes on for a group, the documentation does not say when.
-        if done and details.get("processingTargets") and sum(counts.values()) < len(self._things):
-            return f"{text}, more to come", False
-        return text, done
-
-    @cached_property
-    def _things(self) -> list[str]:
-        if self.kind == "thing":
-            return [self.name]
-        return self.aws.pages("iot", "list_things_in_thing_group", "things", thingGroupName=self.name, recursive=True)
-
-    def _job_details(self, deployment: Document) -> Document | None:
-        """Return how far the AWS IoT job is that carries the deployment, None if it is no longer there."""
-        try:
-            job = self.aws.client("iot").describe_job(jobId=deployment["iotJobId"])["job"]
-        except ClientError as error:
-            if missing(error):
-                return None
-            raise
-        details: Document = job.get("jobProcessDetails", {})
-        return details
-
-    def has_failed(self, deployment: Document) -> bool:
-        """Return whether a core failed to take the deployment."""
-        counts = _counts(self._job_details(deployment) or {})
-        return any(counts[state] for state in cores.FAILED)
-
-    def succeeded(self, deployment: Document) -> bool:
-        """Return whether the deployment is in force and no core has failed."""
-        return is_in_force(deployment) and not self.has_failed(deployment)
-
-    # The cores
-
-    def cores(self, deployment: Document) -> list[Core]:
-        """Return every core of the target, without reasons: those take a call for each."""
-        devices = {core["coreDeviceThingName"]: core for core in self._core_devices()}
-        executions: dict[str, Document] = {}
-        for thing, execution in self._executions(deployment):
-            # A thing that left the group and came back has more than one.
-            if thing not in executions or execution["queuedAt"] >= executions[thing]["queuedAt"]:
-                executions[thing] = execution
-        if self.thing and not executions:
-            counts = _counts(self._job_details(deployment) or {})
-            state = next((state for state, count in counts.items() if count), "")
-            executions = {self.thing: {"status": state}}
-        return [_core(thing, devices.get(thing, {}), executions.get(thing, {})) for thing in devices | executions]
-
-    def reason(self, core: Core, deployment: Document) -> str:
-        """Return why a core did not take the deployment, as it reported it; empty if it did not."""
-        found = self.aws.each(
-            "greengrassv2", "list_effective_deployments", "effectiveDeployments", coreDeviceThingName=core.thing
-        )
-        try:
-            of_this = next((item for item in found if item["deploymentId"] == deployment["deploymentId"]), None)
-        except ClientError as error:
-            if missing(error):
-                return "no Greengrass V2 core was ever heard of under this name"
-            raise
-        return str(of_this.get("reason", "")) if of_this else ""
-
-    def with_reason(self, core: Core, deployment: Document) -> Core:
-        """Return the core with its reason, if it has not got the deployment."""
-        if core.state not in (*cores.FAILED, *cores.UNDER_WAY):
-            return core
-        return replace(core, reason=self.reason(core, deployment))
-
-    def _executions(self, deployment: Document) -> Iterator[tuple[str, Document]]:
-        found = self.aws.each("iot", "list_job_executions_for_job", "executionSummaries", jobId=deployment["iotJobId"])
-        try:
-            for item in found:
-                yield item["thingArn"].partition(":thing/")[2], item["jobExecutionSummary"]
-        except ClientError as error:
-            if not missing(error):
-                raise
-
-    def _core_devices(self) -> Iterator[Document]:
-        if self.kind == "thinggroup":
-            yield from self.aws.each("greengrassv2", "list_core_devices", "coreDevices", thingGroupArn=self.arn)
-            return
-        try:
-            yield self._client.get_core_device(coreDeviceThingName=self.name)
-        except ClientError as error:
-            if not missing(error):
-                raise
 
     # What can be known beforehand
 
     @cached_property
     def _platform_notes(self) -> list[str]:
         """Notes on cores that can't run the component, by what they report; raises DeployError if none can."""
-        known = list(self._core_devices())
+        known = list(self.rollout.devices())
         if not known:
             if self.kind == "thinggroup":
                 return []
@@ -369,57 +260,36 @@ class Target:
             f"{f'; and {more:,} more' if more > 0 else ''}."
         ]
 
+    @abstractmethod
     def _unfit(self, core: Document) -> str:
         """Return why a core can't run the component, by what it reports; empty if it can."""
-        if core.get("runtime") == LIGHT:
-            return "runs the light nucleus, which runs no Lambda functions"
-        wanted = ARCHITECTURES[self.arch].get("architecture")
-        if wanted and core.get("architecture") not in (wanted, None):
-            return f"is {core['architecture']}, the zip is for {self.arch}: build another (./build_zip.sh --arch any)"
-        return ""
 
-    def python_notes(self, deployed: Deployed | None) -> list[str]:
-        """Return a note if the zip is for another Python than what the cores run now: they don't report theirs."""
-        now = function.runtime_of(self.aws, deployed.function_arn) if deployed and deployed.function_arn else None
-        return function.python_notes(now, self.runtime)
+    @property
+    def _awss_component_note(self) -> list[str]:
+        """A note where the deployment holds AWS's own component for the same purpose."""
+        if AWS_COMPONENT not in self._components:
+            return []
+        return [
+            f"The deployment also holds {AWS_COMPONENT}. Both report for the same thing, and the service takes "
+            "one report in 300 s: remove that component."
+        ]
 
-    def _remarks(self, components: Document) -> list[str]:
-        """Return notes on what else the deployment holds."""
-        notes = []
-        if AWS_COMPONENT in components:
-            notes.append(
-                f"The deployment also holds {AWS_COMPONENT}. Both report for the same thing, and the service takes "
-                "one report in 300 s: remove that component."
-            )
-        merged = json.loads(components.get(self.component, {}).get("configurationUpdate", {}).get("merge") or "{}")
-        if merged:
-            notes.append(
-                f"The deployment itself configures {self.component} ({', '.join(sorted(merged))}); where the two "
-                "differ, that overrides these settings."
-            )
-        nucleus = json.loads(components.get(NUCLEUS, {}).get("configurationUpdate", {}).get("merge") or "{}")
-        if self.kind == "thinggroup" and not nucleus.get("interpolateComponentConfiguration"):
-            notes.append(
-                "Reports are sent by every core. The service's answers reach those cores (and the function's log) "
-                f"whose nucleus (2.6 or later) has interpolateComponentConfiguration true; set it in {NUCLEUS}."
-            )
-        return notes
+    @property
+    @abstractmethod
+    def other_flag(self) -> str:
+        """What is to be said on the command line for the other kind."""
+
+    def _replaced_note(self) -> str:
+        return (
+            f"{self.component} replaces {self.other}, in the same deployment and with its settings: both would report "
+            "for the same thing."
+        )
 
 
-def is_in_force(deployment: Document) -> bool:
-    """Return whether the service carries out the deployment, or has done so."""
-    return deployment["deploymentStatus"] in ("ACTIVE", "COMPLETED")
-
-
-def _counts(job_details: Document) -> dict[str, int]:
-    """Return the number of cores in each state."""
-    return {word: job_details.get(f"numberOf{name}Things", 0) for word, name in _STATES.items()}
-
-
-def _core(thing: str, device: Document, execution: Document) -> Core:
-    state = execution.get("status", "").lower().replace("_", " ")
-    since = execution.get("queuedAt") if state == "queued" else execution.get("lastUpdatedAt")
-    return Core(thing, state, since, device.get("lastStatusUpdateTimestamp"), device.get("status", ""))
+def merged(spec: Document) -> Document:
+    """Return what a deployment merges into a component's configuration."""
+    document: Document = json.loads(spec.get("configurationUpdate", {}).get("merge") or "{}")
+    return document
 
 
 def _readable(components: Document) -> Document:

@@ -5,17 +5,32 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 
-from deployment import artifact, custom_metrics, dry_run, listing, parameters, profiles, v1, v2
+from deployment import (
+    artifact,
+    custom_metrics,
+    dry_run,
+    listing,
+    local_folders,
+    parameters,
+    profiles,
+    v1,
+    v2,
+    zip_object,
+)
 from deployment import status as status_module
 from deployment.artifact import Artifact
 from deployment.aws import Aws, Waiting
+from deployment.command_line import NAME, NATIVE_NAME
 from deployment.errors import DeployError, UsageError
 from deployment.function import Function
 from deployment.intent import ALL, Deployed, Intent, reset_names
 from deployment.iot_policy import IotPolicy
 from deployment.listen import Certificates
 from deployment.plan import Change, show
-from deployment.settings import Settings
+from deployment.settings import NO_CONTAINER, Settings
+from deployment.v2_function import FunctionTarget
+from deployment.v2_native import NativeTarget
+from deployment.zip_object import ZipObject
 
 Target = v1.Group | v2.Target
 Connect = Callable[[], Aws]
@@ -27,6 +42,7 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
     built = artifact.load(args.zip)
     if args.version == "v1" and built.runtime not in v1.RUNTIMES:
         raise UsageError(f"--zip {built.path}: V1 cores run Python 3.7 and 3.8: ./build_zip.sh --python 3.8")
+    _check_kind(args, built)
     _check_policy_flags(args)
     files = profiles.load(args.security_profiles or [])
     intent = _intent(args, files)
@@ -37,7 +53,11 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
         thing = getattr(args, "thing", None) or "<the core's thing>"
         wanted = intent.settings(None)
         built, about = profiles.put_in(built, wanted, files, {})
-        print(dry_run.text(built, wanted, title, thing, about))
+        if args.native:
+            bucket = args.bucket or "your-bucket"
+            print(dry_run.component_text(built, wanted, title, args.component, bucket, about))
+        else:
+            print(dry_run.text(built, wanted, title, thing, about))
         return 0
 
     aws = connect()
@@ -45,17 +65,19 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
     target.read()
     deployed = target.deployed(must_be_readable=ALL not in intent.reset)
     wanted = intent.settings(deployed)
-    _check_isolation(args, deployed, wanted)
+    if not args.native:
+        _check_isolation(args, deployed, wanted)
     # A settings file is the whole intent, and so is a reset: nothing is kept then.
     keeps = deployed and intent.file is None and not intent.resets("SecurityProfiles")
     kept = profiles.kept(aws, deployed, wanted, files) if deployed and keeps else {}
     built, about = profiles.put_in(built, wanted, files, kept)
-    runtime = v1.CLOUD_RUNTIME if args.version == "v1" else built.runtime
-    function = Function(aws, built, args.function_name, runtime, args.role, args.bucket)
+    code = _code(aws, args, built)
+    if isinstance(target, NativeTarget) and isinstance(code, ZipObject):
+        target.code = code
 
     metrics, notes = custom_metrics.changes(aws, wanted, args.create_custom_metrics)
-    first = [*metrics, *function.changes()]
-    deployment = target.changes(wanted, function.version_arn() or function.pending_arn)
+    first = [*metrics, *code.changes()]
+    deployment = target.changes(wanted, code.location)
     before, after = _policy_changes(aws, args, target, wanted)
     if after and not deployment and not _waits(args, deployment) and not target.settled():
         target.notes.append(
@@ -64,7 +86,7 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
         )
         after = []
     notes = [*about, *wanted.notes(), *target.notes, *target.python_notes(deployed), *notes]
-    marks = intent.marks(deployed, wanted) if deployed else []
+    marks = intent.marks(deployed, wanted, has_isolation=not args.native) if deployed else []
     print(show([*first, *before, *deployment, *after], notes, marks))
     if args.verb == "plan":
         return 0
@@ -76,7 +98,7 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
             _make(change)
         target.check_unchanged()
         # Again, now that the function's version is known.
-        deployment = target.changes(wanted, function.version_arn() or function.pending_arn)
+        deployment = target.changes(wanted, code.location)
         before, _ = _policy_changes(aws, args, target, wanted)
         for change in [*before, *deployment]:
             _make(change)
@@ -118,11 +140,28 @@ def remove(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
         )
     own = f"component {args.component}" if args.version == "v2" else f"group {args.group} with its core"
     left = f"Lambda function {args.function_name}, its role, {own}; if used, the zip in the bucket of --bucket"
+    if args.native:
+        left = f"{own}, the zip in the bucket of --bucket"
     if not args.iot_policy:
         left += ", the policy of --iot-policy (remove takes that flag too)"
     left += ", custom metrics"
     print(f"\nThis stays in the account, as other targets may use it: {left}.")
     return 1 if policy and not args.no_wait else 0
+
+
+def write_local(args: argparse.Namespace) -> int:
+    """Write the native component's recipe and files as a core takes them without AWS, and show the command for that."""
+    built = artifact.load(args.zip)
+    _check_kind(args, built)
+    files = profiles.load(args.security_profiles or [])
+    settings = _intent(args, files).settings(None)
+    built, about = profiles.put_in(built, settings, files, {})
+    payload = int(args.max_payload_bytes) if args.max_payload_bytes else None
+    commands = local_folders.write(built, settings, args.component, args.output, payload)
+    for note in [*about, *settings.notes()]:
+        print(f"Note: {note}")
+    print("\n".join(commands))
+    return 0
 
 
 def status(args: argparse.Namespace, connect: Connect) -> int:
@@ -146,7 +185,7 @@ def show_list(args: argparse.Namespace, connect: Connect) -> int:
     """Show every target that has the connector."""
     aws = connect()
     if args.version == "v2":
-        entries, name = listing.components(aws, args.component), f"component {args.component}"
+        entries, name = listing.components(aws, args.component, args.native), f"component {args.component}"
     else:
         entries, name = listing.groups(aws, args.function_name), f"function {args.function_name}"
     print(listing.text(entries, name, args.json))
@@ -162,9 +201,9 @@ def _intent(args: argparse.Namespace, files: Iterable[str]) -> Intent:
     return Intent(
         flags=flags,
         file=file,
-        isolation=args.isolation,
-        memory_kb=args.memory * 1024 if args.memory else None,
-        reset=reset_names([name for given in args.reset for name in given.split(",")]),
+        isolation=NO_CONTAINER if args.native else args.isolation,
+        memory_kb=args.memory * 1024 if getattr(args, "memory", None) else None,
+        reset=reset_names([name for given in getattr(args, "reset", []) for name in given.split(",")]),
     )
 
 
@@ -173,11 +212,36 @@ def _target(aws: Aws, args: argparse.Namespace, built: Artifact | None) -> Targe
     if args.version == "v1":
         core = getattr(args, "new_core", None)
         return v1.Group(aws, args.group, args.function_name, runtime=runtime, new_core=core)
-    kind = "thing" if args.thing else "thinggroup"
-    target = v2.Target(aws, kind, args.thing or args.thing_group, args.component, runtime=runtime)
+    kind, name = ("thing", args.thing) if args.thing else ("thinggroup", args.thing_group)
+    if args.native:
+        payload = getattr(args, "max_payload_bytes", None)
+        target: v2.Target = NativeTarget(
+            aws, kind, name, args.component, NAME, runtime=runtime, max_payload_bytes=int(payload) if payload else None
+        )
+    else:
+        router = getattr(args, "router_version", None)
+        target = FunctionTarget(aws, kind, name, args.component, NATIVE_NAME, runtime=runtime, router_version=router)
     if built:
-        target.connector_version, target.arch, target.router_version = built.version, built.arch, args.router_version
+        target.connector_version, target.arch = built.version, built.arch
     return target
+
+
+def _code(aws: Aws, args: argparse.Namespace, built: Artifact) -> Function | ZipObject:
+    """Return what carries the zip to the cores."""
+    if args.native:
+        return zip_object.of_component(aws, built, args.bucket)
+    runtime = v1.CLOUD_RUNTIME if args.version == "v1" else built.runtime
+    return Function(aws, built, args.function_name, runtime, args.role, args.bucket)
+
+
+def _check_kind(args: argparse.Namespace, built: Artifact) -> None:
+    """Raise UsageError where the zip is for the other kind of component."""
+    if args.native and not built.is_native:
+        raise UsageError(
+            f"--zip {built.path}: is for the Lambda function; ./build_zip.sh --native makes the component's"
+        )
+    if built.is_native and not args.native:
+        raise UsageError(f"--zip {built.path}: is for the native component: pass --native")
 
 
 def _kind_and_name(args: argparse.Namespace) -> str:

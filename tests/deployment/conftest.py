@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_aws import Account, clean_account
+from fake_aws import REGION, Account, clean_account
 from v1_group import fill_group
 
 
@@ -60,3 +60,19 @@ def make_zip(tmp_path: Path) -> Callable[..., str]:
         return str(path)
 
     return make
+
+
+@pytest.fixture
+def native_zip(tmp_path: Path) -> str:
+    """The path of a small zip with the name of the native component's, and a module of the SDK."""
+    path = tmp_path / "device-defender-connector-native-1.0.0-py312-x86_64.zip"
+    with zipfile.ZipFile(path, "w") as content:
+        for name in ("awsiot/__init__.py", "connector/__main__.py", "connector/component.py"):
+            content.writestr(zipfile.ZipInfo(name), "pass\n")
+    return str(path)
+
+
+@pytest.fixture
+def bucket(account: Account) -> str:
+    account.client("s3").create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    return "artifacts"

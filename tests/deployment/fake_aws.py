@@ -25,6 +25,7 @@ __all__ = ["ACCOUNT", "LAMBDA", "NOW", "REGION", "SUCCEEDED", "Account", "answer
 LAMBDA = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:device-defender-connector"
 
 _CODE = "https://code.example/"  # where GetFunction says that a version's zip is, followed by its ARN
+_ARTIFACT = "https://artifact.example/"  # where a component's zip is, followed by bucket and key
 
 _LOADER = create_loader()  # reads a service's model once, not once for each test
 
@@ -128,6 +129,10 @@ def _add_location(parsed: dict[str, Any], **_: Any) -> None:
 
 
 def _zip_of(url: str) -> bytes:
+    if url.startswith(_ARTIFACT):
+        bucket, _, key = url.removeprefix(_ARTIFACT).partition("/")
+        held: bytes = _own_client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        return held
     code: bytes = lambda_simple_backends[ACCOUNT][REGION].get_function(url.removeprefix(_CODE)).code_bytes
     return code
 

@@ -45,14 +45,16 @@ class FakeGreengrassV2:
         """Answer one call."""
         return getattr(self, f"_{model.name}")(model, **self._calls.all[-1][1])
 
-    def _CreateComponentVersion(
-        self, model: Any, lambdaFunction: dict[str, Any], tags: dict[str, str], **_: Any
-    ) -> Any:
-        name, version = lambdaFunction["componentName"], lambdaFunction["componentVersion"]
+    def _CreateComponentVersion(self, model: Any, tags: dict[str, str], **source: Any) -> Any:
+        made = _made_of(source)
+        if "lambdaFunction" in made:
+            name, version = (made["lambdaFunction"][key] for key in ("componentName", "componentVersion"))
+        else:
+            name, version = (made["recipe"][key] for key in ("ComponentName", "ComponentVersion"))
         arn = f"arn:aws:greengrass:eu-west-1:123456789012:components:{name}:versions:{version}"
         if arn in self.components:
             return refusal(model, "ConflictException", f"Component [{name} : {version}] already exists", 409)
-        self.components[arn] = {"lambdaFunction": json.loads(json.dumps(lambdaFunction)), "tags": tags}
+        self.components[arn] = {**made, "tags": tags}
         about = {"componentName": name, "componentVersion": version, "creationTimestamp": NOW}
         return answer(model, {"arn": arn, **about, "status": {"componentState": "REQUESTED"}})
 
@@ -67,8 +69,9 @@ class FakeGreengrassV2:
         return answer(model, {"arn": arn, "status": status, "tags": component["tags"]})
 
     def _GetComponent(self, model: Any, arn: str, recipeOutputFormat: str) -> Any:
-        source = self.components[arn]["lambdaFunction"]
-        recipe = json.dumps(_recipe(source)).encode()
+        if arn not in self.components:
+            return refusal(model, "ResourceNotFoundException", "Component cannot be found", 404)
+        recipe = json.dumps(_recipe_of(self.components[arn])).encode()
         return answer(model, {"recipeOutputFormat": recipeOutputFormat, "recipe": recipe})
 
     def _ListComponentVersions(self, model: Any, arn: str) -> Any:
@@ -102,7 +105,7 @@ class FakeGreengrassV2:
             kept = {} if "" in update.get("reset", []) else before.get(name, {})
             arn = f"arn:aws:greengrass:{REGION}:{ACCOUNT}:components:{name}:versions:{spec['componentVersion']}"
             made = self.components.get(arn)
-            default = _recipe(made["lambdaFunction"])["ComponentConfiguration"]["DefaultConfiguration"] if made else {}
+            default = _recipe_of(made)["ComponentConfiguration"]["DefaultConfiguration"] if made else {}
             after[name] = _over(merge, _over(kept, default))
 
     def _ListDeployments(
@@ -121,11 +124,26 @@ class FakeGreengrassV2:
         return answer(model, next(dict(d) for d in self.deployments if d["deploymentId"] == deploymentId))
 
     def _ListEffectiveDeployments(self, model: Any, coreDeviceThingName: str) -> Any:
-        last = self.deployments[-1]
-        about = {"deploymentName": "d", "targetArn": last["targetArn"], "reason": self.reason}
         times = {"creationTimestamp": NOW, "modifiedTimestamp": NOW}
-        state = {"deploymentId": last["deploymentId"], "coreDeviceExecutionStatus": "FAILED"}
-        return answer(model, {"effectiveDeployments": [{**state, **about, **times}]})
+        found = [
+            {
+                "deploymentId": deployment["deploymentId"],
+                "deploymentName": "d",
+                "targetArn": deployment["targetArn"],
+                "reason": self.reason,
+                "coreDeviceExecutionStatus": "FAILED" if self.reason else "SUCCEEDED",
+                **times,
+            }
+            for deployment in self.deployments
+            if deployment["isLatestForTarget"]
+        ]
+        return answer(model, {"effectiveDeployments": found})
+
+    def _GetComponentVersionArtifact(self, model: Any, arn: str, artifactName: str) -> Any:
+        """Answer with where the artifact is, which no test leaves the machine for."""
+        (uri,) = (a["Uri"] for m in self.components[arn]["recipe"]["Manifests"] for a in m["Artifacts"])
+        assert uri == f"s3://{artifactName}"
+        return answer(model, {"preSignedUrl": f"https://artifact.example/{artifactName}"})
 
     def _ListJobExecutionsForJob(self, model: Any, jobId: str, nextToken: str | None = None) -> Any:
         if jobId not in self.jobs:
@@ -150,6 +168,18 @@ class FakeGreengrassV2:
         counters = self.jobs[jobId]
         now = counters.pop(0) if len(counters) > 1 else counters[0]
         return answer(model, {"job": {"jobId": jobId, "jobProcessDetails": now}})
+
+
+def _made_of(source: dict[str, Any]) -> dict[str, Any]:
+    """Return what a component version is made of: a Lambda function, or a recipe in JSON."""
+    if "lambdaFunction" in source:
+        return {"lambdaFunction": json.loads(json.dumps(source["lambdaFunction"]))}
+    return {"recipe": json.loads(source["inlineRecipe"])}
+
+
+def _recipe_of(component: dict[str, Any]) -> dict[str, Any]:
+    recipe: dict[str, Any] = component.get("recipe") or _recipe(component["lambdaFunction"])
+    return recipe
 
 
 def _over(values: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:

@@ -62,11 +62,13 @@ def start_broker() -> Iterator[Callable[[], Broker]]:
 
 def build(command: list[str]) -> None:
     """Make the zip that `./build_zip.sh --python 3.12 --arch any` would make, by name."""
-    flags = dict(zip(command[1::2], command[2::2], strict=True))
+    words = [word for word in command[1:] if word != "--native"]
+    flags = dict(zip(words[::2], words[1::2], strict=True))
+    kind, made = ("-native", "native.zip") if "--native" in command else ("", "made.zip")
     python = flags["--python"].replace(".", "")
-    path = Path("dist") / f"device-defender-connector-1.0.0-py{python}-{flags['--arch']}.zip"
+    path = Path("dist") / f"device-defender-connector{kind}-1.0.0-py{python}-{flags['--arch']}.zip"
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(Path("made.zip").read_bytes())
+    path.write_bytes(Path(made).read_bytes())
 
 
 def check_parameters(command: list[str]) -> None:
@@ -79,11 +81,18 @@ def check_parameters(command: list[str]) -> None:
 
 @pytest.mark.filterwarnings("ignore:Tried to parse AWS..GreengrassV2")
 def test_every_command_works_in_its_order(
-    account: Any, make_zip: Any, cli: dict[str, str], start_broker: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    account: Any,
+    make_zip: Any,
+    native_zip: str,
+    cli: dict[str, str],
+    start_broker: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("packaging").symlink_to(ROOT / "packaging")
     Path(make_zip()).rename("made.zip")
+    Path(native_zip).rename("native.zip")
     Path("connector.toml").write_text(next(block for kind, block in BLOCKS if kind == "toml"), encoding="utf-8")
     certificate = account.thing("gateway-1")
     account.client("iot").create_thing_group(thingGroupName="gateways")
@@ -125,8 +134,10 @@ def test_every_command_works_in_its_order(
             result = subprocess.run(aws, env=cli, capture_output=True, text=True, timeout=120, check=False)
             assert result.returncode == 0, (command, result.stderr)
             ran.append(" ".join(command[1:3]))
+    (recipe,) = Path("build/native/recipes").iterdir()
+    assert f"--add-component\n{recipe.stem.replace('-1.0.0', '=1.0.0')}`" in CHAPTER
     verbs = {f"{v} {verb}" for v in ("v2", "v1") for verb in ("plan", "apply", "status", "list", "remove")}
-    assert verbs | {"s3 cp", "cloudformation deploy", "lambda publish-version"} <= set(ran)
+    assert verbs | {"v2 local", "s3 cp", "cloudformation deploy", "lambda publish-version"} <= set(ran)
 
 
 def test_documents_are_what_the_tool_makes() -> None:
@@ -149,7 +160,7 @@ def test_documents_are_what_the_tool_makes() -> None:
     assert f"`{publish[1]}`" in CHAPTER
 
 
-def test_permissions_named_are_those_the_tool_uses(account: Any, make_zip: Any) -> None:
+def test_permissions_named_are_those_the_tool_uses(account: Any, make_zip: Any, native_zip: str) -> None:
     account.thing("gw-1")
     account.client("s3").create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
     account.client("iot").create_thing_group(thingGroupName="fleet")
@@ -157,12 +168,16 @@ def test_permissions_named_are_those_the_tool_uses(account: Any, make_zip: Any) 
     account.detect.attach("all/things", "aws:all-bytes-out")
     account.detect.values["gw-1", "aws:all-bytes-out"] = [NOW]
     flags = ["--bucket", "artifacts", "--iot-policy", "report", "--yes"]
+    native = ["v2", "apply", "--thing", "gw-1", "--native", "--zip", native_zip, "--bucket", "artifacts", "--yes"]
     runs = [
         ["v2", "apply", "--thing", "gw-1", "--zip", make_zip(), *flags],
         ["v2", "apply", "--thing", "gw-1", "--zip", make_zip("311", code="# new\n"), *flags, "--MaxListSize", "9"],
         ["v2", "apply", "--thing", "gw-1", "--zip", make_zip(), "--yes", "--CustomMetrics=cpu_usage", METRICS],
         ["v2", "status", "--thing", "gw-1"],
         ["v2", "list"],
+        [*native, "--security-profiles", str(ROOT / "packaging" / "security_profiles" / "RemoteManagementPorts.json")],
+        [*native, "--LogLevel", "DEBUG"],
+        ["v2", "list", "--native"],
         ["v2", "remove", "--thing", "gw-1", "--iot-policy", "report", "--yes"],
         ["v2", "apply", "--thing-group", "fleet", "--zip", make_zip(), "--yes"],
         ["v2", "status", "--thing-group", "fleet"],

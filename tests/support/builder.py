@@ -26,10 +26,11 @@ def has_interpreter(python: str) -> bool:
     return bytecode.find_interpreter(python) is not None
 
 
-def zip_name(target: Target) -> str:
+def zip_name(target: Target, native: bool = False) -> str:
     """Return the name of a target's zip, as it is built on this machine."""
     suffix = "" if has_interpreter(target[0]) else "-nobytecode"
-    return f"{NAME}-py{target[0].replace('.', '')}-{target[1]}{suffix}.zip"
+    name = NAME.replace("connector-", "connector-native-") if native else NAME
+    return f"{name}-py{target[0].replace('.', '')}-{target[1]}{suffix}.zip"
 
 
 def copy_repository(folder: Path, wheels: Path | None = WHEELS) -> Path:
@@ -39,9 +40,11 @@ def copy_repository(folder: Path, wheels: Path | None = WHEELS) -> Path:
     for name in (
         "LICENSE",
         "requirements.txt",
+        "requirements-native.txt",
         "packaging/build_zip.py",
         "packaging/bytecode.py",
         "packaging/zip_entries.py",
+        "packaging/zip_kind.py",
     ):
         shutil.copy(str(ROOT / name), str(folder / name))
     if wheels:
@@ -66,12 +69,13 @@ def run(
     )
 
 
-def built(folder: Path, target: Target, **options: str) -> Path:
+def built(folder: Path, target: Target, native: bool = False, **options: str) -> Path:
     """Build for a target in a copy; check the last line printed, and return the zip that it names."""
-    done = run(folder, "--python", target[0], "--arch", target[1], **options)
+    kind = ["--native"] if native else []
+    done = run(folder, "--python", target[0], "--arch", target[1], *kind, **options)
     assert done.returncode == 0, done.stderr
     name, digest = done.stdout.splitlines()[-1].split(" ")
-    assert name == f"dist/{zip_name(target)}"
+    assert name == f"dist/{zip_name(target, native)}"
     assert digest == hashlib.sha256((folder / name).read_bytes()).hexdigest()
     return folder / name
 
@@ -81,9 +85,9 @@ class Zips:
 
     def __init__(self, folder: Path) -> None:
         self._folder = copy_repository(folder)
-        self._built: Dict[Target, Path] = {}
+        self._built: Dict[Tuple[Target, bool], Path] = {}
 
-    def __call__(self, target: Target) -> Path:
-        if target not in self._built:
-            self._built[target] = built(self._folder, target)
-        return self._built[target]
+    def __call__(self, target: Target, native: bool = False) -> Path:
+        if (target, native) not in self._built:
+            self._built[target, native] = built(self._folder, target, native)
+        return self._built[target, native]

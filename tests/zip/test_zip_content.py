@@ -79,9 +79,13 @@ CONTENT = {
 CBOR2 = {"3.7": "5.4.6", "3.8": "5.6.5", "3.9": "5.9.0"}  # and 6.3.0 from 3.10 on
 
 
+# Modules of `python -m connector run` and of the native component.
+NOT_IN_IT = "/(direct[^/]*|notify|mqtt[^/]*|tls|component[^/]*|greengrass_ipc[^/]*)[.]py$"
+
+
 def sources() -> list[str]:
     names = [path.relative_to(ROOT).as_posix() for path in (ROOT / "connector").rglob("*.py")]
-    return [name for name in names if not re.search("/(direct[^/]*|notify|mqtt[^/]*|tls)[.]py$", name)]
+    return [name for name in names if not re.search(NOT_IN_IT, name)]
 
 
 def bytecode_of(names: list[str], python: str) -> list[str]:

@@ -1,0 +1,68 @@
+"""The folders with which a core takes the native component without AWS: recipes/ and artifacts/.
+
+The light nucleus unpacks no zip in such a deployment, so the zip's files lie unpacked in the component's folder.
+"""
+
+from __future__ import annotations
+
+import io
+import shlex
+import zipfile
+from pathlib import Path
+
+import yaml
+
+from deployment import recipe
+from deployment.artifact import Artifact
+from deployment.errors import UsageError
+from deployment.settings import Settings
+
+
+def write(
+    built: Artifact, settings: Settings, name: str, folder: Path, max_payload_bytes: int | None = None
+) -> list[str]:
+    """Write them into a folder that does not exist yet, or is empty; return the commands that deploy them.
+
+    Raises UsageError where it can't be written.
+    """
+    configuration = recipe.configuration(settings, name, max_payload_bytes)
+    document = recipe.recipe(built, name, built.version, None, configuration)
+    recipes, artifacts = folder / "recipes", folder / "artifacts"
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"--output {folder}: is not empty; name a folder that does not exist yet")
+        recipes.mkdir(parents=True)
+        (recipes / f"{name}-{built.version}.yaml").write_text(
+            yaml.safe_dump(document, sort_keys=False, width=1000), encoding="utf-8"
+        )
+        _unpack(built.data, artifacts / name / built.version)
+        for path in [folder, *folder.rglob("*")]:  # whatever this process's umask: the component's user must read it
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    except OSError as error:
+        raise UsageError(f"--output {folder}: {error.strerror}") from error
+    places = (recipes.resolve(), artifacts.resolve())
+    chosen = f"{name}={built.version}"
+    return [
+        f"Written: {recipes} and {artifacts}. On the core, with these folders:",
+        "  light nucleus:    "
+        + shlex.join(
+            ["ggl-cli", "deploy", *_flags(("--recipe-dir", "--artifacts-dir", "--add-component"), (*places, chosen))]
+        ),
+        "  classic nucleus:  "
+        + shlex.join(
+            [
+                *("greengrass-cli", "deployment", "create"),
+                *_flags(("--recipeDir", "--artifactDir", "--merge"), (*places, chosen)),
+            ]
+        ),
+    ]
+
+
+def _flags(names: tuple[str, ...], values: tuple[Path | str, ...]) -> list[str]:
+    return [str(word) for pair in zip(names, values, strict=True) for word in pair]
+
+
+def _unpack(data: bytes, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        archive.extractall(folder)
