@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build the connector's zip and run it on this machine under an embedded local core: ./packaging/run_local.sh --help
+# Build the connector's zip, with --native that of the native component, and run it on this machine under an embedded local
+# core or nucleus: ./packaging/run_local.sh --help
 # PYTHON names the interpreter for all of it (3.7 or later with venv; default python3); --python another for the function.
 set -euo pipefail
 unset CDPATH
@@ -16,8 +17,10 @@ version_of() { # INTERPRETER HOW-IT-IS-NAMED
 
 version_of "$PYTHON" "PYTHON=python3.11" >/dev/null
 
+native=()
 for argument in "$@"; do
   case $argument in
+    --native) native=(--native) ;;
     -h | --help | --version) exec "$PYTHON" "$root/packaging/run_local.py" "$argument" ;;
   esac
 done
@@ -27,6 +30,6 @@ function_python=$("$PYTHON" "$root/packaging/run_local.py" --parse-only ZIP "$@"
 function_python=${function_python:-$PYTHON}
 function_version=$(version_of "$function_python" "--python python3.11")
 # the zip has to fit the interpreter that the function runs on
-built=$("$root/build_zip.sh" --python "$function_version" | tail -n 1)
+built=$("$root/build_zip.sh" ${native[@]+"${native[@]}"} --python "$function_version" | tail -n 1)
 python=$("$root/packaging/venv.sh" "$root/build/venv-%" "$root/packaging/requirements.txt")
 exec "$python" "$root/packaging/run_local.py" "${built% *}" --python "$function_python" "$@"

@@ -16,6 +16,7 @@ cloud.py      what both send to
 service.py    Device Defender: checks reports and answers them
 alarms.py     Detect in the service's place: judges accepted reports by security profiles
 mqtt.py       sends what reaches the cloud to an MQTT broker too
+screen.py, report_line.py     what run_local.py prints
 runtime/      the runtime and the two packages that a core puts on the function's sys.path
 """
 
@@ -25,6 +26,7 @@ from .errors import FunctionError, LocalCoreError
 from .nuclei import Times
 from .nucleus import LocalNucleus
 from .router import Subscription, default_subscriptions, read_subscriptions
+from .screen import Screen
 from .service import Delivery, MalformedReport, Verdict, check_report, decode_report
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "LocalCoreError",
     "LocalNucleus",
     "MalformedReport",
+    "Screen",
     "Subscription",
     "Times",
     "Verdict",

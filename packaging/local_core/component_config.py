@@ -55,13 +55,14 @@ class Configuration:
                 if leaf[: len(watched)] == watched:
                     tell(leaf)
 
-    def watch(self, path: Sequence[str], tell: Watch) -> Callable[[], None]:
-        """Have `tell` called with the path of each leaf that changes below `path`; return what ends that.
+    def watch(self, path: Sequence[str], tell: Watch, on_begin: Callable[[], None]) -> Callable[[], None]:
+        """Call `on_begin`, and then `tell` with the path of each leaf that changes below `path`; return what ends that.
 
         Raises NoSuchKey.
         """
         with self._lock:
             self.get(path)
+            on_begin()
             entry = (list(path), tell)
             self._watches.append(entry)
 

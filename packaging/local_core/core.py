@@ -186,6 +186,11 @@ class LocalCore:
         return self._port.number
 
     @property
+    def address(self) -> str:
+        """Where the core listens, HOST:PORT."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
     def pid(self) -> int:
         """The function's process id."""
         assert self._function is not None, "the function was never started"

@@ -105,9 +105,7 @@ class Operations(NamedTuple):
         try:
             if component != self.component:
                 raise NoSuchKey
-            self.configuration.get(_path(request.body))
-            self._begin(request)
-            request.stream.on_end = self.configuration.watch(_path(request.body), tell)
+            request.stream.on_end = self.configuration.watch(_path(request.body), tell, lambda: self._begin(request))
         except NoSuchKey:
             raise IpcError("ResourceNotFoundError", "Key not found") from None
 

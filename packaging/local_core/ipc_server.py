@@ -247,7 +247,16 @@ class _Connection:
             flags = ACCEPTED if accepted else 0
             self.send(Message({":message-type": CONNECT_ACK, ":message-flags": flags, ":stream-id": 0}))
         if not accepted:
+            if self._server.nucleus.answers_wrong_token:
+                self._wait_for_end()
             raise _Closed("its token is no component's")
+
+    def _wait_for_end(self) -> None:
+        """Wait until the client has closed, which may not see what was sent last if this end closes first."""
+        try:
+            self._receive(1)
+        except _Closed:
+            pass
 
     def _take(self, message: Message) -> None:
         self._server.wait_while_hung()

@@ -60,6 +60,7 @@ class MqttProxy:
         self._dead = Span(self._changed)  # a silent broker, once it is noticed
         self._notice: Optional[threading.Timer] = None
         self._out: queue.Queue[Optional[_Waiting]] = queue.Queue()
+        self._under_way = 0  # messages in it, or on their way to the cloud and back
         self._sender = threading.Thread(target=self._send, daemon=True)
         self._sender.start()
 
@@ -114,7 +115,7 @@ class MqttProxy:
             elif self.silent:
                 self._leave_unacknowledged(message, qos)
             else:
-                self._out.put(message)
+                self._put(message)
 
     def deliver(self, message: Message) -> None:
         """Hand a message from the cloud to the components, once for each filter and subscription that match.
@@ -175,6 +176,16 @@ class MqttProxy:
                 span.end()
             self._refused = self._failing = 0
 
+    def wait_until_sent(self, timeout: float) -> bool:
+        """Wait until all that was taken is in the cloud and its answers handed out; return whether that was in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._under_way, timeout)
+
+    def _put(self, message: _Waiting) -> None:
+        with self._changed:
+            self._under_way += 1
+            self._out.put(message)
+
     def _wait_while_hung(self, message: Optional[_Waiting] = None) -> None:
         if not self._changed.wait_for(lambda: not self.hung, self._times.patience):
             if message is not None:
@@ -185,7 +196,7 @@ class MqttProxy:
         late, held = self._late, self._held
         self._late, self._held = [], []
         for message in late:
-            self._out.put(message)
+            self._put(message)
         for message_for_component in held:
             self.deliver(message_for_component)
 
@@ -233,7 +244,7 @@ class MqttProxy:
 
     def _flush(self) -> None:
         for message in self._spool:
-            self._out.put(message)
+            self._put(message)
         self._spool.clear()
 
     def _send(self) -> None:
@@ -244,3 +255,6 @@ class MqttProxy:
             answer = self._to_cloud(message.topic, message.payload)
             if answer:
                 self.deliver(answer)
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()

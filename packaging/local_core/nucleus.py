@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import os
 import shutil
 import sys
 import tempfile
@@ -39,13 +39,14 @@ class LocalNucleus:
 
     Use as a context manager, or call `start` and `stop`.
 
-    artifact: path of the artifact, a zip that is unpacked read-only, or of a folder, in which the component is run;
-        None for no process: then the caller is the component, with `new_environment`
+    artifact: path of the artifact, a zip that is unpacked read-only, or of the folder it is unpacked in; None for no
+        process: then the caller is the component, with `new_environment`
     nucleus: lite or java; see nuclei.py
     thing: the core's thing name
     component: the component's name
-    python: interpreter for the component, name or path; default: the running one
-    arguments: of the interpreter
+    python: interpreter for the component, name or path; default: the running one, for a zip without its virtual
+        environment, so that the component can import only what is in the zip
+    arguments: of the interpreter, which finds the artifact's packages by PYTHONPATH
     configuration: of the component, as a deployment merges it; accessControl is added where it has none
     environment: variables that the recipe's Setenv would set
     interval: the connector's interval, seconds; below the service's 300 s it lowers the connector's minimum, and the
@@ -77,8 +78,9 @@ class LocalNucleus:
         times: Times = REAL_TIMES,
     ) -> None:
         self.thing, self.nucleus, self.times = thing, find_nucleus(nucleus), times
-        self.interpreter = find_interpreter(python or sys.executable)
         self._artifact = None if artifact is None else Path(artifact)
+        own = sys.executable if self._artifact is None or self._artifact.is_dir() else os.path.realpath(sys.executable)
+        self.interpreter = find_interpreter(python or own)
         self._arguments, self._interval, self._user, self._mqtt_address = arguments, interval, user, mqtt
         self._on_log = on_log
         self._extra = dict(environment or {})
@@ -95,8 +97,8 @@ class LocalNucleus:
         self._work = Path(tempfile.mkdtemp(prefix="local-nucleus-"))  # short: a socket's path has at most 107 bytes
         self._work.chmod(0o755)  # the component's user must be able to enter it
         self.mqtt = MqttProxy(self.nucleus, times, self._receive, self._core_logged)
-        self._ipc = IpcServer(str(self._work / "ipc.socket"), self.nucleus, self._serve, self._core_logged)
-        self.faults = NucleusFaults(self.nucleus, self._ipc, self.mqtt, self._mute)
+        self.ipc = IpcServer(str(self._work / "ipc.socket"), self.nucleus, self._serve, self._core_logged)
+        self.faults = NucleusFaults(self.nucleus, self.ipc, self.mqtt, self._mute)
         self._operations = Operations(
             self.nucleus, component, self.mqtt, self.configuration, self.faults.take, self._core_logged
         )
@@ -116,19 +118,20 @@ class LocalNucleus:
     def start(self) -> None:
         """Start the nucleus and the component. Raises LocalCoreError if the artifact or a setting is wrong."""
         self._cloud.open(self._mqtt_address, self._on_log)
-        self._ipc.start()
+        self.ipc.start()
         if self._artifact is None:
             return
         root = self._artifact.resolve()
         if not root.is_dir():
             root = self._work / "artifact"
             unpack(self._artifact, root)
+        self._extra.setdefault("PYTHONPATH", str(root))  # as the recipe's Setenv has it
         work = self._work / "work"
         work.mkdir()
         if self._user:
             shutil.chown(work, self._user)
         self.component = Component(
-            self._command(root),
+            self._command(),
             self.new_environment,
             work,
             self._user,
@@ -143,7 +146,7 @@ class LocalNucleus:
         """End the component (SIGTERM, then SIGKILL) and the nucleus; return the component's last exit code."""
         self.faults.release()
         code = self.component.stop() if self.component else None
-        self._ipc.end()
+        self.ipc.end()
         self.mqtt.end()
         self._cloud.close()
         if self._work.exists():
@@ -157,11 +160,16 @@ class LocalNucleus:
             "LANG": "C.UTF-8",
             "AWS_IOT_THING_NAME": self.thing,
             "AWS_REGION": "us-east-1",
-            SOCKET_VARIABLE: self._ipc.path,
-            TOKEN_VARIABLE: self._ipc.new_token(),
+            SOCKET_VARIABLE: self.ipc.path,
+            TOKEN_VARIABLE: self.ipc.new_token(),
             **self._extra,
         }
         return {name: value for name, value in environment.items() if value is not None}
+
+    @property
+    def address(self) -> str:
+        """The path of the nucleus' socket."""
+        return self.ipc.path
 
     @property
     def component_log(self) -> str:
@@ -204,13 +212,12 @@ class LocalNucleus:
         """Merge changes into the component's configuration, as a deployment does."""
         self.configuration.merge([], changes)
 
-    def _command(self, root: Path) -> List[str]:
-        python = [self.interpreter.path, "-B", "-u"]  # lite has no write access to artifacts either
+    def _command(self) -> List[str]:
         arguments = list(self._arguments)
         if self._interval is not None and self._interval < MIN_INTERVAL_SECONDS and arguments[:1] == ["-m"]:
             arguments = [str(RUNTIME / "component_start.py"), str(self._interval), *arguments[1:]]
-        script = f"cd {shlex.quote(str(root))} && exec {' '.join(map(shlex.quote, python + arguments))}"
-        return ["/bin/sh", "-c", script]
+        # -B: a nucleus gives the component no write access to its artifact
+        return [self.interpreter.path, "-B", "-u", *arguments]
 
     def _serve(self, request: Request) -> None:
         self._operations.serve(request)

@@ -59,10 +59,13 @@ class NucleusFaults:
         self._changed = threading.Condition()
 
     def add(self, kind: str, number: Optional[float] = None) -> None:
-        """Have a fault happen when the component publishes next, before that publish. Raises as `begin` does."""
-        self._check(kind)
+        """Have a fault happen when the component publishes next, before that; a counted one with so many publishes.
+
+        Raises as `begin` does.
+        """
+        counted = self._check(kind).number == "publishes"
         with self._changed:
-            self._queue.append((kind, number))
+            self._queue.extend([(kind, 1)] * int(number or 1) if counted else [(kind, number)])
 
     def begin(self, kind: str, number: Optional[float] = None) -> None:
         """Make a fault happen now.

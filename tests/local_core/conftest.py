@@ -1,4 +1,4 @@
-"""Fixtures that make and run small functions."""
+"""Fixtures that make and run small functions, and start a nucleus."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Callable, Iterator, List, Mapping, Union
 
 import pytest
 from support.functions import Watched
+from support.nucleus import WatchedNucleus
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +52,18 @@ def run(make_zip: Callable[..., Path]) -> Iterator[Callable[..., Watched]]:
     yield start
     for watched in started:
         watched.stop()
+
+
+@pytest.fixture
+def start_nucleus() -> Iterator[Callable[..., WatchedNucleus]]:
+    """Return what starts a local nucleus, without a component unless one is given; all are stopped in the end."""
+    started: List[WatchedNucleus] = []
+
+    def start(nucleus: str = "lite", **settings: Any) -> WatchedNucleus:
+        started.append(WatchedNucleus(nucleus=nucleus, **settings))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()

@@ -148,9 +148,9 @@ def test_signal_ends_it_and_the_function_without_output(make_zip: Callable[..., 
         (["--interval", "0"], "'0' is not a whole number of seconds from 1"),
         (
             ["--fault", "status:200"],
-            "'status:200' is no KIND or KIND:COUNT; the kinds are status:400 to status:599, hang,",
+            "'status:200' is no KIND or KIND:NUMBER; the kinds are status:400 to status:599, hang,",
         ),
-        (["--fault", "hang:0"], "'hang:0' is no KIND or KIND:COUNT; the kinds are "),
+        (["--fault", "hang:0"], "'hang:0' is no KIND or KIND:NUMBER; the kinds are "),
         (["--generation", "3"], "invalid choice: "),
     ],
 )

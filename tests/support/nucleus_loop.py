@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
@@ -10,7 +11,7 @@ from connector.deliveries import MAX_PENDING_REPORTS
 from connector.errors import PublishError
 from connector.kernel.dev import NOTHING, Counters
 from connector.traffic import add
-from support.loop import Core, FakeClock, Loop, Taken
+from support.loop import TOPIC, Core, FakeClock, Loop, Taken
 
 
 class Fate(NamedTuple):
@@ -20,7 +21,7 @@ class Fate(NamedTuple):
     arrives: seconds until it reaches the service, 0 for before the nucleus says anything; None for never.
     copies: how often it arrives then; the service rejects all but the first.
     accepted: whether the service accepts it.
-    answer: seconds from then until the answer reaches the connector, if it runs; None for never.
+    answer: seconds from then until the answer reaches the connector, if it runs, 0 for at once; None for never.
     names: whether the answer names the report.
     """
 
@@ -38,8 +39,9 @@ GOOD = Fate()
 class Nucleus(Core):
     """Says OK or an error as the fates say, with the service behind it.
 
-    fates: of the next reports, in order. usual: of those after them. counted: what the service has, by report id.
-    known: ids of those whose acceptance the connector was told of, early enough. renewed: when it subscribed anew.
+    fates: of the next reports, in order. usual_fate: of those after them. counted: what the service has, by report id.
+    known: ids of those whose acceptance the connector was told of, early enough. pending: ids of those of which it
+    still may be told. renewed: when it subscribed anew.
     """
 
     peer = "the nucleus"
@@ -48,9 +50,10 @@ class Nucleus(Core):
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
         self.fates: Deque[Fate] = Deque()
-        self.usual = GOOD
+        self.usual_fate = GOOD
         self.counted: Dict[int, Counters] = {}
         self.known: List[int] = []
+        self.pending: List[int] = []
         self.renewed: List[float] = []
         self.reports: List[Tuple[Taken, Fate]] = []
         self.running = False
@@ -64,8 +67,9 @@ class Nucleus(Core):
 
     def send(self, topic: str, payload: bytes) -> None:
         taken = Taken(self._clock.monotonic(), json.loads(payload.decode("ascii")))
-        fate = self.fates.popleft() if self.fates else self.usual
+        fate = self.fates.popleft() if self.fates else self.usual_fate
         self.ids.append(taken.id)
+        self.pending = [*self.pending, taken.id][-MAX_PENDING_REPORTS:]
         self.reports.append((taken, fate))
         if fate.arrives == 0:
             self._arrive(topic, taken, fate)
@@ -79,14 +83,25 @@ class Nucleus(Core):
             accepted = fate.accepted and not copy
             if accepted:
                 self.counted[taken.id] = taken.traffic or NOTHING
-            if fate.answer is not None:
+            if fate.answer == 0:
+                self._answer(topic, taken.id, accepted, fate.names)
+            elif fate.answer is not None:
                 moment = self._clock.monotonic() + fate.answer
-                self._clock.at(moment, lambda accepted=accepted: self._answer(topic, taken.id, accepted, fate.names))
+                self._clock.at(moment, functools.partial(self._answer, topic, taken.id, accepted, fate.names))
+
+    def accept(self, report_id: int) -> None:
+        """Let the acceptance of a report reach the connector now."""
+        self._answer(TOPIC, report_id, accepted=True, names=True)
+
+    def say(self, answer: Dict[str, Any]) -> None:
+        """Let any message come on the topic of acceptances."""
+        self.on_message(answer, TOPIC + "/accepted")
 
     def _answer(self, topic: str, report_id: int, accepted: bool, names: bool) -> None:
         if not self.running:
             return  # nobody subscribes
-        if accepted and names and report_id in self.ids[-MAX_PENDING_REPORTS:]:
+        if accepted and names and report_id in self.pending:
+            self.pending.remove(report_id)
             self.known.append(report_id)
         answer: Dict[str, Any] = {"thingName": topic.split("/")[2], "status": "ACCEPTED" if accepted else "REJECTED"}
         if names:
@@ -115,7 +130,8 @@ class NucleusLoop(Loop):
     """A connector with a StateDirectory on such a nucleus."""
 
     def __init__(self, root: Path, clock: Optional[FakeClock] = None, **settings: str) -> None:
-        super().__init__(root, clock, **settings)
+        super().__init__(root, clock)
+        self.settings.update(settings)
         self.core = self.nucleus = Nucleus(self.clock)
         self.remember()
 

@@ -10,7 +10,7 @@ from importlib import import_module
 
 if __name__ == "__main__":
     seconds, package, *arguments = sys.argv[1:]
-    sys.path[0] = os.getcwd()  # as with -m
+    sys.path[0] = os.getcwd()  # as with -m; PYTHONPATH names the artifact
     config = import_module(package + ".config")
     if not hasattr(config, "MIN_SAMPLE_INTERVAL"):
         sys.exit(f"{package}.config has no MIN_SAMPLE_INTERVAL: the interval of this component can't be lowered")

@@ -1,0 +1,105 @@
+"""The native component's settings: from its configuration, else the environment, else defaults; and its work folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector import component_settings, config
+from connector.component_settings import PAYLOAD, default_directory, read
+
+
+def values(configuration: Dict[str, Any], **environ: str) -> Dict[str, str]:
+    settings, warnings = read(configuration, {"AWS_IOT_THING_NAME": "gateway-7", **environ}, "/work/component")
+    assert warnings == []
+    return dict(settings.parameters)
+
+
+def test_without_a_configuration_defaults_are_those_of_a_component() -> None:
+    assert values({}) == {
+        "AWS_IOT_THING_NAME": "gateway-7",
+        "ProcDestinationPath": "/proc",
+        "StateDirectory": "/work/component",
+    }
+    assert read({}, {}, "")[0].max_payload_bytes == 7_000
+
+
+def test_the_configuration_comes_before_the_environment() -> None:
+    found = values({"MetricNames": "short"}, MetricNames="long", MaxListSize="20", StateDirectory="")
+    assert found["MetricNames"] == "short"
+    assert found["MaxListSize"] == "20"
+    assert found["StateDirectory"] == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("600", "600"),
+        (600, "600"),
+        (600.0, "600"),
+        (["cpu_usage", "memory_usage"], "cpu_usage,memory_usage"),
+        ([], ""),
+    ],
+)
+def test_values_of_json_are_read_as_an_environment_variable_would_have_them(value: Any, text: str) -> None:
+    assert values({"CustomMetrics": value})["CustomMetrics"] == text
+
+
+def test_an_alias_counts_where_the_name_itself_is_not_set() -> None:
+    assert values({"SAMPLE_INTERVAL_SECONDS": 900})["SampleIntervalSeconds"] == "900"
+    both = {"SAMPLE_INTERVAL_SECONDS": 900, "SampleIntervalSeconds": 600}
+    assert values(both)["SampleIntervalSeconds"] == "600"
+
+
+@pytest.mark.parametrize("value", [None, True, {"a": 1}, 1.5, ["a", None], [["x"], {}]])
+def test_a_value_of_another_kind_is_named_and_ignored(value: Any) -> None:
+    settings, warnings = read({"MetricNames": value}, {"MetricNames": "short"}, "")
+    assert settings.parameters["MetricNames"] == "short"
+    assert warnings == ["MetricNames is neither text nor a number nor a list of those: it is ignored"]
+
+
+def test_what_is_no_parameter_is_named_but_for_the_nucleus_own_keys() -> None:
+    _, warnings = read({"accessControl": {}, "MetricName": "short"}, {}, "")
+    assert warnings == ["the configuration has 'MetricName', which is no parameter: it is ignored"]
+
+
+@pytest.mark.parametrize("text", ["2047", "131073", "", "-1", "7k"])
+def test_a_wrong_message_size_is_named_and_the_small_default_used(text: str) -> None:
+    settings, (warning,) = read({"MaxPayloadBytes": text}, {}, "")
+    assert settings.max_payload_bytes == 7_000
+    assert warning.startswith(f"MaxPayloadBytes is {text!r}, which is not valid (2048 to 131072)")
+
+
+@given(st.integers(0, 200_000))
+def test_the_pattern_of_the_message_size_is_what_is_read(number: int) -> None:
+    _, warning = PAYLOAD.read(str(number))
+    assert PAYLOAD.allows(str(number)) == (not warning)
+
+
+def test_topics_with_wildcards_are_refused() -> None:
+    """A nucleus that publishes to one loses its connection to AWS IoT, for all components."""
+    for topic in ("factory/+/metrics", "factory/#", "+", "$aws/things/{thing}/+"):
+        settings, _ = read({"MetricsTopic": topic, "ViolationsTopic": topic}, {"AWS_IOT_THING_NAME": "gateway-7"}, "")
+        parsed, warnings = config.parse(settings.parameters)
+        assert not set("+#") & set(parsed.topic + parsed.violations_topic)
+        assert [warning.partition(" is ")[0] for warning in warnings] == ["MetricsTopic", "ViolationsTopic"]
+        assert all("without + and #" in warning for warning in warnings)
+
+
+def test_state_is_kept_in_the_work_folder_that_a_nucleus_starts_the_component_in(tmp_path: Path) -> None:
+    package = tmp_path / "artifact"
+    package.mkdir()
+    assert default_directory(str(tmp_path), str(package)) == str(tmp_path)
+    assert default_directory(str(package), str(package)) == ""
+    assert default_directory("/", str(package)) == ""
+
+
+def test_every_parameter_of_the_lambda_function_is_one_of_the_component() -> None:
+    names: List[str] = [parameter.name for parameter in config.PARAMETERS]
+    _, warnings = read(dict.fromkeys(names, "x"), {}, "")
+    assert warnings == []
+    assert component_settings.PAYLOAD.name not in names
