@@ -47,6 +47,7 @@ class GreengrassIpc(Transport):
         self._closed = False
         self._subscribing = threading.Lock()  # held while streams are opened or closed
         self._idle = threading.Event()  # nobody is subscribing
+        self._idle.set()
 
     def start(self, topics: Sequence[str]) -> None:
         self._topics = tuple(topics)

@@ -1,0 +1,148 @@
+"""The component's life without a nucleus: when it connects, reads its configuration, and gives up."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+import pytest
+from support.loop import START, FakeClock, Records
+
+from connector import component, transports
+from connector.component import MAX_CONNECT_SECONDS, Component
+from connector.component_starts import SPARE_SECONDS, WINDOW_SECONDS
+from connector.errors import ConfigError, ConnectorError
+
+
+class Connection:
+    """A nucleus that answers what the test says. configuration, parameters: a value, or None for no answer."""
+
+    def __init__(self, configuration: Optional[Dict[str, Any]], parameters: Optional[Dict[str, Any]] = None) -> None:
+        self.whole, self.single = configuration, parameters
+        self.closed = False
+
+    def watch_configuration(self, on_change: Callable[[], None]) -> None:
+        pass
+
+    def configuration(self) -> Dict[str, Any]:
+        if self.whole is None:
+            raise ConnectorError("the configuration can't be read: no answer in time")
+        return self.whole
+
+    def parameter(self, name: str) -> Any:
+        if self.single is None:
+            raise ConnectorError("the configuration can't be read: no answer in time")
+        return self.single.get(name)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Rig:
+    """A component on a fake clock. connections: what each attempt to connect gives, the last one again and again."""
+
+    def __init__(self, directory: Path, *connections: Any, **environ: str) -> None:
+        self.clock = FakeClock()
+        self.records = Records()
+        self.attempts: List[float] = []
+        self.settings: List[Any] = []
+        self.connections = list(connections)
+        self.on_lost: Callable[[str], None] = lambda reason: None
+        self.component = Component(environ, str(directory), self.connect, self.make_transport, self.clock)
+
+    def connect(self, on_lost: Callable[[str], None]) -> Any:
+        self.attempts.append(self.clock.monotonic() - START)
+        found = self.connections.pop(0) if len(self.connections) > 1 else self.connections[0]
+        if isinstance(found, Exception):
+            raise found
+        self.on_lost = on_lost
+        return found
+
+    def make_transport(self, connection: Any, settings: Any) -> Any:
+        self.settings.append(settings)
+        raise ConfigError("as far as this test goes")
+
+
+@pytest.fixture
+def make_rig(tmp_path: Path) -> Any:
+    logger = logging.getLogger("connector")
+    logger.setLevel(logging.INFO)
+
+    def make(*connections: Any, **environ: str) -> Rig:
+        rig = Rig(tmp_path, *connections, **environ)
+        logger.addHandler(rig.records)
+        return rig
+
+    return make
+
+
+def settings_of(rig: Rig) -> Any:
+    """Run the component until it would report; return its settings."""
+    with pytest.raises(ConfigError, match="as far as"):
+        rig.component.run()
+    return rig.settings[0]
+
+
+def test_a_nucleus_that_is_not_up_yet_is_waited_for(make_rig: Any) -> None:
+    refused = ConnectorError("no connection to the socket: refused")
+    rig = make_rig(refused, refused, refused, Connection({"MaxListSize": 7}))
+    assert settings_of(rig).parameters["MaxListSize"] == "7"
+    assert rig.attempts == [0, 1, 3, 7]
+
+
+def test_a_nucleus_that_never_answers_ends_it_with_an_error_not_too_often(make_rig: Any, tmp_path: Path) -> None:
+    rig = make_rig(ConnectorError("no connection to the socket: refused"))
+    assert rig.component.run() == 1
+    assert MAX_CONNECT_SECONDS < rig.attempts[-1] < 3 * MAX_CONNECT_SECONDS
+    first_end = rig.clock.monotonic() - START
+    again = Rig(tmp_path, ConnectorError("no connection to the socket: refused"))
+    again.clock.pass_by(first_end + 1)
+    assert again.component.run() == 1
+    # The third start comes over an hour after the first.
+    assert again.clock.monotonic() - START >= WINDOW_SECONDS + SPARE_SECONDS
+
+
+def test_a_process_that_no_nucleus_has_started_ends_at_once(make_rig: Any) -> None:
+    rig = make_rig(ConfigError("SVCUID not set"))
+    with pytest.raises(ConfigError):
+        rig.component.run()
+    assert rig.attempts == [0]
+
+
+def test_a_configuration_that_is_too_long_for_one_answer_is_read_one_by_one(make_rig: Any) -> None:
+    settings = settings_of(make_rig(Connection(None, {"MetricNames": "short", "MaxPayloadBytes": 9000})))
+    assert settings.parameters["MetricNames"] == "short"
+    assert settings.max_payload_bytes == 9000
+
+
+def test_without_any_answer_the_environment_has_to_do(make_rig: Any) -> None:
+    rig = make_rig(Connection(None), MetricNames="short")
+    assert settings_of(rig).parameters["MetricNames"] == "short"
+    (line,) = [line for line in rig.records.lines if "the environment's parameters are used" in line]
+    assert line.startswith("WARNING ")
+    assert rig.component._unread
+
+
+def test_a_stop_while_it_waits_for_the_nucleus_ends_it_without_an_error(make_rig: Any) -> None:
+    rig = make_rig(ConnectorError("no connection to the socket: refused"))
+    rig.clock.at(START + 5, rig.clock.stop)
+    assert rig.component.run() == 0
+
+
+def test_without_awsiotsdk_the_command_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "awsiot", None)
+    for name in ("greengrass_ipc", "greengrass_ipc_connection"):
+        monkeypatch.delitem(sys.modules, f"connector.transports.{name}", raising=False)
+        monkeypatch.delattr(transports, name, raising=False)
+    assert component.main([], {}, "connector component") == 2
+    assert "pip install 'device-defender-connector[ipc]'" in capsys.readouterr().err
+
+
+def test_by_hand_the_command_says_that_a_nucleus_starts_it(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("awsiot")
+    assert component.main([], {"AWS_IOT_THING_NAME": "gateway-7"}, "connector component") == 2
+    assert "a Greengrass nucleus sets them for each component that it runs" in capsys.readouterr().err
