@@ -7,6 +7,8 @@ set -euo pipefail
 unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PYTHON=${PYTHON:-python3}
+# Hundreds of processes import the same modules: without stored bytecode each would compile them again.
+unset PYTHONDONTWRITEBYTECODE
 
 environment=build/tests-%
 files=(tests/requirements.txt)

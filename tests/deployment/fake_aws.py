@@ -20,12 +20,14 @@ from fake_greengrass_v2 import SUCCEEDED, FakeGreengrassV2
 from moto import mock_aws
 from moto.awslambda_simple.models import lambda_simple_backends
 from moto.greengrass.models import greengrass_backends
+from support import quick_moto
 
 __all__ = ["ACCOUNT", "LAMBDA", "NOW", "REGION", "SUCCEEDED", "Account", "answer", "clean_account", "refusal"]
 LAMBDA = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:device-defender-connector"
 
 _CODE = "https://code.example/"  # where GetFunction says that a version's zip is, followed by its ARN
 
+quick_moto.prepare()
 _LOADER = create_loader()  # reads a service's model once, not once for each test
 
 
