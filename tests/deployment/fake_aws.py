@@ -13,6 +13,7 @@ import deploy
 import fake_detect
 import fake_greengrass_v2
 from botocore.loaders import create_loader
+from deployment import command_line
 from deployment.aws import Aws
 from fake_calls import ACCOUNT, NOW, REGION, Calls, answer, refusal
 from fake_detect import FakeDetect
@@ -28,6 +29,7 @@ LAMBDA = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:device-defender-connector"
 _CODE = "https://code.example/"  # where GetFunction says that a version's zip is, followed by its ARN
 
 quick_moto.prepare()
+command_line.parser = cache(command_line.parser)  # to build it takes longer than many tests, and it is always the same
 _LOADER = create_loader()  # reads a service's model once, not once for each test
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Dict, List
 
 import pytest
+import run_local
 
 from connector import __version__
 from connector.flags import READ_BY_FUNCTION, spellings
@@ -81,13 +82,12 @@ def test_every_spelling_reaches_the_function(tmp_path: Path, arguments: List[str
         (["--intervall", "5"], "unrecognized arguments: --intervall 5"),
     ],
 )
-def test_wrong_option_is_one_line_and_ends_with_2(arguments: List[str], message: str) -> None:
-    done = run("a.zip", *arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (
-        2,
-        "",
-        f"run_local.py: {message} (run_local.py --help lists the options)\n",
-    )
+def test_wrong_option_is_one_line_and_ends_with_2(
+    capsys: pytest.CaptureFixture[str], arguments: List[str], message: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run_local.main(["a.zip", *arguments])
+    assert capsys.readouterr() == ("", f"run_local.py: {message} (run_local.py --help lists the options)\n")
 
 
 def test_help_names_every_parameter_in_both_spellings_and_needs_no_package() -> None:
