@@ -17,8 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 def prepare() -> None:
     """Change moto in this process."""
     moto.core.models.RESPONSES_METHODS = []  # else 1,300 handlers for the library `requests` in each test
-    moto.core.responses.method_names_from_class = cache(moto.core.responses.method_names_from_class)
-    moto.iot.models.rsa = _OneKey
+    responses: Any = moto.core.responses
+    responses.method_names_from_class = cache(responses.method_names_from_class)
+    models: Any = moto.iot.models
+    models.rsa = _OneKey
 
 
 class _OneKey:
