@@ -42,6 +42,33 @@ def _logging_as_found() -> Iterator[None]:
     logger.handlers[:] = handlers
 
 
+# Files with tests that take, or wait for, many seconds, the longest first: begun last, one of them would keep a process
+# busy while the others have nothing left to do.
+LONGEST = (
+    "direct/test_wheel.py",
+    "zip/test_hanging_core.py",
+    "connector/test_soak.py",
+    "zip/test_flood.py",
+    "deployment/test_deploy_readme.py",
+    "direct/test_systemd_readme.py",
+    "detection/test_detection_readme.py",
+    "zip/test_end_to_end.py",
+    "connector/test_fault_injection.py",
+    "zip/test_venv.py",
+    "documents/test_device_policy.py",
+    "zip/test_stop.py",
+    "deployment/test_interruption.py",
+    "zip/test_zip_content.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    """Put the longest tests first; the rest keeps its order."""
+    rank = {str(ROOT / "tests" / name): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(str(item.fspath), len(rank)))
+
+
 class SkipsFail:
     """Fails a run in which a test was skipped for a reason that is not allowed.
 
@@ -77,6 +104,8 @@ class SkipsFail:
 
 def pytest_configure(config: pytest.Config) -> None:
     """ALLOWED_SKIPS names the file of allowed reasons; without it any test may be skipped."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # pytest-xdist 3.7 and later would begin with the largest groups
     allowed = os.environ.get("ALLOWED_SKIPS")
     if allowed and not hasattr(config, "workerinput"):  # the main process gets the reports of all workers
         config.pluginmanager.register(SkipsFail(ROOT / allowed))
