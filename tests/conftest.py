@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List, Union
+from typing import TYPE_CHECKING, Any, Iterator, List, Union
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -60,6 +60,27 @@ LONGEST = (
     "deployment/test_interruption.py",
     "zip/test_zip_content.py",
 )
+
+
+# Files whose tests share what takes seconds to make: one process runs all of such a file.
+TOGETHER = (
+    "direct/test_wheel.py",
+    "connector/test_links_namespace.py",
+    "connector/test_namespace.py",
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give the tests to pytest-xdist's processes one by one, but those of TOGETHER by file."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.endswith(TOGETHER) else nodeid
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -38,4 +38,4 @@ fi
 
 # Many tests wait, for a second to pass or a process to end, so there are two processes for each processor.
 workers=$(($(nproc) * 2))
-"$python" -m pytest -n $((workers < 9 ? workers : 9)) --dist loadgroup ${options[@]+"${options[@]}"} "$@"
+"$python" -m pytest -n $((workers < 9 ? workers : 9)) ${options[@]+"${options[@]}"} "$@"

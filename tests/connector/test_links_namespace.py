@@ -8,10 +8,7 @@ from typing import Any, Dict, List
 import pytest
 from support import namespace
 
-pytestmark = [
-    pytest.mark.skipif(namespace.refusal() is not None, reason=str(namespace.refusal())),
-    pytest.mark.xdist_group("links"),  # in one process, so that the scene is played once
-]
+pytestmark = pytest.mark.skipif(namespace.refusal() is not None, reason=str(namespace.refusal()))
 SCENE = Path(namespace.__file__).with_name("links_scene.py")
 SOURCES = ["rtnetlink", "tables"]
 ORDER = ["start", "traffic", "rename", "swap", "nothing", "move", "moved", "away", "back", "made anew"]

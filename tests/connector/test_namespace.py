@@ -10,10 +10,7 @@ from local_core.service import check_report
 from support import namespace as support_namespace
 from support.user import public_directory
 
-pytestmark = [
-    pytest.mark.skipif(support_namespace.refusal() is not None, reason=str(support_namespace.refusal())),
-    pytest.mark.xdist_group("namespace"),  # in one process, so that the scene is played once
-]
+pytestmark = pytest.mark.skipif(support_namespace.refusal() is not None, reason=str(support_namespace.refusal()))
 IPV6 = os.path.exists("/proc/net/if_inet6")
 
 

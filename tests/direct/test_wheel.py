@@ -22,7 +22,6 @@ import connector
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "packaging" / "security_profiles"
 SCRIPT = "device-defender-connector"
-pytestmark = pytest.mark.xdist_group("wheel")  # in one process, so that the wheel is built once
 MAX_SECONDS = 300  # with downloads from the package index
 
 
