@@ -48,6 +48,7 @@ LONGEST = (
     "direct/test_wheel.py",
     "zip/test_hanging_core.py",
     "connector/test_soak.py",
+    "detection/test_page_browser.py",
     "zip/test_flood.py",
     "deployment/test_deploy_readme.py",
     "direct/test_systemd_readme.py",
@@ -67,6 +68,8 @@ TOGETHER = (
     "direct/test_wheel.py",
     "connector/test_links_namespace.py",
     "connector/test_namespace.py",
+    "deployment/test_native_on_a_nucleus.py",
+    "detection/test_page_browser.py",
 )
 
 
