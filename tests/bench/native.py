@@ -133,7 +133,7 @@ def main() -> int:
     head = [
         "# The native component: beside a bare client of awsiotsdk, and beside the Lambda function",
         "",
-        f"Each on its stand-in for a core, nucleus lite for the component, on Python {python}, one report a second. CPU "
+        f"Each on its stand-in for a core, nucleus lite for the component, on Python {python}, a report a second. CPU "
         "is that of the process from one report to the next, with the state file and the service's answer. Memory is "
         "VmRSS after the last report; the bare client is connected and idle. The targets are 1.1 times the bare "
         "client and 3 MB, and 1.1 times the Lambda function.",
