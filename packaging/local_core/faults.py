@@ -1,4 +1,4 @@
-"""Faults of a core, on request, so that a function can be tested against them; a real core has no such switch."""
+"""Faults of a core for Lambda functions that a caller can ask for, to test a function against them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Callable, Deque, Optional
 from .errors import LocalCoreError
 
 KINDS = ("hang", "reset", "lost", "cut", "slow", "full", "restart", "refuse")
-TICK_SECONDS = 0.1  # how often what waits looks whether its client is still there
+TICK_SECONDS = 0.1  # between two checks whether the client of a waiting request is still connected
 
 
 class Faults:
-    """What goes wrong with the next publishes, one fault each, in the order added.
+    """A queue of faults: each publish takes one, in the order added.
 
-    A failed publish reaches nobody, but for a lost one.
+    Of the publishes that fail, only a `lost` one is delivered.
 
-    `refuse` takes the seconds for which the core's port is to be closed, `reopen` opens it before that.
+    refuse: closes the core's port for so many seconds. reopen: opens it before that
     """
 
     def __init__(self, refuse: Callable[[float], None], reopen: Callable[[], None]) -> None:
@@ -30,15 +30,21 @@ class Faults:
         self._changed = threading.Condition()
 
     def add(self, kind: str, times: int = 1) -> None:
-        """Let a kind of fault befall the next `times` publishes.
+        """Make the next `times` publishes fail.
 
-        status:CODE: answered with that HTTP status, 400 to 599. redirect:PORT: answered 302, to that port of this
-        machine, as by something else than a core. hang: accepted and never answered. reset: the
-        connection is reset. lost: taken, and the connection is reset before the answer. cut: the answer ends in the
-        middle of its first line. slow: taken after a second. full: the queue is full. restart: the core drops all
-        connections and starts again on the same port. refuse: no matter of publishes, as nobody can count what is
-        refused; the port is closed at once, for `times` seconds or until
-        `release`. Raises LocalCoreError for any other kind.
+        kind, and what happens to the publish:
+            status:CODE: answered with that HTTP status, 400 to 599
+            redirect:PORT: answered with 302 to that port of this machine, as if something else than a core listened
+            hang: accepted, and never answered
+            reset: the connection is reset
+            lost: delivered, and the connection is reset before the answer
+            cut: the answer ends in the middle of its first line
+            slow: delivered, and answered after a second
+            full: refused because the queue is full, where the publisher has asked for that error; otherwise dropped
+            restart: the core closes all connections and listens again on the same port
+            refuse: not of a publish: the core's port is closed at once, for `times` seconds or until `release`
+
+        Raises LocalCoreError for any other kind.
         """
         if kind not in KINDS and not re.fullmatch("status:[45][0-9][0-9]|redirect:[0-9]{1,5}", kind):
             raise LocalCoreError(
@@ -51,19 +57,19 @@ class Faults:
             self._queue.extend([kind] * times)
 
     def take(self) -> Optional[str]:
-        """Return the fault of the publish at hand, if it has one."""
+        """Return the fault of the present publish and remove it from the queue; None if there is none."""
         with self._changed:
             fault = self._queue.popleft() if self._queue else None
             self._changed.notify_all()
             return fault
 
     def wait(self, timeout: float, left: int = 0) -> bool:
-        """Wait until all faults but `left` have befallen a publish; return whether `timeout` seconds were enough."""
+        """Wait until at most `left` faults are in the queue; return False where that takes over `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self._queue) <= left, timeout)
 
     def hang(self, wanted: Callable[[], bool], seconds: float = math.inf) -> None:
-        """Keep a publish waiting until `release`, or for so long, or until it is not wanted any more."""
+        """Keep a publish waiting until `release`, for at most `seconds`, and only while `wanted()` is true."""
         end = time.monotonic() + seconds
         with self._changed:
             releases = self._releases
@@ -71,7 +77,7 @@ class Faults:
                 self._changed.wait(TICK_SECONDS)
 
     def release(self) -> None:
-        """End what lasts: a publish that hangs is dropped, a closed port is opened."""
+        """Drop publishes that hang, and open a closed port."""
         self._reopen()
         with self._changed:
             self._releases += 1

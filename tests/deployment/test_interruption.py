@@ -62,6 +62,11 @@ def state_v2(account: Account) -> Any:
     }
 
 
+def state_native(account: Account) -> Any:
+    """Return what the target has, the native component's settings included, and the account's policy."""
+    return v2_target.last(account)["components"], account.greengrass_v2.configuration[THING], policy(account)
+
+
 def state_v1(account: Account) -> Any:
     held = v1_group.content(account)
     text = json.dumps({key: value for key, value in held.items() if key != "Cores"}, sort_keys=True)
@@ -78,21 +83,25 @@ def policy(account: Account) -> Any:
 
 
 APPLY_V2, REMOVE_V2 = ["v2", "apply", *V2, "--yes"], ["v2", "remove", "--thing=gw-1", *POLICY, "--yes"]
+APPLY_NATIVE = ["v2", "apply", "--native", *V2, "--yes"]
 APPLY_V1, REMOVE_V1 = ["v1", "apply", *V1, "--yes"], ["v1", "remove", *V1, "--yes"]
 CASES: dict[str, Any] = {
     "v2 apply": (prepare_v2, [], APPLY_V2, state_v2),
     "v2 upgrade": (prepare_v2, APPLY_V2, [*APPLY_V2, "--LogLevel=DEBUG"], state_v2),
     "v2 remove": (prepare_v2, APPLY_V2, REMOVE_V2, state_v2),
+    "v2 native in place of the function": (prepare_v2, APPLY_V2, APPLY_NATIVE, state_native),
     "v1 apply": (v1_group.fill_group, [], APPLY_V1, state_v1),
     "v1 remove": (v1_group.fill_group, APPLY_V1, REMOVE_V1, state_v1),
 }
 
 
-def run_killed_after(case: str, make_zip: Any, capsys: Any, *, only_writes: bool) -> None:
+def run_killed_after(case: str, make_zip: Any, native_zip: str, capsys: Any, *, only_writes: bool) -> None:
     prepare, before, argv, state = CASES[case]
     old, new = make_zip("38"), make_zip("38", version="1.1.0", code="# new\n")
 
     def with_zip(argv: list[str], path: str) -> list[str]:
+        if "--native" in argv:
+            path = native_zip
         return [*argv, "--zip", path] if "apply" in argv else argv
 
     def start(account: Account) -> None:
@@ -118,12 +127,16 @@ def run_killed_after(case: str, make_zip: Any, capsys: Any, *, only_writes: bool
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_run_killed_after_any_write_is_finished_by_the_next(case: str, make_zip: Any, capsys: Any) -> None:
+def test_run_killed_after_any_write_is_finished_by_the_next(
+    case: str, make_zip: Any, native_zip: str, capsys: Any
+) -> None:
     """A call that only reads leaves the account as the write before it did."""
-    run_killed_after(case, make_zip, capsys, only_writes=True)
+    run_killed_after(case, make_zip, native_zip, capsys, only_writes=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_run_killed_after_any_call_is_finished_by_the_next(case: str, make_zip: Any, capsys: Any) -> None:
-    run_killed_after(case, make_zip, capsys, only_writes=False)
+def test_run_killed_after_any_call_is_finished_by_the_next(
+    case: str, make_zip: Any, native_zip: str, capsys: Any
+) -> None:
+    run_killed_after(case, make_zip, native_zip, capsys, only_writes=False)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,49 +15,14 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from support.certificates import certificates
 from support.detect_tool import PROFILES, ROOT, run
+from support.mosquitto import Mosquitto, needs_mosquitto
 
 from connector.detect.engine import Detector
 from connector.detect.measurement import measure
 from connector.detect.profile import parse
 
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto, an MQTT broker, is not installed")
 PORTS = PROFILES / "RemoteManagementPorts.json"
 SECONDS = 30.0  # for what takes far less
-
-
-class Mosquitto:
-    """A broker on a port of its own."""
-
-    def __init__(self, folder: Path, *configuration: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._configuration = folder / "mosquitto.conf"
-        lines = [f"listener {self.port} 127.0.0.1", *(configuration or ["allow_anonymous true"])]
-        self._configuration.write_text("".join(line + "\n" for line in lines))
-        self.start()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [str(MOSQUITTO), "-c", str(self._configuration)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        end = time.monotonic() + SECONDS
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                assert time.monotonic() < end, "mosquitto does not listen"
-                assert self._process.poll() is None, "mosquitto ended"
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(SECONDS)
 
 
 class Watched:

@@ -26,6 +26,7 @@ RUN_ELSEWHERE = {
     "python3 -m connector -n 2 -s 10": ("tests/connector/test_command_line.py", '"-n", "2"'),
     "python3 -m connector run --dry-run --once": ("tests/direct/test_run.py", '"--dry-run", "--once"'),
     "./packaging/run_local.sh --once": (".ci/run", "./packaging/run_local.sh --once"),
+    "./packaging/run_local.sh --native --once": (".ci/run", "./packaging/run_local.sh --native --once"),
     "./tests/run.sh": (".ci/run", "tests/run.sh"),
     "./build_zip.sh": (".ci/run", "./build_zip.sh"),
     "./build_zip.sh --python 3.8 --arch aarch64": ("tests/zip/test_build_zip.py", "--arch"),

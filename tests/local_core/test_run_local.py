@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Callable, List, Optional
 
 import pytest
+from run_local_options import parse
 from support.functions import REPORTER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,10 +155,11 @@ def test_signal_ends_it_and_the_function_without_output(make_zip: Callable[..., 
         (["--generation", "3"], "invalid choice: "),
     ],
 )
-def test_bad_usage_ends_with_2(arguments: List[str], reason: str) -> None:
-    done = run_command("a.zip", *arguments)
-    assert done.returncode == 2
-    assert reason in done.stdout
+def test_bad_usage_ends_with_2(arguments: List[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(["a.zip", *arguments], None)
+    assert ended.value.code == 2
+    assert reason in capsys.readouterr().err
 
 
 def test_wrong_files_are_named_without_a_traceback(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Dict, List
 
 import pytest
+from run_local_options import parse
 
 from connector import __version__
 from connector.flags import READ_BY_FUNCTION, spellings
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_LOCAL = ROOT / "packaging" / "run_local.py"
+VERSION = "{}.{}".format(*sys.version_info)
 SHOW = """
 import os
 print("VALUE", os.environ.get("{name}"))
@@ -81,13 +83,13 @@ def test_every_spelling_reaches_the_function(tmp_path: Path, arguments: List[str
         (["--intervall", "5"], "unrecognized arguments: --intervall 5"),
     ],
 )
-def test_wrong_option_is_one_line_and_ends_with_2(arguments: List[str], message: str) -> None:
-    done = run("a.zip", *arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (
-        2,
-        "",
-        f"run_local.py: {message} (run_local.py --help lists the options)\n",
-    )
+def test_wrong_option_is_one_line_and_ends_with_2(
+    arguments: List[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(["a.zip", *arguments], None)
+    assert ended.value.code == 2
+    assert capsys.readouterr() == ("", f"run_local.py: {message} (run_local.py --help lists the options)\n")
 
 
 def test_help_names_every_parameter_in_both_spellings_and_needs_no_package() -> None:
@@ -104,7 +106,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("packaging", "connector"):
         (tmp_path / name).symlink_to(ROOT / name)
     build = tmp_path / "build_zip.sh"
-    build.write_text('#!/bin/sh\ntouch "$(dirname "$0")/built"\nexit 9\n')
+    build.write_text('#!/bin/sh\necho "$@" >"$(dirname "$0")/built"\nexit 9\n')
     build.chmod(0o755)
     return tmp_path
 
@@ -124,7 +126,12 @@ def test_script_reports_a_wrong_option_before_it_builds(checkout: Path) -> None:
     )
     assert not (checkout / "built").exists()
     assert run_script(checkout, "--once", "--MaxListSize", "5").returncode == 9
-    assert (checkout / "built").exists()
+    assert (checkout / "built").read_text() == f"--python {VERSION}\n"
+
+
+def test_script_builds_the_artifact_of_the_component_for_it(checkout: Path) -> None:
+    assert run_script(checkout, "--once", "--native", "--nucleus", "java").returncode == 9
+    assert (checkout / "built").read_text() == f"--native --python {VERSION}\n"
 
 
 def test_script_checks_the_interpreter_of_the_function_before_it_builds(checkout: Path) -> None:

@@ -26,25 +26,28 @@ INTERPRETER = Path(sys.executable).resolve()
 
 
 @functools.lru_cache(maxsize=None)
-def built_zip() -> Path:
-    """Return the zip for the running Python and this machine; the workers of pytest-xdist share one."""
+def built_zip(native: bool = False) -> Path:
+    """Return the zip for the running Python and this machine; the workers of pytest-xdist share one.
+
+    native: that of the native component
+    """
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"process {os.getpid()}")
     folder = ROOT / "build"
     folder.mkdir(exist_ok=True)
-    with open(folder / f"tests-{sys.version_info[1]}.zip-path", "a+") as shared:
+    with open(folder / f"tests-{sys.version_info[1]}{'-native' if native else ''}.zip-path", "a+") as shared:
         fcntl.flock(shared, fcntl.LOCK_EX)  # until the file is closed
         shared.seek(0)
         builder, _, path = shared.read().partition("\n")
         if builder != run:
-            path = _build()
+            path = _build(["--native"] if native else [])
             shared.truncate(0)
             shared.write(f"{run}\n{path}")
         return ROOT / path
 
 
-def _build() -> str:
+def _build(arguments: List[str]) -> str:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "packaging" / "build_zip.py")],
+        [sys.executable, str(ROOT / "packaging" / "build_zip.py"), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=300,

@@ -82,7 +82,7 @@ class IpcLoop(Loop):
 
     def __init__(self, root: Path, nucleus: WatchedNucleus, **settings: str) -> None:
         self.settling = SettlingClock()
-        super().__init__(root, self.settling, **settings)
+        super().__init__(root, self.settling, 4, **settings)
         assert nucleus.thing == THING
         self.nucleus = nucleus
         self.remember()

@@ -21,6 +21,10 @@ class WatchedNucleus(LocalNucleus):
         self._clients: List[IpcClient] = []
         super().__init__(artifact, on_log=self.lines.put, **{"times": QUICK, **settings})
 
+    def __enter__(self) -> WatchedNucleus:
+        super().__enter__()
+        return self
+
     def connect(self) -> IpcClient:
         """Return a client that is connected with a token of its own."""
         client = IpcClient(self.new_environment())
