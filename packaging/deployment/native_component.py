@@ -7,10 +7,10 @@ import re
 from deployment import recipe
 from deployment.aws import Aws
 from deployment.component import Component
+from deployment.configuration import merged
 from deployment.intent import Deployed, deployed_from
 from deployment.plan import Document
 from deployment.settings import NO_CONTAINER
-from deployment.v2 import merged
 
 
 def deployed_of(aws: Aws, name: str, spec: Document) -> Deployed:

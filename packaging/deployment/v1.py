@@ -20,6 +20,7 @@ from deployment.intent import Deployed
 from deployment.parameters import RESOURCE_ID
 from deployment.plan import Change, Document
 from deployment.settings import CONTAINER, INPUT_ENCODING, SUBSCRIPTION_IDS, TIMEOUT_SECONDS, Settings
+from deployment.v1_definitions import Definitions, bare, is_version_of, merged, way
 
 DEFAULT_RESOURCE_ID = "device-defender-proc"
 
@@ -52,9 +53,11 @@ class Group:
 
     _id: str = field(default="", init=False)
     _version: str = field(default="", init=False)
-    _arns: dict[str, str] = field(default_factory=dict, init=False)
     _core: Document = field(default_factory=dict, init=False)
-    _definitions: dict[str, Document] = field(default_factory=dict, init=False)
+    _held: Definitions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._held = Definitions(self.aws)
 
     @property
     def _client(self) -> Any:
@@ -62,7 +65,7 @@ class Group:
 
     def read(self) -> None:
         """Find the group and read its newest version and its core."""
-        self._id, self._version, self._arns, self._core = "", "", {}, {}
+        self._id, self._version, self._held, self._core = "", "", Definitions(self.aws), {}
         groups = self.aws.pages("greengrass", "list_groups", "Groups")
         found = [g for g in groups if self.name in (g["Id"], g["Name"])]
         if len(found) > 1:
@@ -76,8 +79,8 @@ class Group:
         self._id, self._version = found[0]["Id"], found[0].get("LatestVersion", "")
         if self._version:
             version = self._client.get_group_version(GroupId=self._id, GroupVersionId=self._version)
-            self._arns = {key: arn for key, arn in version["Definition"].items() if arn}
-        cores = self._definition("Core").get("Cores", [])
+            self._held.arns = {key: arn for key, arn in version["Definition"].items() if arn}
+        cores = self._held.of("Core").get("Cores", [])
         if not cores:
             raise DeployError(f"group {self.name} has no core: add the core's thing and certificate to it first")
         self._core = cores[0]
@@ -126,13 +129,13 @@ class Group:
 
     def entry(self) -> Document | None:
         """Return the connector's function as the group's newest version has it, None without one."""
-        functions = self._definition("Function").get("Functions", [])
+        functions = self._held.of("Function").get("Functions", [])
         return next((entry for entry in functions if self._is_ours("Function", entry)), None)
 
     def _proc_resource(self, policies: list[Document]) -> str | None:
         """Return the id of the volume for /proc among the resources that the function may use."""
         used = [policy["ResourceId"] for policy in policies]
-        for resource in self._definition("Resource").get("Resources", []):
+        for resource in self._held.of("Resource").get("Resources", []):
             data = resource.get("ResourceDataContainer", {}).get("LocalVolumeResourceData", {})
             if resource["Id"] in used and data.get("SourcePath") == "/proc":
                 return str(resource["Id"])
@@ -165,7 +168,7 @@ class Group:
 
     def removals(self) -> list[Change]:
         """Return what takes the connector out of the group, and only it."""
-        held = {kind: self._definition(kind).get(f"{kind}s", []) for kind in _KINDS}
+        held = {kind: self._held.of(kind).get(f"{kind}s", []) for kind in _KINDS}
         # One of ours that others use has stayed: it is no reason to deploy.
         users = self._users_of_resources()
         held["Resource"] = [entry for entry in held["Resource"] if entry["Id"] not in users]
@@ -231,7 +234,7 @@ class Group:
 
     def _resources(self, settings: Settings) -> tuple[list[Document], list[Document]]:
         """Return our volume resources, and the function's access to all that it uses."""
-        existing = {r["Id"]: r for r in self._definition("Resource").get("Resources", [])}
+        existing = {r["Id"]: r for r in self._held.of("Resource").get("Resources", [])}
         users = self._users_of_resources()
         proc = f"{self.function}-proc"
         if self.resource_id != DEFAULT_RESOURCE_ID:  # two may be there, one for somebody else's function
@@ -251,7 +254,7 @@ class Group:
                 ours.append(resource)
             if id_ not in existing or (is_ours and id_ not in users):
                 continue
-            if _bare(existing[id_]["ResourceDataContainer"]) != _bare(resource["ResourceDataContainer"]):
+            if bare(existing[id_]["ResourceDataContainer"]) != bare(resource["ResourceDataContainer"]):
                 whose = f"is used by {users[id_]} too" if is_ours else "belongs to somebody else"
                 advice = "give theirs another id, or leave --StateDirectory out"
                 if id_ == self.resource_id:
@@ -266,47 +269,30 @@ class Group:
 
     def _is_ours(self, kind: str, entry: Document) -> bool:
         if kind == "Function":
-            return entry["Id"] == self.function or _is_version_of(entry.get("FunctionArn", ""), self.function)
+            return entry["Id"] == self.function or is_version_of(entry.get("FunctionArn", ""), self.function)
         if kind == "Resource":
             return entry["Name"] in (f"{self.function}-{of}" for of in ("proc", f"proc-{entry['Id']}", "state"))
         return entry["Id"] in SUBSCRIPTION_IDS
 
-    def _definition(self, kind: str, arns: dict[str, str] | None = None) -> Document:
-        """Return the definition of that kind of a group version, the newest, in whole, all pages; {} without one."""
-        arn = (self._arns if arns is None else arns).get(f"{kind}DefinitionVersionArn")
-        if not arn:
-            return {}
-        if arn not in self._definitions:  # one version never changes
-            self._definitions[arn] = self._read_definition(kind, arn)
-        return self._definitions[arn]
-
-    def _read_definition(self, kind: str, arn: str) -> Document:
-        get = getattr(self._client, f"get_{kind.lower()}_definition_version")
-        request = {f"{kind}DefinitionId": arn.split("/")[-3], f"{kind}DefinitionVersionId": arn.split("/")[-1]}
-        page = get(**request)
-        definition, entries = page["Definition"], list(page["Definition"].get(f"{kind}s", []))
-        while page.get("NextToken"):
-            page = get(**request, NextToken=page["NextToken"])
-            entries += page["Definition"].get(f"{kind}s", [])
-        return {**definition, f"{kind}s": entries}
-
     def _merge(self, ours: dict[str, list[Document]], function_arn: str | None) -> list[Change]:
         changes = []
         for kind, entries in ours.items():
-            definition = self._definition(kind)
+            definition = self._held.of(kind)
             before = definition.get(f"{kind}s", [])
             kept = self._users_of_resources() if kind == "Resource" else {}
             ours_now = [entry for entry in before if self._is_ours(kind, entry) and entry["Id"] not in kept]
-            after = _merged(before, entries, ours_now)
+            after = merged(before, entries, ours_now)
             if kind == "Subscription":
                 # What carries the same, added by hand under another id, is ours too.
-                ways = [_way(entry) for entry in entries]
+                ways = [way(entry) for entry in entries]
                 after = self._repointed(after, function_arn)
-                after = [entry for entry in after if self._is_ours(kind, entry) or _way(entry) not in ways]
+                after = [entry for entry in after if self._is_ours(kind, entry) or way(entry) not in ways]
             if after != before:
                 title = f"{kind.lower()}s of group {self.name}"
                 shown = {f"{kind}s": before} if before else None, {f"{kind}s": after} if after else None
-                changes.append(Change(title, *shown, self._writer(kind, {**definition, f"{kind}s": after})))
+                changes.append(
+                    Change(title, *shown, self._held.writer(self.name, kind, {**definition, f"{kind}s": after}))
+                )
         if changes or not self._is_deployed():
             deployed = self._last_deployment()[1]
             before_version = {"GroupVersion": deployed} if deployed else None
@@ -323,7 +309,7 @@ class Group:
         if not deployed or deployed == self._version:
             return []
         arns = self._client.get_group_version(GroupId=self._id, GroupVersionId=deployed)["Definition"]
-        keys = sorted(key for key in arns.keys() | self._arns.keys() if arns.get(key) != self._arns.get(key))
+        keys = sorted(key for key in arns.keys() | self._held.arns.keys() if arns.get(key) != self._held.arns.get(key))
         kinds = ", ".join(key.removesuffix("DefinitionVersionArn").lower() + "s" for key in keys)
         return [
             f"The group's newest version is not the one deployed last. What differs ({kinds or 'nothing'}) goes to the "
@@ -333,11 +319,11 @@ class Group:
     def _users_of_resources(self) -> dict[str, str]:
         """Return who else uses which resource, a function or a connector; it stays as it is even if we made it."""
         users: dict[str, str] = {}
-        for function in self._definition("Function").get("Functions", []):
+        for function in self._held.of("Function").get("Functions", []):
             environment = function.get("FunctionConfiguration", {}).get("Environment", {})
             if not self._is_ours("Function", function):
                 users |= {p["ResourceId"]: function["Id"] for p in environment.get("ResourceAccessPolicies", [])}
-        for connector in self._definition("Connector").get("Connectors", []):
+        for connector in self._held.of("Connector").get("Connectors", []):
             parameters = connector.get("Parameters", {})
             users |= {value: connector["Id"] for name, value in parameters.items() if name.endswith("-ResourceId")}
         return users
@@ -346,32 +332,17 @@ class Group:
         """Let others' subscriptions with our function follow its new version; without the function they'd dangle."""
         result = []
         for entry in subscriptions:
-            ends = [end for end in ("Source", "Target") if _is_version_of(entry[end], self.function)]
+            ends = [end for end in ("Source", "Target") if is_version_of(entry[end], self.function)]
             if ends and function_arn is None:
                 continue
             result.append({**entry, **dict.fromkeys(ends, function_arn)})
         return result
 
-    def _writer(self, kind: str, definition: Document) -> Callable[[], None]:
-        def write() -> None:
-            key = f"{kind}DefinitionVersionArn"
-            create = f"create_{kind.lower()}_definition"
-            if not definition[f"{kind}s"] and not definition.get("DefaultConfig"):
-                self._arns.pop(key, None)
-            elif key in self._arns:
-                parent = {f"{kind}DefinitionId": self._arns[key].split("/")[-3]}
-                self._arns[key] = getattr(self._client, f"{create}_version")(**parent, **definition)["Arn"]
-            else:
-                made = getattr(self._client, create)(Name=f"{self.name}-{kind.lower()}s", InitialVersion=definition)
-                self._arns[key] = made["LatestVersionArn"]
-
-        return write
-
     def _deployer(self, new_version: bool) -> Callable[[], None]:
         def deploy() -> None:
             self.check_unchanged()  # once more: a group version that came meanwhile would be left behind
             if new_version:
-                self._version = self._client.create_group_version(GroupId=self._id, **self._arns)["Version"]
+                self._version = self._client.create_group_version(GroupId=self._id, **self._held.arns)["Version"]
             self._client.create_deployment(
                 GroupId=self._id, GroupVersionId=self._version, DeploymentType="NewDeployment"
             )
@@ -391,8 +362,8 @@ class Group:
 
     def _create(self) -> None:
         core = self._client.create_core_definition(Name=f"{self.name}-core", InitialVersion={"Cores": [self._core]})
-        self._arns = {"CoreDefinitionVersionArn": core["LatestVersionArn"]}
-        made = self._client.create_group(Name=self.name, InitialVersion=self._arns)
+        self._held.arns = {"CoreDefinitionVersionArn": core["LatestVersionArn"]}
+        made = self._client.create_group(Name=self.name, InitialVersion=self._held.arns)
         self._id, self._version = made["Id"], made["LatestVersion"]
 
     def _last_deployment(self) -> tuple[str, str]:
@@ -418,7 +389,7 @@ class Group:
         if version == self._version:
             return not self._is_deployed()
         arns = self._client.get_group_version(GroupId=self._id, GroupVersionId=version)["Definition"]
-        return any(self._is_ours("Function", f) for f in self._definition("Function", arns).get("Functions", []))
+        return any(self._is_ours("Function", f) for f in self._held.of("Function", arns).get("Functions", []))
 
     def _is_deployed(self) -> bool:
         deployment = self._deployment()
@@ -432,39 +403,10 @@ class Group:
         return f"{state}: {reasons}" if reasons else state, state in ("Success", "Failure")
 
     def _conflicts(self) -> list[str]:
-        connectors = self._definition("Connector").get("Connectors", [])
+        connectors = self._held.of("Connector").get("Connectors", [])
         if any("/connectors/DeviceDefender/" in connector["ConnectorArn"] for connector in connectors):
             return [
                 f"Group {self.name} also holds AWS's own Device Defender connector. Both report for {self.thing}, and "
                 "the service takes one report in 300 s: remove that connector from the group."
             ]
         return []
-
-
-def _merged(entries: list[Document], wanted: list[Document], unwanted: list[Document]) -> list[Document]:
-    """Return `entries` with the wanted ones in their places or at the end, and the other unwanted ones left out."""
-    new = {entry["Id"]: entry for entry in wanted}
-    result = []
-    for entry in entries:
-        ours = new.pop(entry["Id"], None)
-        if ours:
-            result.append(entry if _bare(entry) == _bare(ours) else ours)
-        elif entry not in unwanted:
-            result.append(entry)
-    return result + list(new.values())
-
-
-def _bare(value: Any) -> Any:
-    """Return the value without its empty members: the service may or may not hand them back."""
-    if isinstance(value, dict):
-        return {key: _bare(member) for key, member in value.items() if member}
-    return [_bare(member) for member in value] if isinstance(value, list) else value
-
-
-def _way(subscription: Document) -> tuple[str, str, str]:
-    return subscription["Source"], subscription["Subject"], subscription["Target"]
-
-
-def _is_version_of(arn: str, function: str) -> bool:
-    parts = arn.split(":")
-    return len(parts) == 8 and parts[2] == "lambda" and parts[6] == function

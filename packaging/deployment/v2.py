@@ -9,7 +9,6 @@ report for the same thing.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 
 from deployment import cores
 from deployment.aws import Aws, Waiting
+from deployment.configuration import readable
 from deployment.errors import DeployError
 from deployment.intent import Deployed
 from deployment.plan import Change, Document
@@ -215,7 +215,7 @@ class Target(ABC):
     def _deployment(self, components: Document, tags: dict[str, str]) -> list[Change]:
         """Return the change that makes a deployment of these components; none where the current one is that."""
         current = self._current
-        before, after = _readable(current.get("components", {})), _readable(components)
+        before, after = readable(current.get("components", {})), readable(components)
         # In a group some core may always have failed: `status` names it.
         in_force = is_in_force if self.kind == "thinggroup" else self.rollout.succeeded
         succeeded = bool(current) and in_force(current)
@@ -284,21 +284,3 @@ class Target(ABC):
             f"{self.component} replaces {self.other}, in the same deployment and with its settings: both would report "
             "for the same thing."
         )
-
-
-def merged(spec: Document) -> Document:
-    """Return what a deployment merges into a component's configuration."""
-    document: Document = json.loads(spec.get("configurationUpdate", {}).get("merge") or "{}")
-    return document
-
-
-def _readable(components: Document) -> Document:
-    """Return the components with their configuration as JSON instead of JSON in a string, for comparing and showing."""
-    readable = {}
-    for name, spec in sorted(components.items()):
-        update = {key: value for key, value in spec.get("configurationUpdate", {}).items() if value}
-        if "merge" in update:
-            update["merge"] = json.loads(update["merge"])
-        rest = {key: value for key, value in spec.items() if key != "configurationUpdate"}
-        readable[name] = {**rest, "configurationUpdate": update} if update else rest
-    return readable

@@ -8,11 +8,12 @@ from functools import partial
 from deployment import function, router
 from deployment.aws import Aws
 from deployment.component import ARCHITECTURES, ROUTER, Component, deployed_of, lambda_function
+from deployment.configuration import merged
 from deployment.intent import Deployed
 from deployment.native_component import deployed_of as deployed_of_native
 from deployment.plan import Change, Document
 from deployment.settings import Settings
-from deployment.v2 import LIGHT, Target, merged
+from deployment.v2 import LIGHT, Target
 
 NUCLEUS = "aws.greengrass.Nucleus"
 

@@ -14,6 +14,7 @@ from typing import Any
 from connector.component_settings import DEFAULT_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES, PAYLOAD
 from deployment import recipe
 from deployment.component import Component, deployed_of
+from deployment.configuration import merged
 from deployment.errors import DeployError, UsageError
 from deployment.function import python_notes
 from deployment.intent import Deployed
@@ -21,7 +22,7 @@ from deployment.native_component import deployed_of as deployed_of_native
 from deployment.native_component import python_of
 from deployment.plan import Change, Document
 from deployment.settings import Settings
-from deployment.v2 import LIGHT, Target, merged
+from deployment.v2 import LIGHT, Target
 from deployment.v2_function import without_function
 from deployment.zip_object import ZipObject
 

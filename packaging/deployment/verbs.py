@@ -12,6 +12,7 @@ from deployment import (
     listing,
     local_folders,
     parameters,
+    policy,
     profiles,
     v1,
     v2,
@@ -21,10 +22,9 @@ from deployment import status as status_module
 from deployment.artifact import Artifact
 from deployment.aws import Aws, Waiting
 from deployment.command_line import NAME, NATIVE_NAME
-from deployment.errors import DeployError, UsageError
+from deployment.errors import UsageError
 from deployment.function import Function
 from deployment.intent import ALL, Deployed, Intent, reset_names
-from deployment.iot_policy import IotPolicy
 from deployment.listen import Certificates
 from deployment.plan import Change, show
 from deployment.settings import NO_CONTAINER, Settings
@@ -43,7 +43,7 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
     if args.version == "v1" and built.runtime not in v1.RUNTIMES:
         raise UsageError(f"--zip {built.path}: V1 cores run Python 3.7 and 3.8: ./build_zip.sh --python 3.8")
     _check_kind(args, built)
-    _check_policy_flags(args)
+    policy.check_flags(args)
     files = profiles.load(args.security_profiles or [])
     intent = _intent(args, files)
     if intent.isolation or args.dry_run:  # otherwise what fits together depends on what is deployed
@@ -78,7 +78,7 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
     metrics, notes = custom_metrics.changes(aws, wanted, args.create_custom_metrics)
     first = [*metrics, *code.changes()]
     deployment = target.changes(wanted, code.location)
-    before, after = _policy_changes(aws, args, target, wanted)
+    before, after = policy.changes(aws, args, target, wanted)
     if after and not deployment and not _waits(args, deployment) and not target.settled():
         target.notes.append(
             f"AWS IoT policy {args.iot_policy} still allows the topics of before: not every core has the last "
@@ -99,12 +99,12 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
         target.check_unchanged()
         # Again, now that the function's version is known.
         deployment = target.changes(wanted, code.location)
-        before, _ = _policy_changes(aws, args, target, wanted)
+        before, _ = policy.changes(aws, args, target, wanted)
         for change in [*before, *deployment]:
             _make(change)
     if _wait(args, aws, target, deployment):
         # Again: another target's lines may have come while the cores were waited for.
-        for change in _policy_changes(aws, args, target, wanted)[1] if after else []:
+        for change in policy.changes(aws, args, target, wanted)[1] if after else []:
             _make(change)
     elif after:
         print(f"AWS IoT policy {args.iot_policy} keeps the topics of before until an apply finds the cores ready.")
@@ -113,14 +113,14 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
 
 def remove(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
     """Show what is to be removed, ask, and remove it from the target."""
-    _check_policy_flags(args)
+    policy.check_flags(args)
     aws = connect()
     target = _target(aws, args, None)
     target.read()
     deployment = target.removals()
-    policy, notes = _policy_removals(aws, args, target)
-    print(show([*deployment, *policy], [*target.notes, *notes]))
-    if not deployment and not policy:
+    lines, notes = policy.removals(aws, args, target)
+    print(show([*deployment, *lines], [*target.notes, *notes]))
+    if not deployment and not lines:
         return 0
     if not _confirmed(args, ask):
         print("Nothing was changed.")
@@ -130,10 +130,10 @@ def remove(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
         _make(change)
     # A core reports until it has the deployment, and is cut off if it may not.
     if _wait(args, aws, target, deployment):
-        for change in _policy_removals(aws, args, target)[0] if policy else []:
+        for change in policy.removals(aws, args, target)[0] if lines else []:
             _make(change)
-        policy = []
-    if policy:
+        lines = []
+    if lines:
         print(
             f"AWS IoT policy {args.iot_policy} stays as it is until every core has the deployment: run this again "
             "then. Where a core is gone for good: aws iot detach-policy."
@@ -146,7 +146,7 @@ def remove(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
         left += ", the policy of --iot-policy (remove takes that flag too)"
     left += ", custom metrics"
     print(f"\nThis stays in the account, as other targets may use it: {left}.")
-    return 1 if policy and not args.no_wait else 0
+    return 1 if lines and not args.no_wait else 0
 
 
 def write_local(args: argparse.Namespace) -> int:
@@ -258,52 +258,6 @@ def _check_isolation(args: argparse.Namespace, deployed: Deployed | None, wanted
         f"--yes alone doesn't change the isolation, here from {deployed.isolation} to {wanted.isolation}: cores with "
         f"cgroups v2 only can't run containers. Pass --isolation {wanted.isolation}, or leave --yes out"
     )
-
-
-def _check_policy_flags(args: argparse.Namespace) -> None:
-    """Raise UsageError for flags of the policy that don't go together."""
-    if args.version != "v2":
-        return
-    if args.iot_policy_things is not None and not (args.iot_policy and args.thing_group):
-        raise UsageError(
-            "--iot-policy-things goes with --iot-policy and --thing-group; with --thing the lines are that thing's"
-        )
-    if args.verb != "remove" and args.iot_policy and args.thing_group and not args.iot_policy_things:
-        raise UsageError(
-            "--iot-policy with --thing-group needs --iot-policy-things: a pattern for the names of the group's things, "
-            "such as 'gateway-*' (Greengrass cores can't use thing policy variables)"
-        )
-
-
-def _policy_things(args: argparse.Namespace, target: Target) -> str | None:
-    """Return the names of the things in the target's lines of the policy, None if they were not given."""
-    things: str | None = target.thing if isinstance(target, v1.Group) else args.iot_policy_things or args.thing
-    return things
-
-
-def _policy_changes(
-    aws: Aws, args: argparse.Namespace, target: Target, wanted: Settings
-) -> tuple[list[Change], list[Change]]:
-    """Return the policy's changes before the deployment, and those for when the cores have it."""
-    if not args.iot_policy:
-        alarms = f", and iot:Publish on {wanted.violations_topic}" if wanted.violations_topic else ""
-        target.notes.append(
-            f"The cores' AWS IoT policies must allow iot:Publish on {wanted.topic}, and iot:Subscribe and iot:Receive "
-            f"on its /accepted and /rejected{alarms}; --iot-policy NAME makes one that does."
-        )
-        return [], []
-    things = _policy_things(args, target)
-    assert things  # a pattern, or the one thing: see _check_policy_flags()
-    principals = target.principals
-    if not principals:
-        raise DeployError(f"thing {args.thing} has no certificate that --iot-policy could be attached to")
-    return IotPolicy(aws, args.iot_policy).changes(wanted.topics(things), things, principals)
-
-
-def _policy_removals(aws: Aws, args: argparse.Namespace, target: Target) -> tuple[list[Change], list[str]]:
-    if not args.iot_policy:
-        return [], []
-    return IotPolicy(aws, args.iot_policy).removals(_policy_things(args, target), target.principals)
 
 
 def _confirmed(args: argparse.Namespace, ask: Ask) -> bool:

@@ -1,24 +1,27 @@
-"""What deploy.py gives the native component is enough for it: it reports and gets its answers under a nucleus."""
+"""What deploy.py allows the native component, as a nucleus reads it: its reports and alarms, and the answers to them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import pytest
 from deployment.recipe import default_configuration
-from support.nucleus import WatchedNucleus
+from local_core.component_config import Configuration
+from local_core.ipc_operations import MQTT_SERVICE
 
-ROOT = Path(__file__).resolve().parents[2]
-NAME = "com.example.Connector"
+REPORTS = "$aws/things/gateway-7/defender/metrics/json"
 
 
-def test_deployed_configuration_lets_the_component_report_and_subscribe() -> None:
-    configuration = {**default_configuration(NAME), "LogLevel": "DEBUG"}
-    with WatchedNucleus(ROOT, component=NAME, thing="gateway-7", configuration=configuration) as nucleus:
-        delivery = nucleus.wait_for_delivery()
-        assert delivery.topic == "$aws/things/gateway-7/defender/metrics/json"
-        assert delivery.verdict is not None
-        assert delivery.verdict.accepted
-    log = nucleus.component_log
-    assert "subscribed to $aws/things/gateway-7/defender/metrics/json/accepted" in log
-    assert "not allowed" not in log
-    assert "WARNING" not in log
+@pytest.mark.parametrize(
+    ("operation", "topic", "allowed"),
+    [
+        ("PublishToIoTCore", REPORTS, True),
+        ("SubscribeToIoTCore", REPORTS + "/accepted", True),
+        ("SubscribeToIoTCore", REPORTS + "/rejected", True),
+        ("PublishToIoTCore", REPORTS.replace("gateway-7", "gateway-8"), False),
+        ("PublishToIoTCore", REPORTS + "/accepted", False),
+        ("SubscribeToIoTCore", REPORTS + "/#", False),
+        ("SubscribeToIoTCore", "#", False),
+    ],
+)
+def test_component_may_do_what_it_needs_and_no_more(operation: str, topic: str, allowed: bool) -> None:
+    configuration = Configuration(default_configuration("com.example.Connector"), {"iot:thingName": "gateway-7"})
+    assert configuration.allows(MQTT_SERVICE, f"aws.greengrass#{operation}", topic) is allowed
