@@ -10,7 +10,8 @@ Data flows one way, and each module knows its own stage only:
 
 `reporter.py` is the loop: it owns time, retries and what is not sent yet. `agent.py` assembles and starts everything.
 Entry points are `handler.py`, which a Greengrass core imports and which is the only module whose import starts
-anything, `direct.py`, which reports over MQTT without a core, and `__main__.py`, which prints reports.
+anything, `component.py`, a native Greengrass component, `direct.py`, which reports over MQTT without a core, and
+`__main__.py`, which prints reports.
 """
 
 __version__ = "1.0.0"

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
 import signal
 import sys
 import time
-from typing import Callable, List, Optional, Set, TypeVar
+from typing import TYPE_CHECKING, Callable, List, Optional, Set, TypeVar
 
 from . import __version__, config
 from .cycle import Made, delivered, make_report, observe
 from .errors import ConnectorError
-from .flags import Parser, add_flags, given
 from .names import JSON
 from .snapshot import Source
 from .state import Memory
+
+if TYPE_CHECKING:
+    import argparse
 
 T = TypeVar("T", int, float)
 
@@ -81,6 +82,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse  # only here, and with flags.py: 0.4 MB that a native component does not need
+
+    from .flags import Parser, add_flags
+
     parser = Parser(
         prog=_prog(),
         description="Print the metrics reports that the connector would send from this machine.",
@@ -115,6 +120,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _print_reports(options: argparse.Namespace) -> int:
     """Print the reports; return the exit code. Raises OSError where one can't be written, and ConnectorError."""
+    from .flags import given
+
     if sys.stdout is None:  # closed by whoever started this
         raise OSError("there is no standard output")
     environ = given(options)
@@ -176,6 +183,8 @@ def _prog() -> str:
 
 
 def _number(kind: Callable[[str], T], least: float, most: float, words: str) -> Callable[[str], T]:
+    from argparse import ArgumentTypeError
+
     def parse(text: str) -> T:
         try:
             number = kind(text)
@@ -183,7 +192,7 @@ def _number(kind: Callable[[str], T], least: float, most: float, words: str) -> 
                 return number
         except ValueError:
             pass
-        raise argparse.ArgumentTypeError(f"{text!r} is not {words}")
+        raise ArgumentTypeError(f"{text!r} is not {words}")
 
     return parse
 

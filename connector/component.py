@@ -7,14 +7,13 @@ from the component's configuration, followed while it runs, and an end only wher
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional
 
-from . import __version__, agent, component_settings, config, flags
+from . import __version__, agent, component_settings, config
 from .clock import Clock
 from .component_settings import Settings
 from .component_starts import Starts
@@ -47,15 +46,8 @@ Exit codes: 0 ended by SIGTERM; 1 the connection to the nucleus is lost, which o
 
 def main(arguments: List[str], environ: Mapping[str, str], prog: str) -> int:
     """Run the command line; return the exit code. prog: the command's name, for messages."""
-    parser = flags.Parser(
-        prog=prog,
-        description="Report to AWS IoT Device Defender as a native Greengrass component.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.parse_args(arguments)
+    if arguments:
+        _parse(arguments, prog)
     # The Java nucleus writes what a component prints to stderr as warnings.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout, level=logging.INFO)
     logging.getLogger("awsiot").setLevel(logging.CRITICAL)  # the connector logs one line for all of its
@@ -82,6 +74,23 @@ def main(arguments: List[str], environ: Mapping[str, str], prog: str) -> int:
     except ConnectorError as error:
         print(f"{prog}: {plain(error, 1000)}", file=sys.stderr)
         return error.exit_code
+
+
+def _parse(arguments: List[str], prog: str) -> None:
+    """Serve --help and --version, and refuse anything else."""
+    import argparse  # only here, and with flags.py: 0.4 MB that a component does not need
+
+    from . import flags
+
+    parser = flags.Parser(
+        prog=prog,
+        description="Report to AWS IoT Device Defender as a native Greengrass component.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.parse_args(arguments)
 
 
 class Component:

@@ -22,6 +22,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent))  # the repositor
 
 from run_local_options import parse
 
+from connector.component_settings import MAX_PAYLOAD_BYTES, PAYLOAD
 from connector.flags import given
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
             return 1
         try:
             profiles = [read_profile(path) for path in options.profile]
-            core = (_nucleus if options.native else _core)(options, screen, profiles)
+            core = (make_nucleus if options.native else make_core)(options, screen, profiles)
             for kind, number in options.fault:
                 core.faults.add(kind, number)
             screen.introduce(core, options.artifact)
@@ -76,7 +77,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return 1
 
 
-def _core(options: argparse.Namespace, screen: Any, profiles: List[Any]) -> LocalCore:
+def make_core(options: argparse.Namespace, screen: Any, profiles: List[Any]) -> LocalCore:
     """Return the core for a Lambda function. Raises LocalCoreError."""
     from local_core import FUNCTION_ARN, LocalCore, LocalCoreError, read_subscriptions
 
@@ -108,13 +109,15 @@ def _core(options: argparse.Namespace, screen: Any, profiles: List[Any]) -> Loca
     )
 
 
-def _nucleus(options: argparse.Namespace, screen: Any, profiles: List[Any]) -> LocalNucleus:
+def make_nucleus(options: argparse.Namespace, screen: Any, profiles: List[Any]) -> LocalNucleus:
     """Return the nucleus for a native component. Raises LocalCoreError."""
     from local_core import LocalNucleus
 
     configuration = given(options)
     if options.proc:
         configuration["ProcDestinationPath"] = options.proc
+    if options.nucleus == "java":
+        configuration[PAYLOAD.name] = str(MAX_PAYLOAD_BYTES)  # as deploy.py configures it there
     return LocalNucleus(
         options.artifact,
         nucleus=options.nucleus or "lite",

@@ -61,6 +61,8 @@ FUNCTION = Kind(
     left_out=(
         *_NEEDED_BY_NONE,
         "connector/component*.py",
+        "connector/deliveries.py",
+        "connector/shorten.py",
         "connector/transports/greengrass_ipc*.py",
         "greengrasssdk/stream_manager/*",
     ),

@@ -4,8 +4,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Optional
 
+import pytest
+from local_core import Screen
 from local_core.component import RUNNING
+from run_local import make_nucleus
+from run_local_options import parse
 from support.core import built_zip
 from support.ipc_client import SECONDS
 from support.nucleus import WatchedNucleus
@@ -33,6 +38,18 @@ def test_tree_reports_under_the_java_nucleus_with_parameters() -> None:
     assert done.returncode == 0, done.stdout
     assert "a Java nucleus on " in done.stdout
     assert re.search(r"^\d\d:\d\d:\d\d  ACCEPTED \d+ B  \d+ connections?, ", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("nucleus", "longest"), [("lite", None), ("java", "131072")])
+def test_parameters_are_the_configuration_and_the_longest_message_is_the_nucleus_own(
+    nucleus: str, longest: Optional[str]
+) -> None:
+    arguments = ["a.zip", "--native", "--nucleus", nucleus, "--set", "MaxListSize=7", "--interval", "5"]
+    made = make_nucleus(parse(arguments, None), Screen(False, lambda: None), [])
+    made.stop()
+    configuration = made.configuration.get([])
+    assert configuration.get("MaxPayloadBytes") == longest
+    assert (configuration["MaxListSize"], configuration["SampleIntervalSeconds"]) == ("7", "5")
 
 
 def test_component_is_started_again_with_its_state_and_never_broken() -> None:
