@@ -19,6 +19,7 @@ _RTM_NEWLINK, _RTM_GETLINK = 16, 18
 _IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_STATS64 = 3, 5, 10, 18, 23
 _IFLA_EXT_MASK, _IFLA_LINK_NETNSID = 29, 37
 _IFLA_INFO_KIND = 1
+_ATTRIBUTES = frozenset((_IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_STATS64, _IFLA_LINK_NETNSID))
 _RTEXT_FILTER_SKIP_STATS = 8
 _IFINFOMSG_BYTES = 16
 
@@ -139,8 +140,9 @@ def parse_link(payload: bytes, with_counters: bool) -> Link:
     if len(payload) < _IFINFOMSG_BYTES:
         raise TableError("netlink: a link that is cut short")
     (index,) = struct.unpack_from("=i", payload, 4)
-    found = attributes(payload, _IFINFOMSG_BYTES)
-    kind = attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
+    found = attributes(payload, _IFINFOMSG_BYTES, _ATTRIBUTES)
+    information = attributes(found.get(_IFLA_LINKINFO, b""), 0, (_IFLA_INFO_KIND,))
+    kind = information.get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
     below = _number(found.get(_IFLA_LINK))
     if below == index or _IFLA_LINK_NETNSID in found or kind in _CABLES:
         below = 0
