@@ -158,3 +158,13 @@ def test_cpu_usage_is_that_since_the_last_report_that_arrived(tmp_path: Path) ->
     loop.run(1000)
     usages = [report.report["custom_metrics"]["cpu_usage"][0]["number"] for report, _ in loop.nucleus.reports[1:]]
     assert usages == [50.0, 50.0, 75.0]
+
+
+def test_a_state_file_with_damaged_reports_is_ignored_with_one_warning(loop: NucleusLoop) -> None:
+    loop.nucleus.fates.extend([GOOD, LOST])
+    loop.run(400)
+    path = loop.state / "device-defender-connector.json"
+    path.write_text(path.read_text().replace('"pending":[[', '"pending":[["x",'))
+    loop.run(400)
+    assert len(loop.logged("WARNING StateDirectory", "is damaged or of another version and was ignored")) == 1
+    assert carried(loop)[2] is None

@@ -80,7 +80,7 @@ CBOR2 = {"3.7": "5.4.6", "3.8": "5.6.5", "3.9": "5.9.0"}  # and 6.3.0 from 3.10 
 
 
 # Modules of `python -m connector run` and of the native component.
-NOT_IN_IT = "/(direct[^/]*|notify|mqtt[^/]*|tls|component[^/]*|greengrass_ipc[^/]*)[.]py$"
+NOT_IN_IT = "/(direct[^/]*|notify|mqtt[^/]*|tls|component[^/]*|deliveries|shorten|greengrass_ipc[^/]*)[.]py$"
 
 
 def sources() -> list[str]:
