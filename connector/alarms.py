@@ -95,8 +95,8 @@ class Alarms:
         self._clock = clock
         self._health = health
         self._logger = logger
-        self._judged: Optional[float] = None  # when, seconds on the monotonic clock
-        self._cpu: Optional[CpuTimes] = None  # at the last reading
+        self._judged: Optional[float] = None  # when a reading was last judged, seconds on the monotonic clock
+        self._cpu: Optional[CpuTimes] = None  # at the last reading that was judged and had it
         self._traffic = NOTHING  # since the last reading that could be compared
         self.wait = outbox.wait
 
@@ -115,22 +115,29 @@ class Alarms:
     def judge(self, snapshot: Snapshot, before: Memory, after: Memory, now: int) -> None:
         """Judge a reading and begin to send the events. Never raises: an error here must not cost the report.
 
+        A reading of which nothing could be read, so that it gives no report, is not judged: the next one's time counts
+        from the last one that was, as it does for who judges reports.
+
         before, after: the memory without and with this reading. now: its time, epoch seconds, as in the report's id.
         """
         try:
             traffic = self._passed(snapshot, before.traffic, after.traffic)
             measurement = measured(snapshot, traffic, self._cpu or before.cpu)
-            self._cpu = snapshot.cpu or self._cpu
-            monotonic = self._clock.monotonic()
-            elapsed = None if self._judged is None else max(1, round(monotonic - self._judged))
-            self._judged = monotonic
-            for event in self._detector.judge(measurement, now, elapsed):
-                self._take(event)
+            if measurement:
+                self._cpu = snapshot.cpu or self._cpu
+                self._judge(measurement, now)
             self._outbox.send()
         except Exception as error:
             self._health.failed("judging", repr(error), type(error).__name__)
         else:
             self._health.recovered("judging")
+
+    def _judge(self, measurement: Measurement, now: int) -> None:
+        monotonic = self._clock.monotonic()
+        elapsed = None if self._judged is None else max(1, round(monotonic - self._judged))
+        self._judged = monotonic
+        for event in self._detector.judge(measurement, now, elapsed):
+            self._take(event)
 
     def _passed(self, snapshot: Snapshot, before: Traffic, after: Traffic) -> Optional[Counters]:
         """Return the traffic since the last reading that had any; None where this one can't be compared."""

@@ -7,7 +7,6 @@ than the service accepts. Reporting never depends on it: whatever is wrong with 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -115,6 +114,8 @@ class DirectoryLock:
             if error.errno in PASSING:
                 raise StateError(f"{self._directory} can't be locked: {_reason(error)}", passing=True) from error
             return
+        import fcntl  # only here, so that a function without StateDirectory does not load it
+
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

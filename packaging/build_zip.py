@@ -227,8 +227,10 @@ def bytecode_entries(
     """Return the bytecode of every source among the entries: for an unpacked zip, and for a zip on sys.path.
 
     Python looks in __pycache__ where the zip is unpacked, and beside the source where it imports from the zip itself.
-    3.7 ignores hash-based pycs in a zip (zipimport.c), so its zip has the first kind only.
+    3.7 ignores hash-based pycs in a zip (zipimport.c), so its zip has the first kind only. So has a package with
+    compiled modules: Python can't import those from a zip.
     """
+    compiled_packages = {name.split("/")[0] for name in entries if name.endswith(".so")}
     sources = {name: content(entry) for name, entry in entries.items() if name.endswith(".py")}
     try:
         compiled = bytecode.compile_sources(interpreter, sources)
@@ -237,7 +239,7 @@ def bytecode_entries(
     found = {}
     for name, data in compiled.items():
         found[bytecode.cached_name(name, python)] = stored(data)
-        if on_path and python != "3.7":
+        if on_path and python != "3.7" and name.split("/")[0] not in compiled_packages:
             found[name + "c"] = stored(data)
     return found
 

@@ -20,19 +20,54 @@ from pathlib import Path
 from typing import Dict, Iterator, NamedTuple, Optional
 
 # Run by the interpreter of the zip's version: JSON {name: source} on stdin, {name: bytecode} on stdout, both base64.
-# Left out, as nothing on a device uses them and they cost memory: docstrings and asserts (2), and annotations of
-# functions. Those of classes stay: they make the fields of a NamedTuple.
+# Left out, as nothing on a device uses them and they cost memory: docstrings and asserts (2), and annotations. From the
+# fields of a NamedTuple, which are its annotations, Python compiles each text at the start: there the text is None.
 COMPILE = """
 import ast, base64, importlib.util, json, marshal, sys
+
+class WithoutAnnotations(ast.NodeTransformer):
+    scope = "module"
+
+    def visit_inside(self, node, scope):
+        outer, self.scope = self.scope, scope
+        self.generic_visit(node)
+        self.scope = outer
+        return node
+
+    def visit_ClassDef(self, node):
+        plain = not (node.bases or node.keywords or node.decorator_list)
+        return self.visit_inside(node, "plain class" if plain else "class")
+
+    def visit_FunctionDef(self, node):
+        node.returns = None
+        return self.visit_inside(node, "function")
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_arg(self, node):
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node):
+        self.generic_visit(node)
+        if self.scope == "class":  # of which a base or a decorator may use the annotated names
+            node.annotation = ast.NameConstant(None)
+        elif node.value is not None:
+            node = ast.copy_location(ast.Assign([node.target], node.value), node)
+        elif self.scope != "function":  # there the name becomes a local one
+            node = ast.copy_location(ast.Pass(), node)
+        return ast.fix_missing_locations(node)
+
+def is_future_of_annotations(node):
+    is_future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    return is_future and [alias.name for alias in node.names] == ["annotations"]
+
 compiled = {}
 for name, text in sorted(json.load(sys.stdin).items()):
     source = base64.b64decode(text)
-    tree = ast.parse(source, name)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.arg):
-            node.annotation = None
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            node.returns = None
+    tree = WithoutAnnotations().visit(ast.parse(source, name))
+    # With this import the None of a field would be kept as a text, too.
+    tree.body = [node for node in tree.body if not is_future_of_annotations(node)]
     code = compile(tree, name, "exec", dont_inherit=True, optimize=2)
     header = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source)
     compiled[name] = base64.b64encode(header + marshal.dumps(code, 2)).decode()

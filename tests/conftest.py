@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List, Union
+from typing import TYPE_CHECKING, Any, Iterator, List, Union
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,6 +40,57 @@ def _logging_as_found() -> Iterator[None]:
     yield
     logger.setLevel(level)
     logger.handlers[:] = handlers
+
+
+# Files with tests that take, or wait for, many seconds, the longest first: begun last, one of them would keep a process
+# busy while the others have nothing left to do.
+LONGEST = (
+    "direct/test_wheel.py",
+    "zip/test_hanging_core.py",
+    "connector/test_soak.py",
+    "detection/test_page_browser.py",
+    "zip/test_flood.py",
+    "deployment/test_deploy_readme.py",
+    "direct/test_systemd_readme.py",
+    "detection/test_detection_readme.py",
+    "zip/test_end_to_end.py",
+    "connector/test_fault_injection.py",
+    "zip/test_venv.py",
+    "documents/test_device_policy.py",
+    "zip/test_stop.py",
+    "deployment/test_interruption.py",
+    "zip/test_zip_content.py",
+)
+
+
+# Files whose tests share what takes seconds to make: one process runs all of such a file.
+TOGETHER = (
+    "direct/test_wheel.py",
+    "connector/test_links_namespace.py",
+    "connector/test_namespace.py",
+    "deployment/test_native_on_a_nucleus.py",
+    "detection/test_page_browser.py",
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give the tests to pytest-xdist's processes one by one, but those of TOGETHER by file."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.endswith(TOGETHER) else nodeid
+
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    """Put the longest tests first; the rest keeps its order."""
+    rank = {str(ROOT / "tests" / name): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(str(item.fspath), len(rank)))
 
 
 class SkipsFail:
@@ -77,6 +128,8 @@ class SkipsFail:
 
 def pytest_configure(config: pytest.Config) -> None:
     """ALLOWED_SKIPS names the file of allowed reasons; without it any test may be skipped."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # pytest-xdist 3.7 and later would begin with the largest groups
     allowed = os.environ.get("ALLOWED_SKIPS")
     if allowed and not hasattr(config, "workerinput"):  # the main process gets the reports of all workers
         config.pluginmanager.register(SkipsFail(ROOT / allowed))

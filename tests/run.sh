@@ -7,6 +7,8 @@ set -euo pipefail
 unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PYTHON=${PYTHON:-python3}
+# Hundreds of processes import the same modules: without stored bytecode each would compile them again.
+unset PYTHONDONTWRITEBYTECODE
 
 environment=build/tests-%
 files=(tests/requirements.txt)
@@ -34,6 +36,6 @@ if [ -z "${TMPDIR:-}" ] && [ "$(df --output=avail "$memory" 2>/dev/null | tail -
   fi
 fi
 
-# Several tests wait for a second to pass, so there is one process more than processors.
-workers=$(($(nproc) + 1))
-"$python" -m pytest -n $((workers < 9 ? workers : 9)) --dist loadgroup ${options[@]+"${options[@]}"} "$@"
+# Many tests wait, for a second to pass or a process to end, so there are two processes for each processor.
+workers=$(($(nproc) * 2))
+"$python" -m pytest -n $((workers < 9 ? workers : 9)) ${options[@]+"${options[@]}"} "$@"

@@ -33,7 +33,8 @@ class Reading(NamedTuple):
     unlisted: int = 0
 
 
-# By metric. A metric that could not be read is missing; one that was read and is empty is not.
+# By metric. A metric that could not be read is missing; one that was read and is empty is not. A reading of which
+# nothing could be read is no measurement: there is no report of it either.
 Measurement = Mapping[str, Reading]
 
 

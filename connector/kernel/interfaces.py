@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, FrozenSet, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, NamedTuple, Tuple
 
 from ..errors import TableError
 from .dev import Counters, matching, parse_dev
-from .indexes import TABLES, Indexes, read_indexes
 from .links import read_links
 from .lower import at_the_edge, multiplexed, read_lower
 from .netlink import NetlinkUnavailable
 from .proc import Proc, lines
+
+if TYPE_CHECKING:
+    from .indexes import Indexes
 
 MAX_ATTEMPTS = 3  # an interface may be renamed or removed between two tables
 
@@ -47,11 +49,8 @@ def read_interfaces(proc: Proc, exclude: Tuple[str, ...]) -> Interfaces:
 
 def _from_kernel(is_excluded: Callable[[str], bool]) -> Interfaces:
     links = read_links(is_excluded)
-    counters = {link.name: link.counters for link in links.counted if link.counters is not None}
-    lower = {**multiplexed(counters, ("qmimux",)), **links.lower}
-    return Interfaces(
-        counters, {link.name: link.ifindex for link in links.counted}, links.last_index, at_the_edge(counters, lower)
-    )
+    lower = {**multiplexed(links.counters, ("qmimux",)), **links.lower}
+    return Interfaces(links.counters, links.indexes, links.last_index, at_the_edge(links.counters, lower))
 
 
 def _from_tables(net: str, exclude: Tuple[str, ...], is_excluded: Callable[[str], bool]) -> Interfaces:
@@ -72,6 +71,8 @@ def _consistent(
     An interface that has an index but no row in `dev` was skipped by the kernel, which may happen while another one is
     removed; such a reading counts for nothing either.
     """
+    from .indexes import TABLES, Indexes, read_indexes  # only here, so that it is not loaded in a shared network
+
     tables = 1
     attempt = 0
     while attempt < MAX_ATTEMPTS:

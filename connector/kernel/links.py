@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..errors import TableError
 from .dev import MAX_INTERFACES, Counters, decode_name, too_many
@@ -19,6 +19,7 @@ _RTM_NEWLINK, _RTM_GETLINK = 16, 18
 _IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_STATS64 = 3, 5, 10, 18, 23
 _IFLA_EXT_MASK, _IFLA_LINK_NETNSID = 29, 37
 _IFLA_INFO_KIND = 1
+_ATTRIBUTES = frozenset((_IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_STATS64, _IFLA_LINK_NETNSID))
 _RTEXT_FILTER_SKIP_STATS = 8
 _IFINFOMSG_BYTES = 16
 
@@ -54,12 +55,13 @@ class Link(NamedTuple):
 class Links(NamedTuple):
     """What counts, and what is needed to count it once.
 
-    counted: the interfaces that are not excluded, at most MAX_INTERFACES.
+    counters, indexes: of the interfaces that are not excluded, by name, at most MAX_INTERFACES.
     last_index: the highest index of the others, 0 for none.
     lower: what lies below the counted ones.
     """
 
-    counted: List[Link]
+    counters: Dict[str, Counters]
+    indexes: Dict[str, int]
     last_index: int
     lower: Lower
 
@@ -75,47 +77,53 @@ def read_links(is_excluded: Callable[[str], bool]) -> Links:
 
 
 def _read(is_excluded: Callable[[str], bool]) -> Links:
-    counted: List[Link] = []
+    counters: Dict[str, Counters] = {}
+    indexes: Dict[str, int] = {}
     last_index = 0
     for link in _list(with_counters=True):
         if is_excluded(link.name):
             last_index = max(last_index, link.ifindex)
-        else:
-            counted.append(link)
-            if len(counted) > MAX_INTERFACES:
+        elif link.counters is not None:
+            counters[link.name] = link.counters
+            indexes[link.name] = link.ifindex
+            if len(counters) > MAX_INTERFACES:
                 raise too_many()
-    return Links(counted, last_index, _lower(counted, is_excluded))
+    return Links(counters, indexes, last_index, _lower(indexes, is_excluded))
 
 
-def _lower(counted: List[Link], is_excluded: Callable[[str], bool]) -> Lower:
+def _lower(indexes: Mapping[str, int], is_excluded: Callable[[str], bool]) -> Lower:
     """Return what lies below the counted interfaces, and below those in turn; names by name.
+
+    indexes: of the counted ones, by name.
 
     Each level is one more dump, as the members of a master name it and not the other way round, and nothing is kept of
     the thousands of interfaces that a host may have besides.
     """
-    names = {link.ifindex: link.name for link in counted}
-    lower: Dict[int, Optional[Set[int]]] = {}
+    names = {index: name for name, index in indexes.items()}
+    lower: Dict[int, Optional[Set[int]]] = {}  # only of those that lie over another one
     wanted = set(names)
+    seen: Set[int] = set()
     while wanted:
-        found: Dict[int, Set[int]] = {index: set() for index in wanted}
+        found: Dict[int, Set[int]] = {}
         never: List[int] = []
         for link in _list(with_counters=False):
-            if link.ifindex in found:
+            if link.ifindex in wanted:
                 names[link.ifindex] = link.name
                 if link.below:
-                    found[link.ifindex].add(link.below)
+                    found.setdefault(link.ifindex, set()).add(link.below)
                 if link.kind in _NEVER_LOWEST:
                     never.append(link.ifindex)
-            if link.master in found and not (link.name.startswith(_GUESTS) and is_excluded(link.name)):
+            if link.master in wanted and not (link.name.startswith(_GUESTS) and is_excluded(link.name)):
                 names[link.ifindex] = link.name
-                found[link.master].add(link.ifindex)
+                found.setdefault(link.master, set()).add(link.ifindex)
         lower.update(found)
-        lower.update((index, None) for index in never if not found[index])
-        wanted = {below for members in found.values() for below in members} - lower.keys()
+        lower.update((index, None) for index in never if index not in found)
+        seen |= wanted
+        wanted = {below for members in found.values() for below in members} - seen
     return {
         names[index]: None if members is None else tuple(names[below] for below in sorted(members) if below in names)
         for index, members in lower.items()
-        if index in names and (members is None or members)
+        if index in names
     }
 
 
@@ -132,8 +140,9 @@ def parse_link(payload: bytes, with_counters: bool) -> Link:
     if len(payload) < _IFINFOMSG_BYTES:
         raise TableError("netlink: a link that is cut short")
     (index,) = struct.unpack_from("=i", payload, 4)
-    found = attributes(payload, _IFINFOMSG_BYTES)
-    kind = attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
+    found = attributes(payload, _IFINFOMSG_BYTES, _ATTRIBUTES)
+    information = attributes(found.get(_IFLA_LINKINFO, b""), 0, (_IFLA_INFO_KIND,))
+    kind = information.get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
     below = _number(found.get(_IFLA_LINK))
     if below == index or _IFLA_LINK_NETNSID in found or kind in _CABLES:
         below = 0

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import struct
-from typing import Dict, Iterator, Tuple
+from typing import Container, Dict, Iterator, Optional, Tuple
 
 from ..errors import TableError
 
@@ -15,6 +15,7 @@ _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLM_F_REQUEST, _NLM_F_DUMP, _NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence number, port id
 _NLA_TYPE_MASK = 0x3FFF
+_ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
 
 MAX_BLOCK_BYTES = 65536  # the kernel sends 32 KiB at a time at most
 MAX_ANSWER_SECONDS = 5.0
@@ -86,15 +87,22 @@ def messages(block: bytes) -> Iterator[Tuple[int, bytes]]:
         place += _aligned(length)
 
 
-def attributes(payload: bytes, place: int = 0) -> Dict[int, bytes]:
-    """Return the attributes (struct nlattr) of a payload from an offset on, by type."""
+def attributes(payload: bytes, place: int = 0, wanted: Optional[Container[int]] = None) -> Dict[int, bytes]:
+    """Return the attributes (struct nlattr) of a payload from an offset on, by type.
+
+    wanted: the types to return, all by default; a link has 40, of which few are used.
+    """
     found: Dict[int, bytes] = {}
-    while place + 4 <= len(payload):
-        length, kind = struct.unpack_from("=HH", payload, place)
-        if not 4 <= length <= len(payload) - place:
-            raise TableError(f"netlink: an attribute of {length} bytes, {len(payload) - place} are left")
-        found[kind & _NLA_TYPE_MASK] = payload[place + 4 : place + length]
-        place += _aligned(length)
+    end = len(payload)
+    read = _ATTRIBUTE.unpack_from
+    while place + 4 <= end:
+        length, kind = read(payload, place)
+        if not 4 <= length <= end - place:
+            raise TableError(f"netlink: an attribute of {length} bytes, {end - place} are left")
+        kind &= _NLA_TYPE_MASK
+        if wanted is None or kind in wanted:
+            found[kind] = payload[place + 4 : place + length]
+        place += (length + 3) & ~3
     return found
 
 

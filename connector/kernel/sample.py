@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Callable, Generic, List, Sequence, TypeVar
+from typing import Callable, Generic, List, TypeVar
 
 T = TypeVar("T")
 
@@ -28,15 +28,18 @@ class Reservoir(Generic[T]):
         self._next = 0  # the index, in the whole stream, of the next item that enters
         self._weight = 1.0
 
-    def extend(self, count: int, items: Callable[[], Sequence[T]]) -> None:
-        """See the next `count` items of the stream; `items` returns them and is called only if one enters."""
+    def extend(self, count: int, items: Callable[[], Callable[[int], T]]) -> None:
+        """See the next `count` items of the stream.
+
+        items: called only if one enters; returns what gives an item by its number among these, from 0.
+        """
         start = self.seen
         self.seen += count
         if self._next >= self.seen:
             return
-        block = items()
+        item_at = items()
         while self._next < self.seen:
-            item = block[self._next - start]
+            item = item_at(self._next - start)
             if len(self.items) < self._size:
                 self.items.append(item)
             else:

@@ -57,13 +57,13 @@ def read_tcp(
     listeners: Dict[Optional[str], PortSet] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
         wanted = 1 << _ESTABLISHED | 1 << _LISTEN
-        for states, rows in _answer(ask or ask_kernel, family, socket.IPPROTO_TCP, wanted):
+        for states, row in _answer(ask or ask_kernel, family, socket.IPPROTO_TCP, wanted):
             established = states.count(_ESTABLISHED)
-            sample.extend(established, partial(_in_state, _ESTABLISHED, states, rows))
+            sample.extend(established, partial(_numbered, _ESTABLISHED, states, row))
             if established and destinations is not None:
-                _add_destinations(family, _in_state(_ESTABLISHED, states, rows), destinations)
+                _add_destinations(family, _in_state(_ESTABLISHED, states, row), destinations)
             if established < len(states):
-                add_listeners(map(decode, _in_state(_LISTEN, states, rows)), interface_of, listeners)
+                add_listeners(map(decode, _in_state(_LISTEN, states, row)), interface_of, listeners)
     return Tcp(Established(sample.seen, [decode(row) for row in sample.items]), listeners, destinations)
 
 
@@ -71,8 +71,8 @@ def read_udp(interface_of: InterfaceOf, ask: Optional[Ask] = None) -> Listeners:
     """Return what sockets.read_udp() returns, from the kernel. Raises Unavailable."""
     listeners: Dict[Optional[str], PortSet] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
-        for states, rows in _answer(ask or ask_kernel, family, socket.IPPROTO_UDP, 1 << _UNCONN):
-            add_listeners(map(decode, _in_state(_UNCONN, states, rows)), interface_of, listeners)
+        for states, row in _answer(ask or ask_kernel, family, socket.IPPROTO_UDP, 1 << _UNCONN):
+            add_listeners(map(decode, _in_state(_UNCONN, states, row)), interface_of, listeners)
     return listeners
 
 
@@ -101,24 +101,32 @@ def _address(family: int, packed: bytes) -> bytes:
     return packed[12:] if packed.startswith(MAPPED) else packed
 
 
-Rows = Callable[[], List[bytes]]
+Row = Callable[[int], bytes]  # a row of a block, by its number
 
 
-def _in_state(wanted: int, states: bytes, rows: Rows) -> List[bytes]:
-    return [row for row, state in zip(rows(), states) if state == wanted]
+def _in_state(wanted: int, states: bytes, row: Row) -> List[bytes]:
+    return [row(place) for place, state in enumerate(states) if state == wanted]
 
 
-def _answer(ask: Ask, family: int, protocol: int, wanted: int) -> Iterator[Tuple[bytes, Rows]]:
-    """Yield block by block the rows' states, a byte each, and what makes the list of the rows.
+def _numbered(wanted: int, states: bytes, row: Row) -> Row:
+    """Return a function from a number to that row of those in a state."""
+    if states.count(wanted) == len(states):
+        return row
+    places = [place for place, state in enumerate(states) if state == wanted]
+    return lambda number: row(places[number])
+
+
+def _answer(ask: Ask, family: int, protocol: int, wanted: int) -> Iterator[Tuple[bytes, Row]]:
+    """Yield block by block the rows' states, a byte each, and what gives a row by its number.
 
     wanted: a bit for each state. Raises Unavailable unless the answer came to its end with status 0: a kernel that has
     no handler for a protocol answers with no rows and status -2, which must not be read as "no sockets".
     """
     try:
         for block in ask(family, protocol, wanted):
-            states, rows, done = parse(block)
+            states, row, done = parse(block)
             if states:
-                yield states, rows
+                yield states, row
             if done:
                 return
     except OSError as error:
@@ -141,32 +149,20 @@ def ask_kernel(family: int, protocol: int, wanted: int) -> Iterator[bytes]:
             yield block
 
 
-def parse(block: bytes) -> Tuple[bytes, Rows, bool]:
-    """Return the rows' states, what makes the list of the rows, and whether the answer is complete. Raises Unavailable.
+def parse(block: bytes) -> Tuple[bytes, Row, bool]:
+    """Return the rows' states, what gives a row by its number, and whether the answer is complete. Raises Unavailable.
 
     Established connections have rows of one length, so a whole block is checked and counted with a few slices.
     """
     if len(block) >= _ROW.size:
         width, kind, flags, _, _ = _HEADER.unpack_from(block)
-        if (
-            width >= _ROW.size
-            and not width % 4
-            and not len(block) % width
-            and (kind, flags)
-            == (
-                _SOCK_DIAG_BY_FAMILY,
-                _MULTI,
-            )
-        ):
+        is_row = kind == _SOCK_DIAG_BY_FAMILY and flags == _MULTI and width >= _ROW.size and not width % 4
+        if is_row and not len(block) % width:
             count = len(block) // width
             if all(block[place::width].count(block[place]) == count for place in range(8)):
-                return (
-                    block[_STATE::width],
-                    lambda: [block[place : place + width] for place in range(0, len(block), width)],
-                    False,
-                )
+                return block[_STATE::width], lambda number: block[number * width : (number + 1) * width], False
     rows, done = _walk(block)
-    return bytes(row[_STATE] for row in rows), lambda: rows, done
+    return bytes(row[_STATE] for row in rows), rows.__getitem__, done
 
 
 def _walk(block: bytes) -> Tuple[List[bytes], bool]:

@@ -15,7 +15,7 @@ import re
 import socket
 import sys
 from functools import partial
-from typing import Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import TableError
 from .destinations import MAPPED, Destinations
@@ -28,7 +28,8 @@ ESTABLISHED = b"1"
 UNCONN = b"7"  # TCP_CLOSE: a UDP socket without a peer
 LISTEN = b"A"
 
-READ_BYTES = 65536  # per read; the kernel returns a page of whole rows, whatever is asked for
+BLOCK_BYTES = 32768  # rows that are counted at once
+PAGE_BYTES = 4096  # the kernel returns a page of whole rows at most, whatever is asked for
 
 _HEADERS = ([b"sl", b"local_address", b"rem_address", b"st"], [b"sl", b"local_address", b"remote_address", b"st"])
 _ROW = re.compile(
@@ -92,7 +93,7 @@ def read_tcp(
         for lines in _blocks(name):
             states = _states(name, digits, lines)
             established = states.count(ESTABLISHED)
-            sample.extend(established, partial(_rows, lines, states, ESTABLISHED))
+            sample.extend(established, partial(_numbered, lines, states, ESTABLISHED))
             if established and destinations is not None:
                 _add_destinations(name, digits, _rows(lines, states, ESTABLISHED), destinations)
             if LISTEN in states:
@@ -125,29 +126,37 @@ def _tables(net: str, name: str) -> List[Tuple[str, int]]:
 
 def _blocks(name: str) -> Iterator[bytes]:
     """Yield a table's rows, some whole lines at a time, without its header. Raises TableError."""
+    block = memoryview(bytearray(BLOCK_BYTES))
+    filled = 0  # bytes of the block
     header = True
-    rest = b""
     try:
         with open(name, "rb", buffering=0) as table:
             while True:
-                block = table.read(READ_BYTES)
-                if not block:
-                    break
-                end = block.rfind(b"\n") + 1
-                lines, rest = rest + block[:end], block[end:]
-                if not end:
-                    raise _malformed(name, block)
-                if header:
+                count = table.readinto(block[filled:])
+                filled += count or 0
+                if count and filled <= BLOCK_BYTES - PAGE_BYTES:
+                    continue
+                lines = bytes(block[:filled])
+                end = lines.rfind(b"\n") + 1
+                if filled and not end:
+                    raise _malformed(name, lines)
+                rest = lines[end:]
+                block[: len(rest)] = rest
+                filled = len(rest)
+                lines = lines[:end]
+                if header and lines:
                     columns, lines = lines.split(b"\n", 1)
                     if columns.split()[:4] not in _HEADERS:
                         raise _malformed(name, columns)
                     header = False
                 if lines:
                     yield lines
+                if not count:
+                    break
     except OSError as error:
         raise unreadable(name, error) from error
-    if header or rest:
-        raise TableError(f"{name}: cut short: {rest[:160]!r}")
+    if header or filled:
+        raise TableError(f"{name}: cut short: {bytes(block[: min(filled, 160)])!r}")
 
 
 def _states(name: str, digits: int, lines: bytes) -> bytes:
@@ -186,6 +195,19 @@ def _column(table: bytes, colon: int, width: int, digits: int) -> Optional[bytes
 def _rows(lines: bytes, states: bytes, wanted: bytes) -> List[bytes]:
     """Return the rows in a state."""
     return [row for row, state in zip(lines.split(b"\n"), states) if state == wanted[0]]
+
+
+def _numbered(lines: bytes, states: bytes, wanted: bytes) -> Callable[[int], bytes]:
+    """Return what gives a row by its number among those in a state, for a few rows: it splits no block needlessly."""
+    count = len(states)
+    places: Sequence[int] = range(count)
+    if states.count(wanted) < count:
+        places = [place for place, state in enumerate(states) if state == wanted[0]]
+    width = lines.find(b"\n") + 1
+    if lines[width - 1 :: width] == b"\n" * count:
+        return lambda number: lines[places[number] * width : places[number] * width + width - 1]
+    rows = lines.split(b"\n")
+    return lambda number: rows[places[number]]
 
 
 def _add_destinations(name: str, digits: int, rows: List[bytes], destinations: Destinations) -> None:

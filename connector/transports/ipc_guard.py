@@ -10,6 +10,7 @@ A core whose client does not use urllib.request is not guarded; the publisher's 
 
 from __future__ import annotations
 
+import http.client
 import threading
 import urllib.request
 from contextlib import contextmanager
@@ -34,7 +35,19 @@ def guarded() -> Iterator[None]:
 def install(seconds: float = MAX_SEND_SECONDS) -> None:
     """Guard requests made inside `guarded()`; all others go on as before. seconds: to wait for an answer."""
     before: Optional[urllib.request.OpenerDirector] = getattr(urllib.request, "_opener", None)
-    urllib.request.install_opener(_Opener(before or urllib.request.build_opener(), seconds))
+    urllib.request.install_opener(_Opener(before or urllib.request.build_opener(_LateHTTPSHandler()), seconds))
+
+
+class _LateHTTPSHandler(urllib.request.HTTPSHandler):
+    """The standard handler, but made at the first HTTPS request: it loads certificates, 1 MB from Python 3.12 on."""
+
+    def __init__(self) -> None:
+        urllib.request.AbstractHTTPHandler.__init__(self)
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        if not hasattr(self, "_context"):
+            super().__init__()
+        return super().https_open(req)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -109,20 +109,31 @@ def cpu_of(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def start_cost(artifact: Path, directory: Path, starts: int = STARTS) -> List[float]:
+# Every custom metric, and CBOR.
+EVERYTHING: Dict[str, Any] = {
+    "environment": {"CustomMetrics": ",".join(CUSTOM_METRICS), "ReportFormat": "cbor"},
+    "encoding_type": "binary",
+}
+
+
+def start_cost(
+    artifact: Path, directory: Path, starts: int = STARTS, settings: Optional[Mapping[str, Any]] = None
+) -> List[float]:
     """Return CPU seconds from the import of the handler to the first report in the core's hands, of several starts.
 
     That is the function's process at that moment, less the process of a function that does nothing.
+
+    settings: arguments of LocalCore
     """
     nothing = directory / "nothing" / "connector"
     nothing.mkdir(parents=True)
     (nothing / "handler.py").write_text("def function_handler(event, context):\n    pass\n")
-    return [_cpu_at_first_report(artifact) - _cpu_at_rest(nothing.parent) for _ in range(starts)]
+    return [_cpu_at_first_report(artifact, settings or {}) - _cpu_at_rest(nothing.parent) for _ in range(starts)]
 
 
-def _cpu_at_first_report(artifact: Path) -> float:
+def _cpu_at_first_report(artifact: Path, settings: Mapping[str, Any]) -> float:
     seen: List[float] = []
-    core = LocalCore(artifact, on_delivery=lambda delivery: seen.append(cpu_of(core.pid)))
+    core = LocalCore(artifact, on_delivery=lambda delivery: seen.append(cpu_of(core.pid)), **settings)
     with core:
         core.wait_for_delivery()
     return seen[0]
@@ -136,12 +147,13 @@ def _cpu_at_rest(artifact: Path) -> float:
 class Whole(NamedTuple):
     """The whole function of one build.
 
-    start: CPU from import to first report, seconds
+    start, full_start: CPU from import to first report, with default settings and with everything on, seconds
     cycle: CPU of one report on an idle host, seconds
     memory: anonymous, with everything switched on and the most sockets, bytes
     """
 
     start: float
+    full_start: float
     cycle: float
     memory: int
 
@@ -149,22 +161,25 @@ class Whole(NamedTuple):
 def side_by_side(builds: Sequence[Path], directory: Path, sockets: int) -> List[Whole]:
     """Measure the whole function of some builds, at the same time or in turns, so that noise affects all of them."""
     starts: List[List[float]] = [[] for _ in builds]
+    full_starts: List[List[float]] = [[] for _ in builds]
     for number in range(STARTS):
-        for build, found in zip(builds, starts):
+        for build, found, full in zip(builds, starts, full_starts):
             found += start_cost(build, directory / f"turn-{number}-{build.name}", 1)
+            full += start_cost(build, directory / f"full-turn-{number}-{build.name}", 1, EVERYTHING)
     with ExitStack() as running:
         cores = [running.enter_context(LocalCore(build, interval=1)) for build in builds]
         before = _cpu_after(cores, 3)
         cycles = [(after - cpu) / CYCLES for after, cpu in zip(_cpu_after(cores, CYCLES), before)]
-    environment = {"CustomMetrics": ",".join(CUSTOM_METRICS), "ReportFormat": "cbor"}
     with ExitStack() as running:
         running.enter_context(Load(sockets))
-        settings: Dict[str, Any] = {"interval": 1, "environment": environment, "encoding_type": "binary"}
-        cores = [running.enter_context(LocalCore(build, **settings)) for build in builds]
+        cores = [running.enter_context(LocalCore(build, interval=1, **EVERYTHING)) for build in builds]
         _cpu_after(cores, 5)
         time.sleep(0.4)  # between two reports, as a function is nearly always
         memory = [_anonymous(core.pid) for core in cores]
-    return [Whole(statistics.median(found), cycle, used) for found, cycle, used in zip(starts, cycles, memory)]
+    return [
+        Whole(statistics.median(found), statistics.median(full), cycle, used)
+        for found, full, cycle, used in zip(starts, full_starts, cycles, memory)
+    ]
 
 
 def _cpu_after(cores: Sequence[LocalCore], reports: int) -> List[float]:

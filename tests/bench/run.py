@@ -86,7 +86,8 @@ def run(options: argparse.Namespace, directory: Path, folders: Dict[str, Path]) 
     if options.baseline:
         say("this build and the baseline as whole functions ...")
         whole = measure.side_by_side([folders["connector"], folders["baseline"]], directory, sizes[-1])
-        lines += [f"## Beside {options.baseline.name}", "", *tables.side_by_side(costs, whole, sizes[-1]), ""]
+        lines += [f"## Beside {options.baseline_name or options.baseline.name}", ""]
+        lines += [*tables.side_by_side(costs, whole, sizes[-1], interfaces()), ""]
     if not options.only_baseline:
         lines += beside_others(options, directory, folders, costs, closed)
     options.output.mkdir(parents=True, exist_ok=True)
@@ -163,6 +164,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=HERE / "results", help="directory (tests/bench/results)")
     parser.add_argument("--zip", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--baseline", type=Path, metavar="ZIP", help="another build, to measure side by side")
+    parser.add_argument("--baseline-name", metavar="TEXT", help="what the table calls it (the name of the file)")
     parser.add_argument("--only-baseline", action="store_true", help="leave out psutil, the agent SDK and the targets")
     options = parser.parse_args()
     if options.only_baseline and not options.baseline:
@@ -171,6 +173,11 @@ def parse() -> argparse.Namespace:
         if not path.is_file():
             parser.error(f"there is no file {path}")
     return options
+
+
+def interfaces() -> int:
+    """Return how many network interfaces there are."""
+    return len(Path("/proc/net/dev").read_text().splitlines()) - 2
 
 
 def machine() -> str:

@@ -108,6 +108,31 @@ def test_traffic_is_that_since_the_last_reading_while_reports_fail(tmp_path: Pat
     assert loop.core.events == []
 
 
+def test_reading_of_nothing_is_not_judged_as_there_is_no_report_of_it(loop: Loop) -> None:
+    """For 50 h nothing can be read. The alarm becomes invalid after two days, which the next reading shows."""
+    opened_from(loop, 0, 10_000)
+    open_port, shown, hidden = loop.before_reading, loop.host.directory / "1", loop.host.directory / "hidden"
+    count = [0]
+
+    def before_reading() -> None:
+        if count[0] == 1:
+            shown.rename(hidden)
+        elif count[0] == 601:
+            hidden.rename(shown)
+        if shown.exists():
+            open_port()
+        count[0] += 1
+
+    loop.before_reading = before_reading
+    loop.run(610 * 300)
+    assert [(told.summary, (told.moment - START) / 300) for told in loop.core.events] == [
+        ("in-alarm Ports", 0),
+        ("alarm-invalidated Ports", 601),
+        ("in-alarm Ports", 602),
+    ]
+    assert len(loop.core.taken) == 610 - 600
+
+
 class TestSending:
     def test_alarm_is_published_while_reports_are_refused(self, loop: Loop) -> None:
         loop.core.refused[TOPIC] = OSError("refused")

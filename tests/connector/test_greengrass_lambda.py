@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any, Callable, Iterator, List, Optional, Tuple
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 
 import pytest
 from support.loop import TOPIC
@@ -201,6 +202,11 @@ def test_other_requests_of_the_process_are_left_alone(servers: Tuple[Server, Ser
         assert answer.status == 200
     assert (core.requests, other.requests) == (["GET"], ["GET"])
 
+    # HTTPS, too: this server answers without it, which is an error of TLS and not of an unknown scheme.
+    for _ in range(2):
+        with pytest.raises(URLError, match="(?i)ssl|tls"):
+            urllib.request.urlopen(core.url.replace("http:", "https:"), timeout=60)
+
     before: List[Any] = []
 
     class Runtime(urllib.request.OpenerDirector):
@@ -211,3 +217,10 @@ def test_other_requests_of_the_process_are_left_alone(servers: Tuple[Server, Ser
     ipc_guard.install()
     urllib.request.urlopen("http://localhost:1/")
     assert before == ["http://localhost:1/"]
+
+
+@pytest.mark.usefixtures("_opener")
+def test_certificates_are_not_loaded_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take 1 MB from Python 3.12 on, and the core is asked over HTTP."""
+    monkeypatch.setattr(ssl.SSLContext, "set_default_verify_paths", pytest.fail)
+    ipc_guard.install()

@@ -181,6 +181,23 @@ def test_psutil_is_imported_at_the_start_and_only_if_a_metric_needs_it(names: Se
     assert done.stdout.decode().strip() == str(imported)
 
 
+def test_what_psutil_imports_without_need_is_loaded_at_its_first_use() -> None:
+    script = """
+import sys
+from connector.kernel import host
+host.prepare(["cpu_usage"])
+print("subprocess" in sys.modules)
+import psutil
+print(psutil.subprocess.Popen.__module__)
+import subprocess
+print(subprocess.Popen is psutil.subprocess.Popen)
+"""
+    path = {"PYTHONPATH": str(Path(psutil.__file__).parent.parent)}
+    command = [sys.executable, "-S", "-c", script]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=str(ROOT), env=path)
+    assert done.stdout.decode().split() == ["False", "subprocess", "True"]
+
+
 def test_memory_can_be_given_back_with_and_without_psutil(no_psutil: None) -> None:
     give_back_memory()
     sys.modules["psutil"] = psutil

@@ -19,7 +19,7 @@ def drawn(stream: Sequence[int], size: int, rng: random.Random, blocks: Sequence
     start = 0
     for length in [*blocks, len(stream) - sum(blocks)]:
         block = stream[start : start + length]
-        reservoir.extend(len(block), lambda block=block: block)  # type: ignore[misc]
+        reservoir.extend(len(block), lambda block=block: block.__getitem__)  # type: ignore[misc]
         start += length
     assert reservoir.seen == len(stream)
     return reservoir.items
@@ -69,7 +69,7 @@ def test_blocks_without_a_drawn_item_are_not_decoded() -> None:
 
     reservoir: Reservoir[int] = Reservoir(10, random.Random(3))
     for number in range(10_000):
-        reservoir.extend(100, lambda number=number: block(number))  # type: ignore[misc]
+        reservoir.extend(100, lambda number=number: block(number).__getitem__)  # type: ignore[misc]
     assert (reservoir.seen, len(set(reservoir.items))) == (1_000_000, 10)
     assert len(made) < 250  # 10 * ln(1,000,000 / 10) = 115 items are expected to enter
 

@@ -16,7 +16,7 @@ from support import proc
 
 from connector.errors import TableError
 from connector.kernel.sample import Reservoir
-from connector.kernel.sockets import READ_BYTES, Established, Listeners, Socket, read_tcp, read_udp
+from connector.kernel.sockets import BLOCK_BYTES, Established, Listeners, Socket, read_tcp, read_udp
 
 OWNERS = {
     socket.inet_aton("127.0.0.1"): "lo",
@@ -188,7 +188,7 @@ def test_table_of_many_blocks_is_counted_exactly(tmp_path: Path, name: str) -> N
         for number in range(1, 4001)
     ]
     content = proc.table(name, rows, first=8_000)
-    assert len(content) > 5 * READ_BYTES
+    assert len(content) > 5 * BLOCK_BYTES
     tcp = tcp_of(proc.tree(tmp_path, **{name: content}))
     assert (tcp.established.total, sorted(row.local_port for row in tcp.established.sample), tcp.listeners) == (
         2000,
@@ -223,7 +223,7 @@ def test_memory_does_not_grow_with_the_number_of_connections(tmp_path: Path) -> 
     finally:
         tracemalloc.stop()
     assert total == 20_000
-    assert peak < 12 * READ_BYTES
+    assert peak < 12 * BLOCK_BYTES
 
 
 def test_memory_does_not_grow_with_the_number_of_listeners(tmp_path: Path) -> None:
@@ -238,8 +238,8 @@ def test_memory_does_not_grow_with_the_number_of_listeners(tmp_path: Path) -> No
     finally:
         tracemalloc.stop()
     assert as_sets(listeners) == {"0.0.0.0": set(ports)}
-    assert held < READ_BYTES
-    assert peak < 12 * READ_BYTES
+    assert held < BLOCK_BYTES
+    assert peak < 12 * BLOCK_BYTES
 
 
 LISTENING = ("192.0.2.10:22", proc.V4_NOBODY, "LISTEN")

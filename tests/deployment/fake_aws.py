@@ -13,6 +13,7 @@ import deploy
 import fake_detect
 import fake_greengrass_v2
 from botocore.loaders import create_loader
+from deployment import command_line
 from deployment.aws import Aws
 from fake_calls import ACCOUNT, NOW, REGION, Calls, answer, refusal
 from fake_detect import FakeDetect
@@ -20,6 +21,7 @@ from fake_greengrass_v2 import SUCCEEDED, FakeGreengrassV2
 from moto import mock_aws
 from moto.awslambda_simple.models import lambda_simple_backends
 from moto.greengrass.models import greengrass_backends
+from support import quick_moto
 
 __all__ = ["ACCOUNT", "LAMBDA", "NOW", "REGION", "SUCCEEDED", "Account", "answer", "clean_account", "refusal"]
 LAMBDA = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:device-defender-connector"
@@ -27,6 +29,8 @@ LAMBDA = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:device-defender-connector"
 _CODE = "https://code.example/"  # where GetFunction says that a version's zip is, followed by its ARN
 _ARTIFACT = "https://artifact.example/"  # where a component's zip is, followed by bucket and key
 
+quick_moto.prepare()
+command_line.parser = cache(command_line.parser)  # to build it takes longer than many tests, and it is always the same
 _LOADER = create_loader()  # reads a service's model once, not once for each test
 
 

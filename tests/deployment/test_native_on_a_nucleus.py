@@ -23,7 +23,6 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.skipif(TARGET[1] not in ("x86_64", "aarch64"), reason=f"there is no native zip for {TARGET[1]}")
-@pytest.mark.xdist_group("native artifact")  # built once
 @pytest.mark.parametrize("nucleus", ["lite", "java"])
 def test_component_reports_with_what_the_recipe_allows_and_says(artifact: Path, tmp_path: Path, nucleus: str) -> None:
     folder = tmp_path / "folders"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import deploy
 import generate_parameters
+import hypothesis
 import pytest
 from deployment import parameters, settings, v1
 from deployment.errors import UsageError
@@ -86,6 +88,7 @@ def test_connector_and_tools_agree_on_valid_and_invalid_values(parameter: Any) -
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda p: p.name)
+@hypothesis.settings(max_examples=100 if os.environ.get("CI") else 30)  # of 256 characters, which take a while to make
 @given(data=strategies.data())
 def test_connector_accepts_every_value_that_the_tools_accept(parameter: Any, data: strategies.DataObject) -> None:
     value = data.draw(strategies.from_regex(parameter.pattern, fullmatch=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -21,6 +23,7 @@ Target = Tuple[str, str]  # Python and machine
 TARGETS = [(python, arch) for python in build_zip.PYTHONS for arch in build_zip.ARCHES]
 
 
+@functools.lru_cache(maxsize=None)
 def has_interpreter(python: str) -> bool:
     """Whether this machine has the interpreter that writes the bytecode for a version of Python."""
     return bytecode.find_interpreter(python) is not None
@@ -81,13 +84,28 @@ def built(folder: Path, target: Target, native: bool = False, **options: str) ->
 
 
 class Zips:
-    """The zips of a copy of the repository, each built when it is first asked for."""
+    """The zips of a copy of the repository, each built when it is first asked for, by whichever process of the run.
+
+    folder: for the copy; the same for all processes.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = copy_repository(folder)
+        self._folder = folder
         self._built: Dict[Tuple[Target, bool], Path] = {}
 
     def __call__(self, target: Target, native: bool = False) -> Path:
         if (target, native) not in self._built:
-            self._built[target, native] = built(self._folder, target, native)
+            self._built[target, native] = self._shared(target, native)
         return self._built[target, native]
+
+    def _shared(self, target: Target, native: bool) -> Path:
+        copy = self._folder / "repository"
+        with open(self._folder / "lock", "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+            path = copy / "dist" / zip_name(target, native)
+            if not copy.exists():
+                unfinished = self._folder / "unfinished"
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                copy_repository(unfinished).rename(copy)
+            return path if path.exists() else built(copy, target, native)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import build_zip
 import bytecode
@@ -62,13 +64,50 @@ def test_traceback_names_file_line_and_source(unpacked: Path) -> None:
     assert source.read_text().splitlines()[number - 1].strip() in failed.stderr
 
 
-def test_only_annotations_that_make_fields_are_in_the_bytecode(unpacked: Path) -> None:
+def test_functions_and_fields_are_in_the_bytecode_without_annotations(unpacked: Path) -> None:
     program = """
+import sys
 from connector import report, snapshot
-print(report.build.__annotations__, snapshot.Port._fields, snapshot.Port(22, "eth0"))
+print(report.build.__annotations__, snapshot.Port._fields, snapshot.Port(22, "eth0"), "__future__" in sys.modules)
 """
     done = imported(unpacked, program)
-    assert (done.stdout, done.stderr) == ("{} ('port', 'interface') Port(port=22, interface='eth0')\n", "")
+    assert (done.stdout, done.stderr) == ("{} ('port', 'interface') Port(port=22, interface='eth0') False\n", "")
+
+
+ANNOTATED = b"""
+from __future__ import annotations
+from typing import NamedTuple
+counted: NoSuchName = 1
+unset: NoSuchName
+class Plain:
+    kept: NoSuchName = 2
+    unset: NoSuchName
+class Row(NamedTuple):
+    left: NoSuchName
+    right: NoSuchName = "default"
+    def both(self) -> NoSuchName:
+        joined: NoSuchName = self.left, self.right
+        return joined
+async def waits(argument: NoSuchName, *more: NoSuchName) -> NoSuchName: ...
+def outer() -> NoSuchName:
+    local: NoSuchName
+    def inner() -> NoSuchName:
+        nonlocal local
+        local = "set by inner"
+    inner()
+    return local
+"""
+
+
+def test_code_does_the_same_without_annotations() -> None:
+    interpreter = bytecode.find_interpreter(RUNNING)
+    assert interpreter is not None
+    compiled = bytecode.compile_sources(interpreter, {"annotated.py": ANNOTATED})["annotated.py"]
+    found: dict[str, Any] = {}
+    exec(marshal.loads(compiled[16:]), found)
+    assert (found["counted"], "unset" in found, found["outer"]()) == (1, False, "set by inner")
+    assert (found["Plain"].kept, hasattr(found["Plain"], "unset")) == (2, False)
+    assert found["Row"]("given").both() == ("given", "default")
 
 
 def test_bytecode_does_not_depend_on_seed_path_or_earlier_imports(tmp_path: Path) -> None:

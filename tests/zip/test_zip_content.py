@@ -89,11 +89,15 @@ def sources() -> list[str]:
 
 
 def bytecode_of(names: list[str], python: str) -> list[str]:
-    """Return the names of the bytecode that belongs to the sources among some names."""
+    """Return the names of the bytecode that belongs to the sources among some names.
+
+    Beside the source it is for imports from the zip itself, which a package with compiled modules does not allow.
+    """
     if not has_interpreter(python):
         return []
+    compiled = {name.split("/")[0] for name in names if name.endswith(".so")}
     names = [name for name in names if name.endswith(".py")]
-    beside = [] if python == "3.7" else [name + "c" for name in names]
+    beside = [name + "c" for name in names if python != "3.7" and name.split("/")[0] not in compiled]
     return [*beside, *(bytecode.cached_name(name, python) for name in names)]
 
 
