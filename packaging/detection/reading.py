@@ -316,7 +316,7 @@ class _Content:
 
 
 def _with_damage(records: Iterator[Record], content: _Content) -> Iterator[Record]:
-    """Yield records, and where the file could not be read to its end, that. A record that ends there says it already."""
+    """Yield records, then that the file could not be read to its end, unless the last record says so already."""
     last: Any = None
     for record in records:
         last = record.document
