@@ -14,6 +14,7 @@ import pytest
 from detection import documents as documents_module
 from detection import reading, sniff
 from detection.batches import Batch, row
+from detection.decompress import DamagedError
 from detection.documents import Fault, read_cbor, scan
 from detection.reading import Reader, Span
 from detection.reports import from_document
@@ -78,7 +79,7 @@ def _spoil(document: Any, choices: list[int], value: Any) -> Any:
     return document
 
 
-ODD_VALUES = st.sampled_from(
+ODD_VALUES: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, "12", 1.5, 1.0, -1, 2**63, 10**400, "", [], {}, [[]], {"port": 1}, "\ud800", "1e2"]
 )
 SPOILED = st.builds(_spoil, VALID, st.lists(st.integers(0, 9), min_size=1, max_size=7), ODD_VALUES)
@@ -136,7 +137,7 @@ class Plain:
         with sniff.content(recording) as stream:
             try:
                 parts.extend(iter(lambda: stream.read(2**20), b""))
-            except sniff.DamagedError as damage:
+            except DamagedError as damage:
                 fault = [(sum(map(len, parts)), Fault(str(damage), damage.cut))]
         content = b"".join(parts)
         if recording.kind == sniff.UNKNOWN:
