@@ -11,8 +11,6 @@ from typing import Any
 from connector.detect.event import element_text
 from connector.detect.profile import Behavior
 
-from .replay import Alarm, Datapoint, Outcome, interval
-from .reports import Report
 
 MIN_INTERVAL_SECONDS = 300  # between reports; more frequent ones are throttled by the service
 MAX_ALARMS = 10
