@@ -104,6 +104,11 @@ def carried_first(table: ir.Table, metric: str, kind: str) -> ir.Table:
     return of_each.filter(of_each.first == of_each.carried).select("thing")
 
 
+def carried(table: ir.Table) -> ir.Table:
+    """Return one row: how many reports carry each of the service's own metrics, in the order of COLUMNS."""
+    return table.agg(**{column: table[column].count() for column in COLUMNS.values()})
+
+
 def kinds(table: ir.Table, metric: str) -> ir.Table:
     """Return one row: in how many reports a custom metric is of each kind."""
     return table.agg(**{kind: table[column][metric].notnull().sum() for kind, column in MAPS.items()})
@@ -165,9 +170,32 @@ def elements(points: ir.Table) -> ir.Table:
 
 
 def element_counts(points: ir.Table) -> ir.Table:
-    """Return the elements of lists, and how many datapoints of how many things have each."""
+    """Return the elements of lists: how many datapoints have each, of how many things, and on how many of these always.
+
+    The most frequent first.
+    """
     each = points.select("thing", "time", element=points.value.unnest()).distinct()
-    return each.group_by("element").agg(datapoints=each.count(), things=each.thing.nunique())
+    of_thing = each.group_by("thing", "element").agg(times=each.count())
+    carrying = points.group_by("thing").agg(carrying=points.count()).rename(carrier="thing")
+    both = of_thing.join(carrying, of_thing.thing == carrying.carrier)
+    counted = both.group_by("element").agg(
+        datapoints=both.times.sum(), things=both.count(), always=(both.times == both.carrying).sum()
+    )
+    return counted.order_by(counted.datapoints.desc(), counted.element)
+
+
+def at_value(points: ir.Table, value: Any, most: int) -> ir.Table:
+    """Return thing and time of datapoints with a value, `most` at most."""
+    return points.filter(points.value == value).select("thing", "time").limit(most)
+
+
+def part(table: ir.Table, share: float, *, is_first: bool) -> ir.Table:
+    """Return the reports of the first share of each thing's time, or those after it."""
+    spans = devices(table)
+    spans = spans.select(of="thing", until=(spans.first + (spans.last - spans.first) * share).cast("int64"))
+    joined = table.join(spans, table.thing == spans.of)
+    kept = joined.filter(joined.report_id <= joined.until if is_first else joined.report_id > joined.until)
+    return kept.select(*SCHEMA)
 
 
 def violates(index: int) -> str:

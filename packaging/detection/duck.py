@@ -39,6 +39,11 @@ class Duck:
         self._connection.execute(f'CREATE OR REPLACE TABLE "{name}" AS {_sql(expression)}')
         return ibis.table(expression.schema(), name=name)
 
+    def view(self, name: str, expression: ir.Table) -> ir.Table:
+        """Give an expression a name, and return the view. A view of this name is replaced."""
+        self._connection.execute(f'CREATE OR REPLACE VIEW "{name}" AS {_sql(expression)}')
+        return ibis.table(expression.schema(), name=name)
+
     def put(self, name: str, schema: Mapping[str, str], rows: Iterable[tuple[Any, ...]]) -> ir.Table:
         """Make a table of values and return it. A table of this name is replaced. schema: ibis' types by column."""
         columns = ", ".join(f'"{column}" {_TYPES[kind]}' for column, kind in schema.items())

@@ -28,6 +28,9 @@ class Engine(Protocol):
     def keep(self, name: str, expression: ir.Table) -> ir.Table:
         """Run an expression, keep what it gives as a table, and return that."""
 
+    def view(self, name: str, expression: ir.Table) -> ir.Table:
+        """Give an expression a name, and return the view."""
+
     def put(self, name: str, schema: Mapping[str, str], rows: Iterable[tuple[Any, ...]]) -> ir.Table:
         """Make a table of values, and return it."""
 
@@ -110,6 +113,11 @@ class Fleet:
             thing: Times(first, last, reports, tuple(sorted(apart[thing])))
             for thing, first, last, reports in engine.rows(columns.devices(self.table).order_by("thing"))
         }
+
+    def part(self, name: str, share: float, *, is_first: bool) -> Fleet:
+        """Return the fleet in the first share of each device's time, or after it. name: of a view that is made."""
+        self.engine.view(name, columns.part(self.table, share, is_first=is_first))
+        return Fleet(self.engine, name)
 
     def datapoints(self, source: Source) -> ir.Table:
         """Return thing, time and value of each datapoint."""

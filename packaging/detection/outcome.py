@@ -166,14 +166,19 @@ class Outcome:
 
     profiles: names
     account: how many records were read, skipped and doubled, as recordings.py counts them
-    series: called with thing, profile and behavior names, reads the datapoints behind a result; raises KeyError where
-        the behavior was skipped
+    series: called with thing, profile and behavior names, reads the datapoints behind a result, with a list of times
+        after them those of these times only; raises KeyError where the behavior was skipped
     """
 
     profiles: tuple[str, ...]
     devices: tuple[Device, ...]
     account: Mapping[str, Any] = field(default_factory=dict)
-    series: Callable[[str, str, str], Series] = field(default=lambda *names: _no_series(names), compare=False)
+    series: Callable[..., Series] = field(default=lambda *names: _no_series(names), compare=False)
+
+    @property
+    def alerts(self) -> bool:
+        """Whether there is an alarm of a behavior that alerts somebody."""
+        return any(result.alarms and not result.behavior.suppressed for one in self.devices for result in one.results)
 
     def document(self) -> dict[str, Any]:
         """Return the outcome, for JSON."""
