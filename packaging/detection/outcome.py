@@ -24,6 +24,9 @@
               "datapoints": 288, "violations": 5,
               "worst": 21776,                     the value furthest beyond the limit; of lists the element that is
                                                   in violation most often; null without violations
+              "elements": [[2323, 10]],           of lists the elements in violation, most frequent first, at most 8,
+                                                  each with the number of datapoints that have it
+              "distinct": 1,                      how many such elements there are
               "alarms": [{"start": 1767690602, "end": 1767692101, "invalidated": false}],
                                                   oldest first; end null: it goes on when the recording ends
               "notes": []                         what a person should know about the result
@@ -71,6 +74,8 @@ class Result:
     skipped: why it was not replayed; None: it was
     datapoints, violations: how many there were
     worst: the value furthest beyond the limit, or the element that is most often in violation
+    elements: of lists the elements that are in violation most often, each with the number of its datapoints
+    distinct: how many elements are in violation
     alarms: oldest first
     notes: what a person should know about the result
     """
@@ -83,6 +88,8 @@ class Result:
     datapoints: int = 0
     violations: int = 0
     worst: Any = None
+    elements: tuple[tuple[Any, int], ...] = ()
+    distinct: int = 0
     alarms: tuple[Alarm, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -104,6 +111,8 @@ class Result:
             "datapoints": self.datapoints,
             "violations": self.violations,
             "worst": self.worst,
+            "elements": [list(pair) for pair in self.elements],
+            "distinct": self.distinct,
             "alarms": [asdict(alarm) for alarm in self.alarms],
             "notes": list(self.notes),
         }
@@ -157,14 +166,19 @@ class Outcome:
 
     profiles: names
     account: how many records were read, skipped and doubled, as recordings.py counts them
-    series: called with thing, profile and behavior names, reads the datapoints behind a result; raises KeyError where
-        the behavior was skipped
+    series: called with thing, profile and behavior names, reads the datapoints behind a result, with a list of times
+        after them those of these times only; raises KeyError where the behavior was skipped
     """
 
     profiles: tuple[str, ...]
     devices: tuple[Device, ...]
     account: Mapping[str, Any] = field(default_factory=dict)
-    series: Callable[[str, str, str], Series] = field(default=lambda *names: _no_series(names), compare=False)
+    series: Callable[..., Series] = field(default=lambda *names: _no_series(names), compare=False)
+
+    @property
+    def alerts(self) -> bool:
+        """Whether there is an alarm of a behavior that alerts somebody."""
+        return any(result.alarms and not result.behavior.suppressed for one in self.devices for result in one.results)
 
     def document(self) -> dict[str, Any]:
         """Return the outcome, for JSON."""
