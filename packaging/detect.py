@@ -229,8 +229,7 @@ def _try(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps(outcome.document(), indent=2))
         else:
-            for line in account.lines():
-                print(summary.printable(line))
+            _print_account(account)
             print()
             print(summary.summarize(outcome) if len(outcome.devices) == 1 else table.tabulate(outcome))
         written = []
@@ -285,12 +284,10 @@ def _read(stack: ExitStack, options: argparse.Namespace, paths: Sequence[str]) -
 def _suggest(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         fleet, account = _read(stack, options, options.reports)
-        for line in account.lines():
-            print(summary.printable(line))
-        return (_resolve if options.resolve else _learn)(options, fleet)
+        return (_resolve if options.resolve else _learn)(options, fleet, account)
 
 
-def _learn(options: argparse.Namespace, fleet: Fleet) -> int:
+def _learn(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
     from detection import suggest
 
     short = suggest.too_short(fleet)
@@ -305,6 +302,7 @@ def _learn(options: argparse.Namespace, fleet: Fleet) -> int:
         raise InputError("\n".join(f"{options.name}: {fault}" for fault in faults))
     path = options.output or Path(options.name + ".json")
     _write(path, suggestion.profile)
+    _print_account(account)
     for behavior in parse(suggestion.profile).behaviors:
         in_a_row = f", {behavior.to_alarm} in a row to alarm" if behavior.to_alarm > 1 else ""
         print(f"{behavior.name}: normal is {summary.rule(behavior)}{in_a_row}")
@@ -315,7 +313,7 @@ def _learn(options: argparse.Namespace, fleet: Fleet) -> int:
     return 0
 
 
-def _resolve(options: argparse.Namespace, fleet: Fleet) -> int:
+def _resolve(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
     from detection import resolve
 
     profile.load(options.resolve)  # raises InputError with every fault
@@ -325,10 +323,16 @@ def _resolve(options: argparse.Namespace, fleet: Fleet) -> int:
         raise InputError("\n".join([*left, f"{options.resolve}: no percentile to resolve, so no profile is written"]))
     path = options.output or Path(options.resolve.stem + ".resolved.json")
     _write(path, document)
+    _print_account(account)
     for text in [*resolved, *left]:
         print(text)
     print(f"Profile: {path}")
     return 0
+
+
+def _print_account(account: Account) -> None:
+    for line in account.lines():
+        print(summary.printable(line))
 
 
 def _write(path: Path, document: Any) -> None:

@@ -116,7 +116,7 @@ def _result(result: Result, device: Device, outcome: Outcome) -> Iterator[str]:
         series = outcome.series(device.thing, result.profile, behavior.name, [alarm.start for alarm in shown])
         outside = dict(zip(series.times, series.outside))
         for alarm in shown:
-            yield _alarm(alarm, outside[alarm.start], device.last)
+            yield _alarm(alarm, _shown(behavior, outside[alarm.start]), device.last)
     if len(result.alarms) > MAX_ALARMS:
         yield f"and {len(result.alarms) - MAX_ALARMS:,} more alarms"
     if result.elements:
@@ -126,15 +126,17 @@ def _result(result: Result, device: Device, outcome: Outcome) -> Iterator[str]:
         yield f"note: {note}"
 
 
-def _alarm(alarm: Alarm, outside: Sequence[Any], last: int) -> str:
+def _shown(behavior: Behavior, outside: Sequence[Any]) -> str:
+    return number(outside[0]) if behavior.kind in ("count", "number") else elements(outside)
+
+
+def _alarm(alarm: Alarm, what: str, last: int) -> str:
     if alarm.end is None:
         end = f"not cleared at the end, {span(last - alarm.start)} later"
     elif alarm.invalidated:
         end = f"invalidated {moment(alarm.end)}, after two days without a datapoint"
     else:
         end = f"cleared {moment(alarm.end)}, after {span(alarm.end - alarm.start)}"
-    shown = [number(value) if isinstance(value, float) else value for value in outside]
-    what = number(outside[0]) if len(outside) == 1 and not isinstance(outside[0], str) else elements(shown)
     return f"alarm {moment(alarm.start)} at {what}; {end}"
 
 

@@ -42,11 +42,15 @@ def make_table(connection: duckdb.DuckDBPyConnection, name: str, fleet: Mapping[
     )
 
 
-def fleet_of(fleet: Mapping[str, Iterable[Report]], connection: duckdb.DuckDBPyConnection | None = None) -> Fleet:
-    """The fleet of these reports."""
+def fleet_of(
+    fleet: Mapping[str, Iterable[Report]],
+    connection: duckdb.DuckDBPyConnection | None = None,
+    name: str = "reports",
+) -> Fleet:
+    """The fleet of these reports. name: of the table, which is replaced."""
     connection = connection or connect()
-    make_table(connection, "reports", fleet)
-    return Fleet(Duck(connection))
+    make_table(connection, name, fleet)
+    return Fleet(Duck(connection), name)
 
 
 def _row(thing: str, report: Report) -> dict[str, Any]:
