@@ -65,8 +65,8 @@ def draw(outcome: Outcome, path: Path) -> bool:
         figure = Figure(figsize=(10, 0.6 + 2.1 * len(shown)), layout="constrained")
         figure.suptitle(title)
         all_axes = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
-        for axes, outcome in zip(all_axes, shown):
-            _behavior(axes, outcome, _date(max(times)))
+        for axes, chart in zip(all_axes, shown):
+            _behavior(axes, chart, _date(max(times)))
         locator = AutoDateLocator()  # type: ignore[no-untyped-call]
         all_axes[-1].xaxis.set_major_locator(locator)
         formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]

@@ -101,7 +101,7 @@ def _result(judged_by: Profile, judged_behavior: Behavior, series: Series, alarm
         len(series.times),
         sum(map(bool, series.outside)),
         None,
-        tuple(alarms),
+        alarms=tuple(alarms),
     )
 
 
