@@ -7,7 +7,7 @@ import statistics
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -15,8 +15,11 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullLocator
 
+from connector.detect.measurement import Number
+from connector.detect.profile import Behavior
+
 from .errors import InputError
-from .replay import Outcome
+from .outcome import Alarm, Outcome
 from .summary import number, printable, rule
 
 NORMAL, VIOLATION, LIMIT, ALARM = "#1f77b4", "#c62828", "#555555", "#f8c9c4"
@@ -26,19 +29,44 @@ ENGINEERING = EngFormatter(sep=" ")
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "detect", "font.size": 9, "text.parse_math": False}
 
 
-def draw(title: str, outcomes: Sequence[Outcome], path: Path) -> None:
-    """Write the picture, as SVG or PNG by the ending of the path.
+class _Datapoint(NamedTuple):
+    time: int
+    value: Any
+    outside: Sequence[Any]
 
-    Behaviors that were not replayed are left out. Raises InputError where the file can't be written.
+
+class _Chart(NamedTuple):
+    """One behavior, as it is drawn."""
+
+    behavior: Behavior
+    limit: Number | None
+    datapoints: Sequence[_Datapoint]
+    alarms: Sequence[Alarm]
+
+
+def draw(outcome: Outcome, path: Path) -> bool:
+    """Write a picture of the worst device, as SVG or PNG by the ending of the path.
+
+    Behaviors that were not replayed are left out; returns False, and writes nothing, if there are no others. Raises
+    InputError where the file can't be written.
     """
-    shown = [outcome for outcome in outcomes if not outcome.skipped]
-    times = [datapoint.time for outcome in shown for datapoint in outcome.datapoints]
+    device = outcome.devices[0]
+    shown = []
+    for result in device.results:
+        if result.skipped is None:
+            series = outcome.series(device.thing, result.profile, result.behavior.name)
+            datapoints = [_Datapoint(*one) for one in zip(series.times, series.values, series.outside)]
+            shown.append(_Chart(result.behavior, result.limit, datapoints, result.alarms))
+    if not shown:
+        return False
+    title = ", ".join(outcome.profiles) + ("" if len(outcome.devices) == 1 else f": {printable(device.thing)}")
+    times = [datapoint.time for chart in shown for datapoint in chart.datapoints]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10, 0.6 + 2.1 * len(shown)), layout="constrained")
         figure.suptitle(title)
         all_axes = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
-        for axes, outcome in zip(all_axes, shown):
-            _behavior(axes, outcome, _date(max(times)))
+        for axes, chart in zip(all_axes, shown):
+            _behavior(axes, chart, _date(max(times)))
         locator = AutoDateLocator()  # type: ignore[no-untyped-call]
         all_axes[-1].xaxis.set_major_locator(locator)
         formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
@@ -49,9 +77,10 @@ def draw(title: str, outcomes: Sequence[Outcome], path: Path) -> None:
             figure.savefig(path, metadata=metadata)
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}") from error
+    return True
 
 
-def _behavior(axes: Axes, outcome: Outcome, end: float) -> None:
+def _behavior(axes: Axes, outcome: _Chart, end: float) -> None:
     title = textwrap.shorten(f"{outcome.behavior.name}: normal is {rule(outcome.behavior)}", 110, placeholder=" ...")
     axes.set_title(title, loc="left", fontsize=9)
     axes.grid(axis="x", color="#eeeeee")
@@ -60,7 +89,7 @@ def _behavior(axes: Axes, outcome: Outcome, end: float) -> None:
         axes.axvspan(
             _date(alarm.start), _date(alarm.end) if alarm.end else end, color=ALARM, label="in alarm", zorder=0, lw=1
         )
-    if isinstance(outcome.datapoints[0].value, tuple):
+    if isinstance(outcome.datapoints[0].value, list):
         _sets(axes, outcome)
     else:
         _numbers(axes, outcome)
@@ -70,7 +99,7 @@ def _behavior(axes: Axes, outcome: Outcome, end: float) -> None:
     axes.legend(entries.values(), entries.keys(), loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 
 
-def _numbers(axes: Axes, outcome: Outcome) -> None:
+def _numbers(axes: Axes, outcome: _Chart) -> None:
     limit = outcome.limit
     assert limit is not None
     values = [datapoint.value for datapoint in outcome.datapoints]
@@ -103,7 +132,7 @@ def _numbers(axes: Axes, outcome: Outcome) -> None:
     )
 
 
-def _sets(axes: Axes, outcome: Outcome) -> None:
+def _sets(axes: Axes, outcome: _Chart) -> None:
     """Draw a row for each element, elements in violation first."""
     outside = {element for datapoint in outcome.datapoints for element in datapoint.outside}
     seen = {element for datapoint in outcome.datapoints for element in datapoint.value}

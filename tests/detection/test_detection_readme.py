@@ -41,7 +41,7 @@ SHIMS = {
     """,
     "python3": """
         test "$1 $2" = "-m connector" || exit 9
-        "{python}" "$@" -n 1 >/dev/null && cat "{ordinary}"
+        "{python}" "$@" -n 1 >/dev/null && cat "{day}"
     """,
     "logger": 'test "$1 $2" = "-t device-defender" && cat >>logged && echo >>logged',
     "aws": """
@@ -61,9 +61,11 @@ def blocks(language: str) -> list[str]:
 
 def test_commands_run_from_top_to_bottom(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
+    day = tmp_path / "day.jsonl"
+    write_day(day)
     for name, script in SHIMS.items():
         shim = tmp_path / "bin" / name
-        shim.write_text("#!/bin/bash -e\n" + script.format(python=sys.executable, ordinary=ORDINARY))
+        shim.write_text("#!/bin/bash -e\n" + script.format(python=sys.executable, day=day))
         shim.chmod(0o755)
     for name in ("packaging", "connector"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -110,6 +112,16 @@ def test_commands_run_from_top_to_bottom(tmp_path: Path) -> None:
     ]
     stacks = [words for words in calls if words[:2] == ["cloudformation", "deploy"]]
     assert [check_stack(words[2:]) for words in stacks] == ["alarms.yaml", "security-profiles.yaml"]
+
+
+def write_day(path: Path) -> None:
+    """Write what a day's recording would be: the ordinary reports again and again, 300 s apart."""
+    reports = [json.loads(line) for line in ORDINARY.read_text().splitlines()[1:]]
+    with path.open("w") as output:
+        for number in range(288):
+            report = reports[number % len(reports)]
+            report["header"]["report_id"] = 1767600000 + 300 * number
+            output.write(json.dumps(report) + "\n")
 
 
 def check_iot_call(words: list[str]) -> tuple[str, dict[str, Any]]:
