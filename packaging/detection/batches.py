@@ -9,11 +9,12 @@ from typing import Any
 
 import pyarrow
 import pyarrow.parquet
+from pyarrow import compute
 
 from connector import names
 from connector.detect import metrics
 
-from .reports import CUSTOM_KINDS, CUSTOM_NAME, Report, packed_address, packed_remote
+from .reports import CUSTOM_KINDS, CUSTOM_NAME, MAX_TIME_SECONDS, Report, packed_address, packed_remote
 
 SCHEMA = pyarrow.schema(
     [
@@ -144,6 +145,25 @@ class Batch:
         """Add a report as reports.py reads it."""
         self._add((*row(report, thing).values(), sequence))
 
+    def add_rows(self, rows: pyarrow.RecordBatch, sequence: int) -> pyarrow.RecordBatch:
+        """Add rows of SCHEMA that are reports; return those that are none, of no thing or without a time.
+
+        sequence: of the first row
+        """
+        time = rows.column("report_id")
+        is_report = compute.and_(
+            compute.greater(compute.fill_null(compute.utf8_length(rows.column("thing")), 0), 0),
+            compute.fill_null(
+                compute.and_(compute.greater(time, 0), compute.less_equal(time, MAX_TIME_SECONDS)), False
+            ),
+        )
+        numbered = rows.append_column(
+            SEQUENCE, pyarrow.array(range(sequence, sequence + rows.num_rows), pyarrow.int64())
+        )
+        self._flush()
+        self._write(numbered.filter(is_report))
+        return numbered.filter(compute.invert(is_report))
+
     def close(self) -> bool:
         """Write what is left and close the file. Returns whether there is one."""
         self._flush()
@@ -164,9 +184,12 @@ class Batch:
             pyarrow.array(values, field.type) for field, values in zip(PART_SCHEMA, zip(*self._rows), strict=True)
         ]
         self._rows.clear()
+        self._write(pyarrow.record_batch(columns, schema=PART_SCHEMA))
+
+    def _write(self, rows: pyarrow.RecordBatch) -> None:
         if self._writer is None:
             self._writer = pyarrow.parquet.ParquetWriter(self._path, PART_SCHEMA, compression="lz4")
-        self._writer.write_batch(pyarrow.record_batch(columns, schema=PART_SCHEMA))
+        self._writer.write_batch(rows.cast(PART_SCHEMA))
 
     def _custom(self, custom: dict[str, list[Any]]) -> tuple[Any, ...]:
         numbers, number_lists, string_lists, ip_lists = [], [], [], []

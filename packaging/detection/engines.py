@@ -35,6 +35,7 @@ class Spark:
 
     def __init__(self, session: SparkSession) -> None:
         self._session = session
+        ibis.pyspark  # noqa: B018  # sets the options up that ibis needs to write Spark's SQL for floating point columns
 
     def read(self, name: str, paths: Iterable[str]) -> None:
         """Make a view of reports in Parquet, where a report that comes twice counts once.

@@ -19,10 +19,10 @@ import cbor2
 import msgspec
 
 from . import sniff
-from .batches import FILE_SHIFT, Batch
+from .batches import FILE_SHIFT, SEQUENCE, Batch
 from .decompress import DamagedError
 from .documents import CHUNK_BYTES, Fault, read_cbor, scan
-from .parquet import read_parquet
+from .parquet import is_table, read_parquet, read_table
 from .reports import from_document, integer, is_text, no_constant
 from .shapes import report_type
 
@@ -132,6 +132,9 @@ class Reader:
 
     def read(self, span: Span) -> None:
         """Read one span."""
+        if span.recording.kind == sniff.PARQUET and is_table(span.recording.path):
+            self._copy(span)
+            return
         if span.recording.kind == sniff.PARQUET:
             self._take_all(span, (Record(row, None, document) for row, document in read_parquet(span.recording.path)))
             return
@@ -231,6 +234,19 @@ class Reader:
                 outcome.torn.append(Skipped(span.number, last.place, last.document.reason))
             else:
                 self._skip(span, last.place, last.document.reason)
+
+    def _copy(self, span: Span) -> None:
+        sequence = span.number << FILE_SHIFT
+        for row, rows in read_table(span.recording.path):
+            if isinstance(rows, Fault):
+                self._outcome.found += 1
+                self._skip(span, row, rows.reason)
+                continue
+            refused = self._batch.add_rows(rows, sequence + row)
+            for number in refused.column(SEQUENCE).to_pylist():
+                self._skip(span, number - sequence, "no report: thing or report_id is missing, or is none")
+            self._outcome.found += rows.num_rows
+            self._outcome.kept += rows.num_rows - refused.num_rows
 
     def _add_declared(self, span: Span, record: Record, sequence: int) -> None:
         thing = self._thing(span, record.declared.thing)

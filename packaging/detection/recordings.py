@@ -73,6 +73,22 @@ class Recordings:
     connection: duckdb.DuckDBPyConnection
     account: Account
 
+    def write(self, folder: Path) -> None:
+        """Write the reports as Parquet, for another engine or to be read again in a fraction of the time.
+
+        folder: it is made. Its files have the columns above, ordered by thing and report_id, a report once.
+
+        Raises InputError where it exists or can't be written.
+        """
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise InputError(f"{folder}: {error.strerror}") from error
+        path = str(folder / "reports.parquet").replace("'", "''")
+        self.connection.execute(
+            f"COPY (SELECT * FROM reports ORDER BY thing, report_id) TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
+        )
+
 
 def read(source: Source, folder: Path, processes: int | None = None, memory_megabytes: int = 500) -> Recordings:
     """Read recordings.

@@ -302,3 +302,27 @@ def test_json_of_a_rule_with_its_time_is_read(tmp_path: Path, read: Callable[...
     path = tmp_path / "r"
     path.write_text(json.dumps(document))
     assert rows(read(path)) == [("g", BEGIN)]
+
+
+def test_what_was_written_is_read_again(tmp_path: Path, read: Callable[..., Recordings]) -> None:
+    document = report(1, "g", listening_tcp_ports={"ports": [{"port": 22}], "total": 1})
+    document["custom_metrics"] = {"users": [{"string_list": ["a"]}]}
+    found = read(write(tmp_path / "r", [document, report(0, "h"), report(0, "h")]))
+    found.write(tmp_path / "kept")
+    again = read(tmp_path / "kept", tmp_path / "r")
+    assert rows(again, "*") == rows(found, "*")
+    assert again.account.lines() == ["5 records in 2 files: 2 read, 3 there twice and counted once; 2 devices"]
+    with pytest.raises(InputError, match="kept: File exists"):
+        found.write(tmp_path / "kept")
+
+
+def test_row_without_a_thing_or_a_time_is_skipped(tmp_path: Path, read: Callable[..., Recordings]) -> None:
+    found = read(write(tmp_path / "r", [report(0, "g")]))
+    path = tmp_path / "odd.parquet"
+    found.connection.execute(
+        f"""COPY (SELECT * FROM reports UNION ALL SELECT * REPLACE (NULL AS thing) FROM reports
+        UNION ALL SELECT * REPLACE (NULL AS report_id) FROM reports) TO '{path}'"""
+    )
+    account = read(path).account
+    assert (account.found, account.kept, account.skipped_count) == (3, 1, 2)
+    assert account.skipped[0].endswith(": no report: thing or report_id is missing, or is none")
