@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from detection import page as pages
 from detection.outcome import Outcome
-from detection.summary import moment, number, span
+from detection.summary import moment, number
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support import outcomes
+
+from connector.health import duration as span
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
