@@ -24,7 +24,7 @@ MAX_INDEX_BYTES = 20_000  # of the page, to say which series are where
 MAX_SERIES = 400  # more rows can have theirs in pages of fewer devices; bounds the time to write a page of a fleet
 # Buckets of a series, finest first. The finest with which all series fit is taken, and with the last as many as fit.
 MAX_BUCKETS = (10_000_000, 20_000, 6_000, 1_500)
-SCRIPTS = ("data.js", "table.js", "chart.js", "controls.js", "page.js")
+SCRIPTS = ("data.js", "table.js", "chart.js", "marks.js", "controls.js", "page.js")
 UNNAMED = "device"  # a recording of one device need not name it
 
 _FOLDER = Path(__file__).with_name("page")
