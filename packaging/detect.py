@@ -103,10 +103,15 @@ def _add_recordings(command: argparse.ArgumentParser) -> None:
         "--thing-field", metavar="NAME", help="the field beside a report that names its thing (default: thing)"
     )
     command.add_argument(
-        "--thing-from", type=_pattern, metavar="REGEX", help="take the thing from a file's path: the first group of this"
+        "--thing-from",
+        type=_pattern,
+        metavar="REGEX",
+        help="take the thing from a file's path: the first group of this",
     )
     command.add_argument(
-        "--strict", action="store_true", help="a record that can't be read is an error; without, it is named and skipped"
+        "--strict",
+        action="store_true",
+        help="a record that can't be read is an error; without, it is named and skipped",
     )
 
 

@@ -146,7 +146,9 @@ def sums(table: ir.Table, metric: str, kind: str, ends: ir.Table) -> ir.Table:
 def samples(table: ir.Table, metric: str) -> ir.Table:
     """Return for each thing how many reports carry a list, how many list a sample of it only, and the largest total."""
     entries, total = table[COLUMNS[metric]], table[TOTALS[metric]]
-    listed = table.select("thing", total=total, unlisted=(total - entries.length()).fill_null(0), read=entries.notnull())
+    listed = table.select(
+        "thing", total=total, unlisted=(total - entries.length()).fill_null(0), read=entries.notnull()
+    )
     listed = listed.filter(listed.read)
     is_sample = listed.unlisted > 0
     return listed.group_by("thing").agg(
@@ -278,7 +280,10 @@ def boundaries(verdicts: ir.Table, behaviors: Mapping[int, Behavior]) -> ir.Tabl
         *names.values(),
         before=time.lag().over(window),
         place=ibis.row_number().over(window),
-        **{f"ahead_{place}": time.lead(place - 1).over(window) for place in sorted({p for pair in places.values() for p in pair})},
+        **{
+            f"ahead_{place}": time.lead(place - 1).over(window)
+            for place in sorted({p for pair in places.values() for p in pair})
+        },
         **{f"last_{index}": verdicts[name].lag().over(window) for index, name in names.items()},
     )
     is_late = placed.time - placed.before.fill_null(placed.time - MAX_SILENCE_SECONDS - 1) > MAX_SILENCE_SECONDS
@@ -287,9 +292,7 @@ def boundaries(verdicts: ir.Table, behaviors: Mapping[int, Behavior]) -> ir.Tabl
         for index, name in names.items()
     }
     deciding = {
-        f"deciding_{index}": ibis.ifelse(
-            placed[names[index]], placed[f"ahead_{to_alarm}"], placed[f"ahead_{to_clear}"]
-        )
+        f"deciding_{index}": ibis.ifelse(placed[names[index]], placed[f"ahead_{to_alarm}"], placed[f"ahead_{to_clear}"])
         for index, (to_alarm, to_clear) in places.items()
     }
     found = placed.select("thing", "time", "before", "place", *names.values(), **begins, **deciding)

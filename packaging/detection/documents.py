@@ -93,20 +93,22 @@ def read_cbor(stream: Readable) -> Iterator[tuple[int, Any]]:
         position = 0
         file, decoder = _cbor_at(buffer, position)
         while position < len(buffer):
+            may_go_on = more and len(buffer) - position < MAX_DOCUMENT_BYTES
             try:
                 item = decoder.decode()
             except cbor2.CBORDecodeEOF as error:
-                if more and len(buffer) - position < MAX_DOCUMENT_BYTES:
+                if may_go_on:
                     break
                 item = Fault(f"not CBOR: {error}", cut=True)
             except Exception as error:  # cbor2 raises what its decoders of tags raise
                 item = Fault(f"not CBOR: {error}")
             if isinstance(item, Fault):
                 following = _NEXT_CBOR.search(buffer, position + 1)
-                end = following.start() if following else len(buffer)
+                if following is None and may_go_on:
+                    break
                 yield base + position, item._replace(cut=item.cut and not following)
-                file, decoder = _cbor_at(buffer, end)
-                position = end
+                position = following.start() if following else len(buffer)
+                file, decoder = _cbor_at(buffer, position)
                 continue
             # Each element takes a byte or more, so their offsets differ, though they are not where the element is.
             for number, element in enumerate(item if isinstance(item, (list, tuple)) else (item,)):

@@ -30,8 +30,10 @@ class Duck:
         cursor = self._connection.cursor()
         try:
             cursor.execute(_sql(expression))
-            while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            rows = cursor.fetchmany(ROWS_AT_ONCE)
+            while rows:
                 yield from rows
+                rows = cursor.fetchmany(ROWS_AT_ONCE)
         finally:
             cursor.close()
 
@@ -50,14 +52,16 @@ class Duck:
         columns = ", ".join(f'"{column}" {_TYPES[kind]}' for column, kind in schema.items())
         self._connection.execute(f'CREATE OR REPLACE TABLE "{name}" ({columns})')
         rest = iter(rows)
-        while some := list(islice(rest, PUT_AT_ONCE)):
-            values = {
+        some = list(islice(rest, PUT_AT_ONCE))
+        while some:
+            values: dict[str, Any] = {
                 column: np.array(one, dtype=_DTYPES.get(kind, object))
                 for (column, kind), one in zip(schema.items(), zip(*some))
             }
             self._connection.register("values_to_put", values)
             self._connection.execute(f'INSERT INTO "{name}" SELECT * FROM values_to_put')
             self._connection.unregister("values_to_put")
+            some = list(islice(rest, PUT_AT_ONCE))
         return ibis.table(dict(schema), name=name)
 
 

@@ -90,13 +90,13 @@ class Percentile(NamedTuple):
     """A percentile of the fleet's measurements, over all devices.
 
     value: the smallest that at least p percent of them do not exceed ("p99.9"; p0 is the smallest); None: there is none
-    count: how many measurements there are
+    measurements: how many there are
     fault: why there is no value
     extreme: "highest" or "lowest" where the value is that of all measurements
     """
 
     value: Number | None
-    count: int
+    measurements: int
     fault: str | None = None
     extreme: str | None = None
 
@@ -144,7 +144,9 @@ def _resolve(judged: Judged, fleet: Fleet, *, is_own: bool) -> None:
         return
     found = percentile(fleet, source(behavior), behavior.statistic)
     judged.behavior = behavior._replace(limit=found.value, skipped=None)
-    if found.fault and not (is_own and not found.count):  # without measurements, each device has a reason of its own
+    if found.fault and not (
+        is_own and not found.measurements
+    ):  # without measurements, each device has a reason of its own
         judged.skipped = found.fault
     if is_own and found.extreme and behavior.statistic not in ("p0", "p100"):
         what = {"highest": "highest, which none of them exceeds", "lowest": "lowest, which none of them is below"}
@@ -229,7 +231,7 @@ def _alarms(fleet: Fleet, judged: Sequence[Judged], violated: Mapping[int, Behav
     late = columns.after_silence(kept)
     reported = {(thing, time): before for thing, time, before in engine.rows(columns.reports_before(fleet.table, late))}
     followers: dict[int, _Follower] = {}
-    current = None
+    current = ""
 
     def finish() -> None:
         for index, follower in followers.items():
@@ -239,17 +241,15 @@ def _alarms(fleet: Fleet, judged: Sequence[Judged], violated: Mapping[int, Behav
 
     for thing, time, before, place, *rest in engine.rows(kept.order_by("thing", "time")):
         if thing != current:
-            if current is not None:
-                finish()
+            finish()
             current = thing
             followers = {index: _Follower(behavior) for index, behavior in violated.items()}
         count = len(violated)
-        for number, (index, follower) in enumerate(followers.items()):
+        for number, follower in enumerate(followers.values()):
             if rest[count + number]:  # begins
                 run = _Run(rest[number], place, time, rest[2 * count + number], before)
                 follower.begin(run, reported.get((thing, time)))
-    if current is not None:
-        finish()
+    finish()
 
 
 class _Follower:
@@ -289,4 +289,3 @@ class _Follower:
         change = self._alarm.observe(None, now, now - since)
         if change is not None:
             self._changes.append(change)
-

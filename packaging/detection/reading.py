@@ -147,14 +147,7 @@ class Reader:
                 records = (Record(place, None, document) for place, document in read_cbor(content))
             else:
                 records = self._text(content, span.start)
-            self._take_all(span, records)
-            damage = content.damage
-            if damage and not (damage.cut and self._is_torn(span)):  # a cut in a record is one fault, not two
-                self._outcome.found += 1
-                if damage.cut:
-                    self._outcome.torn.append(Skipped(span.number, content.place, str(damage)))
-                else:
-                    self._skip(span, content.place, f"{damage}; nothing was read from here on")
+            self._take_all(span, _with_damage(records, content))
 
     def close(self) -> Outcome:
         """End the batch and return the account."""
@@ -286,9 +279,6 @@ class Reader:
             raise ValueError(f"no field {self._thing_field} (--thing-field)")
         return span.device
 
-    def _is_torn(self, span: Span) -> bool:
-        return bool(self._outcome.torn) and self._outcome.torn[-1].number == span.number
-
     def _skip(self, span: Span, place: int, reason: str) -> None:
         self._outcome.skipped_count += 1
         if len(self._outcome.skipped) < MAX_FAULTS:
@@ -323,6 +313,17 @@ class _Content:
             return b""
         self.place += len(read)
         return read
+
+
+def _with_damage(records: Iterator[Record], content: _Content) -> Iterator[Record]:
+    """Yield records, and where the file could not be read to its end, that. A record that ends there says it already."""
+    last: Any = None
+    for record in records:
+        last = record.document
+        yield record
+    damage = content.damage
+    if damage and not (damage.cut and isinstance(last, Fault) and last.cut):
+        yield Record(content.place, None, Fault(f"{damage}; nothing was read from here on", damage.cut))
 
 
 def _scanned(content: bytes, base: int, more: bool) -> tuple[list[Record], int]:

@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any
 
 from connector.detect.alarm import IN_ALARM, INVALIDATED, Change
-from connector.detect.conformity import conformity, judge as violation_of
+from connector.detect.conformity import conformity
+from connector.detect.conformity import judge as violation_of
 from connector.detect.metrics import METRICS, is_timed
 from connector.detect.profile import Behavior, Profile
 
@@ -45,15 +46,21 @@ def replay(
         key=lambda device: (-device.seconds_in_alarm, -sum(one.violations for one in device.results), device.thing)
     )
     names = tuple(profile.name for profile in profiles)
-    return Outcome(names, tuple(devices), account or {}, _Reader(fleet, judged).series)
+    return Outcome(names, tuple(devices), account or {}, Reader(fleet, judged).series)
 
 
 def _result(judged: Judged, thing: str, times: Times, reasons: _Reasons) -> Result:
     behavior = judged.behavior
     tally = judged.tallies.get(thing)
     if tally is None:
-        return Result(judged.profile, behavior, rule(behavior), skipped=judged.skipped or reasons.skipped(behavior, thing))
-    notes = [*_interval_notes(behavior.metric, behavior.duration, times.interval), *reasons.notes(behavior, thing), *judged.notes]
+        return Result(
+            judged.profile, behavior, rule(behavior), skipped=judged.skipped or reasons.skipped(behavior, thing)
+        )
+    notes = [
+        *_interval_notes(behavior.metric, behavior.duration, times.interval),
+        *reasons.notes(behavior, thing),
+        *judged.notes,
+    ]
     return Result(
         judged.profile,
         behavior,
@@ -81,7 +88,7 @@ def _spans(changes: Sequence[Change]) -> tuple[Alarm, ...]:
 
 
 class _Reasons:
-    """Why a behavior has no datapoint on a device, and what its datapoints do not show. Asks the fleet once a metric."""
+    """Why a behavior has no datapoint on a device, and what its datapoints don't show. Asks the fleet once a metric."""
 
     def __init__(self, fleet: Fleet, judged: Sequence[Judged]) -> None:
         self._fleet = fleet
@@ -111,8 +118,8 @@ class _Reasons:
             carrying, sampled, most = self._samples(behavior.metric).get(thing, (0, 0, 0))
             if sampled:
                 yield (
-                    f"{sampled} of {carrying} reports list a sample only (of up to {most}); what is not in it is missed,"
-                    " here and in the service; raise MaxListSize (--max-list-size)"
+                    f"{sampled} of {carrying} reports list a sample only (of up to {most}); what is not in it is"
+                    " missed, here and in the service; raise MaxListSize (--max-list-size)"
                 )
         elif behavior.metric not in METRICS and self._datapoints[behavior.metric] < self._reports:
             yield from self._other_kinds(behavior)
@@ -163,14 +170,12 @@ def _interval_notes(metric: str, duration: int | None, every: int | None) -> tup
     )
 
 
-class _Reader:
+class Reader:
     """Reads the datapoints behind a result."""
 
     def __init__(self, fleet: Fleet, judged: Sequence[Judged]) -> None:
         self._fleet = fleet
-        self._behaviors = {
-            (one.profile, one.behavior.name): one.behavior for one in judged if one.tallies
-        }
+        self._behaviors = {(one.profile, one.behavior.name): one.behavior for one in judged if one.tallies}
 
     def series(self, thing: str, profile: str, behavior: str, times: Collection[int] | None = None) -> Series:
         """Return the datapoints of a behavior on a thing; with times, those of these times only."""

@@ -35,7 +35,7 @@ def resolve(document: Any, fleet: Fleet) -> tuple[dict[str, Any], list[str], lis
         items[behavior.name]["criteria"]["value"] = {behavior.kind: found.value}
         extreme = f", the {found.extreme} of them" if found.extreme else ""
         done.append(
-            f"{behavior.name}: {behavior.statistic} of {found.count:,} measurements of {behavior.metric} is"
+            f"{behavior.name}: {behavior.statistic} of {found.measurements:,} measurements of {behavior.metric} is"
             f" {found.value:,}{extreme}"
         )
     return resolved, done, left

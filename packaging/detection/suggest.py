@@ -161,7 +161,8 @@ def _metrics(fleet: Fleet) -> dict[str, str]:
         for (metric,) in fleet.engine.rows(columns.custom_names(fleet.table, kind)):
             if metric in found:
                 raise InputError(
-                    f"{metric} is of the type {found[metric]} in some reports and {kind} in others; take one of them out"
+                    f"{metric} is of the type {found[metric]} in some reports and {kind} in others; take one of"
+                    " them out"
                 )
             found[metric] = kind
     return found
@@ -269,7 +270,7 @@ def _is_noisy(key: Source, fleet: Fleet, highest: float) -> bool:
 
 
 def _gap_notes(metric: str, fleet: Fleet, key: Source, highest: Any, every: int) -> Iterator[str]:
-    """Yield a note where the highest value is that of a gap: the report after it carries the traffic of the whole gap."""
+    """Yield a note where the highest value is of a gap: the report after it carries the traffic of the whole gap."""
     holders = fleet.engine.keep("holders", columns.at_value(fleet.datapoints(key), highest, MAX_LIMIT_HOLDERS))
     gaps = [time - before for _, time, before in fleet.engine.rows(columns.reports_before(fleet.table, holders))]
     if gaps and key.duration and min(gaps) > 1.5 * max(key.duration, every):

@@ -18,8 +18,8 @@ MAX_ALARMS = 10
 MAX_ELEMENTS = 8
 WIDTH = 118  # characters of a line
 PERCENTILES = (
-    "Percentiles are of the measurements recorded here, of all devices; the service takes them from all devices that the"
-    " profile is attached to."
+    "Percentiles are of the measurements recorded here, of all devices; the service takes them from all devices that"
+    " the profile is attached to."
 )
 OFTEN = (
     "These reports are {} s apart. A device sends one in 300 s at most, so datapoints in a row take longer there;"

@@ -35,7 +35,10 @@ def tabulate(outcome: Outcome) -> str:
         lines += ["", *_aligned([head, *rows[:MAX_ROWS]], "<<>>>><")]
         if len(rows) > MAX_ROWS:
             lines.append(f"and {len(rows) - MAX_ROWS:,} more lines; --json has all")
-    lines += ["", *_aligned([("profile/behavior", "devices in alarm", "alarms", "normal"), *_behaviors(devices)], "<>><")]
+    lines += [
+        "",
+        *_aligned([("profile/behavior", "devices in alarm", "alarms", "normal"), *_behaviors(devices)], "<>><"),
+    ]
     if has_percentiles(devices[0].results):
         lines += ["", *textwrap.wrap(PERCENTILES, WIDTH)]
     return "\n".join(lines)
@@ -73,7 +76,11 @@ def _behaviors(devices: Sequence[Device]) -> Iterator[tuple[str, ...]]:
         behavior = results[0].behavior
         alarms = sum(len(result.alarms) for result in results)
         judged = [result for result in results if result.skipped is None]
-        here = f" ({number(judged[0].limit)} here)" if judged and behavior.statistic and judged[0].limit is not None else ""
+        here = (
+            f" ({number(judged[0].limit)} here)"
+            if judged and behavior.statistic and judged[0].limit is not None
+            else ""
+        )
         normal = f"{results[0].rule}{here}" if judged else f"not replayed: {results[0].skipped}"
         in_alarm = f"{sum(bool(result.alarms) for result in judged):,} of {len(judged):,}" if judged else ""
         suppressed = "; alerts are suppressed" if behavior.suppressed else ""

@@ -15,7 +15,8 @@ VIOLATES = st.sampled_from([True, True, True, False, False, None])  # None: a re
 
 def by_datapoint(alarm: Alarm, series: list[tuple[int, bool | None]]) -> list[Change]:
     changes = [
-        alarm.observe(violates, time, time - before) for (before, _), (time, violates) in zip([(0, None), *series], series)
+        alarm.observe(violates, time, time - before)
+        for (before, _), (time, violates) in zip([(0, None), *series], series)
     ]
     return [change for change in changes if change is not None]
 

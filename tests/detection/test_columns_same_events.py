@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from detection.fleet import Fleet
 from detection.judge import Judged, judge, native
-from detection.replay import replay
+from detection.replay import Reader
 from detection.reports import Report, from_document, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ from support.detect_reference import ADDRESSES, CIDRS, FORWARD, PROFILE_DOCUMENT
 from support.detect_tool import FIXTURES
 from support.fleet import connect, fleet_of
 
-from connector.detect.alarm import INVALIDATED
+from connector.detect.alarm import INVALIDATED, Change
 from connector.detect.conformity import CONFORMING, conformity
 from connector.detect.conformity import judge as violation_of
 from connector.detect.engine import DEFAULT_INTERVAL_SECONDS, Detector
@@ -34,8 +34,12 @@ LISTS = {
 }
 _sets = st.sampled_from(["in-set", "not-in-set"])
 _list_criteria = st.one_of(
-    st.tuples(st.just("levels"), _sets, st.lists(st.sampled_from([0, 1, 2.5]), max_size=3).map(lambda v: {"numbers": v})),
-    st.tuples(st.just("users"), _sets, st.lists(st.sampled_from(["root", "é"]), max_size=2).map(lambda v: {"strings": v})),
+    st.tuples(
+        st.just("levels"), _sets, st.lists(st.sampled_from([0, 1, 2.5]), max_size=3).map(lambda v: {"numbers": v})
+    ),
+    st.tuples(
+        st.just("users"), _sets, st.lists(st.sampled_from(["root", "é"]), max_size=2).map(lambda v: {"strings": v})
+    ),
     st.tuples(
         st.just("peers"),
         st.sampled_from(["in-cidr-set", "not-in-cidr-set"]),
@@ -75,28 +79,27 @@ def reports_of(series: Any, lists: Any) -> list[Report]:
 
 def events_of_columns(fleet: Fleet, profiles: Sequence[Profile]) -> list[dict[str, Any]]:
     """The events of judging columns, each with the value that was measured then."""
-    series = replay(fleet, profiles).series
-    return [
-        _event(judged, thing, change, series)
-        for judged in judge(fleet, profiles)
-        for thing, changes in judged.changes.items()
-        for change in changes
-    ]
+    judged = judge(fleet, profiles)
+    read = Reader(fleet, judged).series
+    events = []
+    for one in judged:
+        for thing, changes in one.changes.items():
+            series = read(thing, one.profile, one.behavior.name, [change.time for change in changes])
+            values = dict(zip(series.times, series.values))
+            events += [_event(one, thing, change, values) for change in changes]
+    return events
 
 
-def _event(judged: Judged, thing: str, change: Any, series: Any) -> dict[str, Any]:
+def _event(judged: Judged, thing: str, change: Change, values: Mapping[int, Any]) -> dict[str, Any]:
     behavior = judged.behavior
-    value, violation = None, CONFORMING
-    if change.type != INVALIDATED:
-        ((value,),) = [series(thing, judged.profile, behavior.name, [change.time]).values]
-        conforms = conformity(behavior)
-        if isinstance(value, list):
-            kind = str(behavior.kind)
-            violation = violation_of(conforms, [native(kind, element) for element in value], MAX_EVENT_ELEMENTS)
-            value = None
-        else:
-            violation = violation_of(conforms, value, MAX_EVENT_ELEMENTS)
-    return Event(thing, judged.profile, behavior, change, value, violation).document()
+    if change.type == INVALIDATED:
+        return Event(thing, judged.profile, behavior, change, None, CONFORMING).document()
+    conforms, value = conformity(behavior), values[change.time]
+    if isinstance(value, list):
+        value = [native(str(behavior.kind), element) for element in value]
+    violation = violation_of(conforms, value, MAX_EVENT_ELEMENTS)
+    number = None if isinstance(value, list) else value
+    return Event(thing, judged.profile, behavior, change, number, violation).document()
 
 
 def events_of_reports(fleet: Mapping[str, Sequence[Report]], every: Mapping[str, int | None], profiles: Any) -> Any:
@@ -117,7 +120,7 @@ def check(reports: Mapping[str, Sequence[Report]], documents: Sequence[Any]) -> 
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(PROFILE_DOCUMENTS, st.lists(LIST_BEHAVIORS, max_size=2, unique_by=lambda item: item["name"]), FLEETS)
 def test_columns_give_the_events_of_the_engine(document: Any, lists: Any, fleet: Any) -> None:
     more = {"securityProfileName": "Lists", "behaviors": lists}

@@ -18,7 +18,8 @@ def test_fleet_is_a_table_worst_first(capsys: pytest.CaptureFixture[str]) -> Non
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "74 records in 2 files: 74 read; 2 devices"
     assert lines[2:10] == [
-        "WrongConfiguration, RemoteManagementPorts against 74 reports of 2 devices, 2026-01-05 08:00:00 to 2026-01-06 11:00:00",
+        "WrongConfiguration, RemoteManagementPorts against 74 reports of 2 devices, 2026-01-05 08:00:00 to 2026-01-06"
+        " 11:00:00",
         "(UTC)",
         "",
         "device    profile/behavior                          alarms    in alarm  violations  datapoints  worst",
@@ -28,7 +29,8 @@ def test_fleet_is_a_table_worst_first(capsys: pytest.CaptureFixture[str]) -> Non
         "profile/behavior                          devices in alarm  alarms  normal",
     ]
     assert lines[10] == (
-        "WrongConfiguration/ExpectedTcpPorts                 1 of 2       1  aws:listening-tcp-ports in-port-set 53, 443, 8883"
+        "WrongConfiguration/ExpectedTcpPorts                 1 of 2       1  aws:listening-tcp-ports in-port-set 53, 443,"
+        " 8883"
     )
     assert (
         "WrongConfiguration/AuthorizationFailures                            not replayed: AWS IoT measures"

@@ -168,9 +168,7 @@ def test_custom_metric_of_each_type_is_judged(
 def test_custom_metric_of_another_type_than_in_the_profile_is_not_judged() -> None:
     behavior = Behavior("B", "m", "number", "less-than", 1)
     reports = [report(7, strings=("m", ("a",))), report(8, number=("m", 3))]
-    of_another = (
-        "m is of the type strings in 1 report, which are not judged: the behavior compares it with number"
-    )
+    of_another = "m is of the type strings in 1 report, which are not judged: the behavior compares it with number"
     assert outcome(behavior, reports[:1]).skipped == of_another
     assert outcome(behavior, reports).notes == (of_another,)
 
@@ -396,9 +394,7 @@ def test_recording_shorter_than_the_duration_is_skipped() -> None:
 def test_percentile_of_negative_numbers_is_skipped() -> None:
     behavior = Behavior("B", "m", "number", "less-than", statistic="p50", duration=300)
     below = [report(1, number=("m", -0.5)), report(2, number=("m", 3))]
-    assert outcome(behavior, below) == Replayed(
-        "percentiles are not available for a metric with negative values"
-    )
+    assert outcome(behavior, below) == Replayed("percentiles are not available for a metric with negative values")
 
 
 def test_baseline_without_the_metric_is_skipped() -> None:

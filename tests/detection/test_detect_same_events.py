@@ -15,7 +15,6 @@ from detection.watch import Watch
 from hypothesis import given, settings
 from support.detect_reference import (
     FORWARD,
-    INTERVAL,
     PROFILE_DOCUMENTS,
     SHIPPED,
     expected_events,
@@ -26,6 +25,7 @@ from support.detect_tool import FIXTURES
 
 from connector.detect.engine import Detector
 from connector.detect.profile import parse
+
 
 def spans(events: list[dict[str, Any]]) -> dict[str, list[tuple[int, int | None, bool]]]:
     """(start, end, whether invalidated) of each alarm by behavior."""

@@ -10,7 +10,8 @@ from detection.errors import InputError
 from detection.profile import check
 from detection.replay import replay
 from detection.reports import Report
-from detection.suggest import Suggestion, check as check_on_rest, round_up, suggest, too_short
+from detection.suggest import Suggestion, round_up, suggest, too_short
+from detection.suggest import check as check_on_rest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fleet import connect, fleet_of
@@ -56,10 +57,28 @@ def in_a_row(datapoints: int) -> dict[str, int]:
         ("aws:num-listening-tcp-ports", "count", [3, 4, 4], 300, at_most(count=6)),
         ("aws:num-listening-tcp-ports", "count", [0, 0], 300, at_most(count=0)),
         ("aws:num-established-tcp-connections", "count", [100, 823], 300, {**at_most(count=1300), **in_a_row(3)}),
-        ("aws:all-bytes-out", "count", [2_000_000, 3_000_000], 300, {**at_most(count=4_500_000), "durationSeconds": 300}),
-        ("aws:all-bytes-out", "count", [2_000_000, 3_000_000], 302, {**at_most(count=4_500_000), "durationSeconds": 300}),
+        (
+            "aws:all-bytes-out",
+            "count",
+            [2_000_000, 3_000_000],
+            300,
+            {**at_most(count=4_500_000), "durationSeconds": 300},
+        ),
+        (
+            "aws:all-bytes-out",
+            "count",
+            [2_000_000, 3_000_000],
+            302,
+            {**at_most(count=4_500_000), "durationSeconds": 300},
+        ),
         ("aws:all-bytes-out", "count", [10**7, 10**7], 1800, {**at_most(count=15_000_000), "durationSeconds": 1800}),
-        ("aws:all-bytes-out", "count", [10**7, 10**8], 7200, {**at_most(count=150_000_000), "durationSeconds": 3600, **in_a_row(3)}),
+        (
+            "aws:all-bytes-out",
+            "count",
+            [10**7, 10**8],
+            7200,
+            {**at_most(count=150_000_000), "durationSeconds": 3600, **in_a_row(3)},
+        ),
         ("load_average_1m", "number", [5, 4.5], 300, {**at_most(number=7.5), **in_a_row(3)}),
         ("offset", "number", [-3.5, -4], 300, at_most(number=-1.7)),
         # A percentage ends at 100, so a limit is at most half way from the highest value to 100.
@@ -190,9 +209,7 @@ def test_metric_that_changes_its_type_is_refused(kinds: tuple[str, str]) -> None
     reports = [Report(f"r:{n}", START + 300 * n, {"m": Reading(kind, value[kind])}) for n, kind in enumerate(kinds)]
     with pytest.raises(InputError) as error:
         suggested(reports)
-    assert str(error.value) == (
-        "m is of the type number in some reports and strings in others; take one of them out"
-    )
+    assert str(error.value) == ("m is of the type number in some reports and strings in others; take one of them out")
 
 
 def test_list_of_texts_is_shown_in_a_note() -> None:
@@ -235,7 +252,10 @@ def test_recording_of_less_than_a_day_is_too_short() -> None:
 def test_twenty_idle_reports_do_not_page_anybody() -> None:
     """Logins and an update on the next day are above ten times the idle values."""
     idle = recording("cpu_usage", "number", [0.4, 1.5] * 10)
-    busy = [Report("r", START + 90000 + 300 * n, {"cpu_usage": Reading("number", value)}) for n, value in enumerate([99, 99, 1, 35, 40, 1])]
+    busy = [
+        Report("r", START + 90000 + 300 * n, {"cpu_usage": Reading("number", value)})
+        for n, value in enumerate([99, 99, 1, 35, 40, 1])
+    ]
     profile = parse(suggested(idle).profile)
     (device,) = replay(fleet_of({"gateway": busy}, CONNECTION), [profile]).devices
     assert [result.alarms for result in device.results] == [()]

@@ -56,7 +56,7 @@ def test_record_that_cannot_be_read_is_named_and_skipped(capsys: pytest.CaptureF
     Path("broken.jsonl").write_text("^C\n" + ORDINARY.read_text())
     assert run("try", PROFILES / "DataExfiltration.json", "--reports", "broken.jsonl") == 0
     assert capsys.readouterr().out.startswith(
-        "38 records in 1 file: 37 read, 1 skipped; 1 device\nskipped: broken.jsonl:1: not JSON\n\nDataExfiltration against"
+        "38 records in 1 file: 37 read, 1 skipped; 1 device\nskipped: broken.jsonl:1: not JSON\n\nDataExfiltration"
     )
 
 
@@ -81,9 +81,7 @@ def test_strict_makes_it_an_error(capsys: pytest.CaptureFixture[str], arguments:
         ("thing=.*", "has no group, such as thing=([^/]+)"),
     ],
 )
-def test_thing_from_needs_a_pattern_with_a_group(
-    capsys: pytest.CaptureFixture[str], pattern: str, fault: str
-) -> None:
+def test_thing_from_needs_a_pattern_with_a_group(capsys: pytest.CaptureFixture[str], pattern: str, fault: str) -> None:
     assert run("suggest", "--reports", ORDINARY, "--thing-from", pattern) == 2
     assert f"argument --thing-from: {pattern} {fault};" in capsys.readouterr().err
 

@@ -65,7 +65,7 @@ def _row(thing: str, report: Report) -> dict[str, Any]:
         else:
             row[columns.MAPS[reading.kind]][metric] = value
     for metric, total in columns.TOTALS.items():
-        reading = report.readings.get(metric)
-        if reading is not None and reading.unlisted and row[total] is None:
-            row[total] = len(reading.value) + reading.unlisted
+        sampled = report.readings.get(metric)
+        if sampled is not None and sampled.unlisted and row[total] is None:
+            row[total] = len(sampled.value) + sampled.unlisted
     return row
