@@ -76,5 +76,5 @@ def test_year_is_under_a_megabyte_with_its_peak() -> None:
     outcome = outcomes.year(5, violation_every=36)
     shown = drawn(outcome)
     assert Path("p.svg").stat().st_size < 1_000_000
-    assert shown.count("of each 8 h 45 min") == 5
+    assert shown.count("of each 8 h 50 min") == 5
     assert {"100 M", "1 G"} <= set(shown)  # axes reach the peak

@@ -147,6 +147,16 @@ function plural(count, one, many = `${one}s`) {
   return `${number(count)} ${count === 1 ? one : many}`;
 }
 
+// Returns an element of a name that may be broken between its words: KnownDestinations, gateway-1.
+function nameElement(name, text, attributes = {}) {
+  const made = element(name, "", attributes);
+  text.split(/(?<=[a-z0-9])(?=[A-Z])|(?<=[-_:.])/).forEach((word, i) => {
+    if (i) made.append(document.createElement("wbr"));
+    made.append(word);
+  });
+  return made;
+}
+
 // Returns a new element. All text goes through here or textContent: reports are written by devices.
 function element(name, text = "", attributes = {}) {
   const made = document.createElement(name);
