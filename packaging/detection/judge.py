@@ -20,6 +20,7 @@ from connector.detect.profile import Behavior, Profile
 
 from . import columns
 from .fleet import Fleet, Source, source
+from .progress import Progress
 
 MAX_ELEMENTS = 8  # of those in violation, on each device
 
@@ -76,13 +77,15 @@ def judge(fleet: Fleet, profiles: Sequence[Profile], baseline: Fleet | None = No
     for one in judged:
         if one.skipped is None:
             together[source(one.behavior)].append(one)
-    for key, all_of_source in together.items():
-        for one in all_of_source:
-            _resolve(one, baseline or fleet, is_own=baseline is None)
-        is_number = key.kind in NUMBER_KINDS
-        known = [one for one in all_of_source if one.skipped is None and not (is_number and one.behavior.limit is None)]
-        if known:
-            _judge(fleet, key, known)
+    with Progress("judging", len(together), "metric") as progress:
+        for key, all_of_source in together.items():
+            for one in all_of_source:
+                _resolve(one, baseline or fleet, is_own=baseline is None)
+            has_limit = [one for one in all_of_source if key.kind not in NUMBER_KINDS or one.behavior.limit is not None]
+            known = [one for one in has_limit if one.skipped is None]
+            if known:
+                _judge(fleet, key, known)
+            progress.advance(1)
     return judged
 
 

@@ -9,39 +9,15 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import thin
-from .outcome import Series
 from .summary import printable
 
 MAX_ELEMENTS = 500  # of one series of lists
-
-
-class Columns(NamedTuple):
-    """A series as arrays.
-
-    times: epoch seconds
-    values: numbers, or the elements of lists
-    outside: which datapoints are in violation
-    """
-
-    times: thin.Ints
-    values: thin.Numbers | thin.Elements
-    outside: npt.NDArray[np.bool_]
-
-
-def columns(series: Series, lists: bool) -> Columns:
-    """Return a series as arrays. lists: its values are lists."""
-    times = np.asarray(series.times, np.int64)
-    outside = np.fromiter(map(bool, series.outside), bool, len(times))
-    if lists:
-        return Columns(times, thin.flatten(series.values, series.outside), outside)
-    values = np.asarray(series.values)
-    return Columns(times, values.astype(float) if values.dtype == object else values, outside)  # beyond 64 bits
 
 
 class Pack:
@@ -61,7 +37,7 @@ class Pack:
         self._max_buckets = max_buckets
         self._known: dict[bytes, int] = {}
 
-    def add(self, row: int, columns: Columns, alarms: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, row: int, columns: thin.Columns, alarms: Sequence[Mapping[str, Any]]) -> None:
         """Add the series of a row. alarms: as in an outcome's document."""
         self._before = len(self.blobs)
         pack = _lists if isinstance(columns.values, thin.Elements) else _numbers
@@ -102,7 +78,7 @@ def _base64(text: bytes) -> str:
     return base64.b64encode(zlib.compress(text)).decode("ascii")
 
 
-def _numbers(columns: Columns, max_buckets: int) -> dict[str, dict[str, Any]]:
+def _numbers(columns: thin.Columns, max_buckets: int) -> dict[str, dict[str, Any]]:
     assert not isinstance(columns.values, thin.Elements)
     band = thin.band(columns.times, columns.values, columns.outside, max_buckets)
     bad = np.flatnonzero(band.violations)
@@ -115,7 +91,7 @@ def _numbers(columns: Columns, max_buckets: int) -> dict[str, dict[str, Any]]:
     return {"times": _times(band), "values": numbers, "marks": marks}
 
 
-def _lists(columns: Columns, max_buckets: int) -> dict[str, dict[str, Any]]:
+def _lists(columns: thin.Columns, max_buckets: int) -> dict[str, dict[str, Any]]:
     assert isinstance(columns.values, thin.Elements)
     rows = thin.rows(columns.times, columns.values, max_buckets, MAX_ELEMENTS)
     lists = {

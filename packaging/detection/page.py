@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-from . import pack, units
+from . import pack, thin, units
 from .errors import InputError
 from .outcome import Series
 from .summary import moment, number, printable
@@ -24,8 +24,7 @@ MAX_INDEX_BYTES = 20_000  # of the page, to say which series are where
 MAX_SERIES = 400  # more rows can have theirs in pages of fewer devices; bounds the time to write a page of a fleet
 # Buckets of a series, finest first. The finest with which all series fit is taken, and with the last as many as fit.
 MAX_BUCKETS = (10_000_000, 20_000, 6_000, 1_500)
-SCRIPTS = ("data.js", "table.js", "chart.js", "controls.js", "page.js")
-LISTS = ("ports", "cidrs", "numbers", "strings")
+SCRIPTS = ("data.js", "table.js", "chart.js", "marks.js", "controls.js", "page.js")
 UNNAMED = "device"  # a recording of one device need not name it
 
 _FOLDER = Path(__file__).with_name("page")
@@ -65,7 +64,7 @@ def build(document: Mapping[str, Any], series: Callable[[str, str, str], Series]
     for index in wanted[:MAX_SERIES]:
         row = rows[index]
         found = series(devices[row.device]["thing"], row.result["profile"], row.result["behavior"])
-        columns = pack.columns(found, row.result["kind"] in LISTS)
+        columns = thin.columns(found, row.result["kind"] in units.LISTS)
         for one in packs:
             one.add(index, columns, row.result["alarms"])
         fitting = [one for one in packs if one.bytes <= budget]
@@ -171,7 +170,7 @@ def _behavior(result: Mapping[str, Any]) -> dict[str, Any]:
         "name": printable(result["behavior"]),
         "metric": metric,
         "rule": printable(result["rule"]),
-        "lists": result["kind"] in LISTS,
+        "lists": result["kind"] in units.LISTS,
         "unit": units.unit(metric, duration),
         "whole": units.is_whole(metric, result["kind"]),
         "empty": units.empty(metric),

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .outcome import Series
+
 Ints = npt.NDArray[np.int64]
 Numbers = npt.NDArray[Any]
 
@@ -75,6 +77,29 @@ class Rows(NamedTuple):
     width_seconds: int
 
 
+class Columns(NamedTuple):
+    """A series as arrays.
+
+    times: epoch seconds
+    values: numbers, or the elements of lists
+    outside: which datapoints are in violation
+    """
+
+    times: Ints
+    values: Numbers | Elements
+    outside: npt.NDArray[np.bool_]
+
+
+def columns(series: Series, lists: bool) -> Columns:
+    """Return a series as arrays. lists: its values are lists."""
+    times = np.asarray(series.times, np.int64)
+    outside = np.fromiter(map(bool, series.outside), bool, len(times))
+    if lists:
+        return Columns(times, _flatten(series.values, series.outside), outside)
+    values = np.asarray(series.values)
+    return Columns(times, values.astype(float) if values.dtype == object else values, outside)  # beyond 64 bits
+
+
 def band(times: Ints, values: Numbers, outside: npt.NDArray[np.bool_], max_buckets: int) -> Band:
     """Return numbers in at most max_buckets buckets; as they are, where there are no more of them than that.
 
@@ -100,20 +125,6 @@ def band(times: Ints, values: Numbers, outside: npt.NDArray[np.bool_], max_bucke
         np.where(none, least, lowest),
         np.where(none, most, highest),
         width,
-    )
-
-
-def flatten(lists: Sequence[Sequence[Any]], outside: Sequence[Sequence[Any]]) -> Elements:
-    """Return lists as columns. outside: for each list, its elements in violation."""
-    flat = list(chain.from_iterable(lists))
-    distinct = list(dict.fromkeys(flat))
-    ids = {element: index for index, element in enumerate(distinct)}
-    violating = set(chain.from_iterable(outside))
-    return Elements(
-        np.repeat(np.arange(len(lists)), np.fromiter(map(len, lists), np.int64, len(lists))),
-        np.fromiter(map(ids.__getitem__, flat), np.int64, len(flat)),
-        distinct,
-        np.fromiter((element in violating for element in distinct), bool, len(distinct)),
     )
 
 
@@ -151,11 +162,27 @@ def rows(times: Ints, elements: Elements, max_buckets: int, max_elements: int) -
     )
 
 
+def _flatten(lists: Sequence[Sequence[Any]], outside: Sequence[Sequence[Any]]) -> Elements:
+    """Return lists as columns. outside: for each list, its elements in violation."""
+    flat = list(chain.from_iterable(lists))
+    distinct = list(dict.fromkeys(flat))
+    ids = {element: index for index, element in enumerate(distinct)}
+    violating = set(chain.from_iterable(outside))
+    return Elements(
+        np.repeat(np.arange(len(lists)), np.fromiter(map(len, lists), np.int64, len(lists))),
+        np.fromiter(map(ids.__getitem__, flat), np.int64, len(flat)),
+        distinct,
+        np.fromiter((element in violating for element in distinct), bool, len(distinct)),
+    )
+
+
 def _buckets(times: Ints, max_buckets: int) -> tuple[Ints, int]:
     """Return the index of the first datapoint of each bucket, and the width of a bucket in seconds (0: not thinned)."""
     if len(times) <= max_buckets:
         return np.arange(len(times)), 0
     width = int(times[-1] - times[0]) // max_buckets + 1
+    whole = next((seconds for seconds in (300, 60) if width > seconds), 1)  # 20 min rather than 19 min 48 s
+    width = -(-width // whole) * whole
     bucket = (times - times[0]) // width
     return np.concatenate(([0], np.flatnonzero(np.diff(bucket)) + 1)), width
 

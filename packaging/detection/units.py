@@ -24,6 +24,7 @@ _UNITS = {
     "uptime_seconds": "s",
 }
 
+LISTS = ("ports", "cidrs", "numbers", "strings")  # kinds of values that are lists
 WHOLE = ("process_count", "uptime_seconds")  # numbers of the connector that are always whole; counts are anyway
 
 _EMPTY = {

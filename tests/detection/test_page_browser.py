@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,19 +14,13 @@ from detection.outcome import Outcome
 from detection.summary import moment, number
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support import outcomes
+from support.detect_tool import INCIDENT, ORDINARY, PROFILES, run
 
 from connector.health import duration as span
 
 CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",  # root has no sandbox
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-gpu",
-    "--disable-quic",
-]
+FLAGS = ["--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+FLAGS += ["--disable-sync", "--disable-gpu", "--disable-quic"]
 NARROW = {"width": 360, "height": 740}
 
 pytestmark = [
@@ -121,26 +116,28 @@ def test_policy_refuses_what_is_outside(browser: Browser, written: Path) -> None
     page.close()
 
 
-def test_numbers_are_those_of_the_document(opened: Opener, written: Path, fleet: Outcome) -> None:
-    page = opened(written)
-    while page.locator("#more").is_visible():
-        page.locator("#more").click()
+def test_numbers_are_those_of_json(opened: Opener, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--reports", ORDINARY, "--reports", INCIDENT, "--json", "--page", "page.html"]
+    assert run("try", PROFILES / "WrongConfiguration.json", PROFILES / "DataExfiltration.json", *arguments) == 0
     expected = {}
-    for device in fleet.document()["devices"]:
+    for device in json.loads(capsys.readouterr().out)["devices"]:
         for result in device["behaviors"]:
             alarms = result["alarms"]
             seconds = sum((alarm["end"] or device["last"]) - alarm["start"] for alarm in alarms)
-            expected[device["thing"], result["behavior"]] = (
-                ["", "", ""]
-                if result["skipped"]
-                else [
-                    number(len(alarms)),
-                    span(seconds) if alarms else "",
-                    f"{number(result['violations'])} of {number(result['datapoints'])}",
-                ]
-            )
-    found = {(row[0], row[1].split()[0]): row[2:5] for row in shown(page)}
+            texts = [str(len(alarms)), span(seconds) if alarms else ""]
+            texts.append(f"{result['violations']} of {result['datapoints']}")
+            expected[device["thing"], result["behavior"]] = ["", "", ""] if result["skipped"] else texts
+    found = {(row[0], row[1].split()[0]): row[2:5] for row in shown(opened(Path("page.html").resolve()))}
     assert found == expected
+    assert any(alarms != "0" for alarms, *_ in found.values())
+
+
+def test_long_table_is_shown_in_parts(opened: Opener, written: Path) -> None:
+    page = opened(written)
+    assert len(shown(page)) == 100
+    page.get_by_role("button", name="Show 8 more of 8").click()
+    assert len(shown(page)) == 108
+    expect(page.locator("#rows button").nth(100)).to_be_focused()
 
 
 def test_table_sorts_by_mouse_and_keys(opened: Opener, written: Path) -> None:

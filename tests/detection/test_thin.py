@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from detection import thin
+from detection.outcome import Series
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,12 @@ def inside(times: Sequence[int], first: int, width: int, start: int) -> list[int
     """Return the indexes of the datapoints in the bucket that a time is in; the buckets begin at `start`."""
     bucket = (first - start) // width
     return [index for index, time in enumerate(times) if (time - start) // width == bucket]
+
+
+def elements(lists: Sequence[Sequence[Any]], outside: Sequence[Sequence[Any]]) -> thin.Elements:
+    columns = thin.columns(Series(list(range(len(lists))), lists, outside, None), lists=True)
+    assert isinstance(columns.values, thin.Elements)
+    return columns.values
 
 
 @given(TIMES, BUCKETS, st.data())
@@ -48,7 +55,7 @@ def test_rows_keep_each_element_of_each_bucket(times: list[int], buckets: int, d
     values = data.draw(lists)
     bad = data.draw(st.sets(st.sampled_from("abcde")))
     outside = [[element for element in elements if element in bad] for elements in values]
-    rows = thin.rows(np.array(times), thin.flatten(values, outside), buckets, 5)
+    rows = thin.rows(np.array(times), elements(values, outside), buckets, 5)
     assert set(rows.elements) == {element for elements in values for element in elements}
     assert rows.left_out == 0
     assert rows.outside == [element in bad for element in rows.elements]
@@ -87,13 +94,13 @@ def test_buckets_without_datapoints_are_left_out() -> None:
 
 @pytest.mark.parametrize("lists", [[], [[], []]])
 def test_series_without_elements(lists: list[list[Any]]) -> None:
-    rows = thin.rows(np.arange(len(lists)), thin.flatten(lists, lists), 10, 10)
+    rows = thin.rows(np.arange(len(lists)), elements(lists, lists), 10, 10)
     assert (rows.elements, rows.runs, len(rows.times)) == ([], [], len(lists))
 
 
 def test_elements_in_violation_come_first_then_the_most_frequent() -> None:
     lists = [["a", "b"], ["b"], ["c"], ["d", "b"]]
-    rows = thin.rows(np.arange(4), thin.flatten(lists, [[], [], ["c"], []]), 10, 2)
+    rows = thin.rows(np.arange(4), elements(lists, [[], [], ["c"], []]), 10, 2)
     assert rows.elements == ["c", "b"]
     assert rows.runs == [[(2, 1)], [(0, 2), (3, 1)]]
     assert rows.left_out == 2

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
+import numpy as np
 from detection.outcome import Alarm, Device, Outcome, Result, Series
 from detection.summary import rule
 
@@ -97,10 +98,8 @@ def _result(judged_by: Profile, judged_behavior: Behavior, series: Series, alarm
         judged_behavior,
         rule(judged_behavior),
         judged_behavior.limit,
-        None,
-        len(series.times),
-        sum(map(bool, series.outside)),
-        None,
+        datapoints=len(series.times),
+        violations=sum(map(bool, series.outside)),
         alarms=tuple(alarms),
     )
 
@@ -161,3 +160,34 @@ def fleet(devices: int = 12, reports: int = 288, seed: int = 1) -> Outcome:
 def strings(*elements: str) -> Reading:
     """Return the reading of a custom metric that is a list of strings."""
     return Reading("strings", elements)
+
+
+def year(metrics: int, violation_every: int = 0) -> Outcome:
+    """Return the outcome of a device with a report every 300 s for a year, and one datapoint far above the others.
+
+    violation_every: a violation in so many datapoints, beside that peak; 0: none
+    """
+    chance = np.random.default_rng(1)
+    times = list(range(START, START + 105_120 * 300, 300))
+    names = ("bytes-out", "bytes-in", "packets-out", "packets-in")
+    judged_by = profile(
+        "Year",
+        *(
+            behavior(f"B{i}", f"aws:all-{names[i % 4]}", value={"count": 10**8}, durationSeconds=300)
+            for i in range(metrics)
+        ),
+    )
+    series, results = {}, []
+    for i, one in enumerate(judged_by.behaviors):
+        values = chance.lognormal(13 - 2 * (i % 4 > 1), 0.5, len(times)).astype(int)
+        if violation_every:
+            values[::violation_every] *= 1000
+        values[50_000] = 999_999_999
+        outside = [(value,) if value > 10**8 else () for value in values.tolist()]
+        alarms = tuple(Alarm(time, time + 300) for time, bad in zip(times, outside) if bad)
+        series[one.name] = Series(times, values.tolist(), outside, 10**8)
+        results.append(
+            Result("Year", one, rule(one), 10**8, datapoints=len(times), violations=len(alarms), alarms=alarms)
+        )
+    device = Device("gateway-1", times[0], times[-1], len(times), 300, None, tuple(results))
+    return Outcome(("Year",), (device,), {}, lambda thing, profile, behavior: series[behavior])

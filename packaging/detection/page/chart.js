@@ -1,4 +1,4 @@
-// One metric over time, with its limit, alarms and violations. uPlot draws the axes and lines; the rest is drawn here.
+// One metric over time. uPlot draws the axes and lines; marks.js the limit, alarms, violations and elements.
 
 const MAX_ROWS = 20; // elements that get a row of their own
 const ROW_PIXELS = 18;
@@ -24,6 +24,7 @@ class Chart {
     if (row.behavior.lists) this.shown = series.elements.slice(0, MAX_ROWS);
     else this.prepareNumbers(logarithmic);
     this.colors = readColors();
+    this.marks = new Marks(this);
     this.plot = new uPlot(this.options(), this.columns(), host);
     this.controls = new Controls(this);
   }
@@ -73,8 +74,8 @@ class Chart {
       series: this.series.width ? [{}, line, line] : [{}, line],
       bands: this.series.width ? [{ series: [1, 2], fill: this.colors.band }] : [],
       hooks: {
-        drawClear: [() => this.drawAlarms()],
-        draw: [() => (behavior.lists ? this.drawElements() : this.drawNumbers())],
+        drawClear: [() => this.marks.alarms()],
+        draw: [() => (behavior.lists ? this.marks.elements() : this.marks.numbers())],
         ready: [(plot) => plot.setScale("x", { min: this.first, max: this.last })],
         setSelect: [(plot) => this.select(plot)],
       },
@@ -127,117 +128,6 @@ class Chart {
       values: (plot, ticks) => ticks.map((tick) => cut(this.shown.at(-1 - tick))),
     };
     return { scale: { range: [-0.5, count - 0.5] }, axis };
-  }
-
-  x(time) {
-    return this.plot.valToPos(time, "x", true);
-  }
-
-  drawAlarms() {
-    const { ctx, bbox } = this.plot;
-    ctx.save();
-    for (const [start, end] of this.series.alarms) {
-      const left = Math.max(bbox.left, this.x(start));
-      const right = Math.min(bbox.left + bbox.width, this.x(end ?? this.last));
-      if (right < bbox.left || left > bbox.left + bbox.width) continue;
-      ctx.fillStyle = this.row.behavior.suppressed ? this.hatching() : this.colors.alarm;
-      ctx.fillRect(left, bbox.top, Math.max(right - left, 2 * devicePixelRatio), bbox.height);
-    }
-    ctx.restore();
-  }
-
-  // Alarms that nobody is alerted of are drawn hatched.
-  hatching() {
-    const tile = document.createElement("canvas");
-    tile.width = tile.height = 8;
-    const ctx = tile.getContext("2d");
-    ctx.strokeStyle = this.colors.alarm;
-    ctx.lineWidth = 3;
-    for (const shift of [-8, 0, 8]) {
-      ctx.moveTo(shift, 8);
-      ctx.lineTo(shift + 8, 0);
-    }
-    ctx.stroke();
-    return this.plot.ctx.createPattern(tile, "repeat");
-  }
-
-  // Calls draw with each bucket that is in view.
-  visible(buckets, draw) {
-    const { min, max } = this.plot.scales.x;
-    for (const bucket of buckets) {
-      const time = this.series.times[bucket];
-      if (time >= min - this.step && time <= max + this.step) draw(bucket, this.x(time));
-    }
-  }
-
-  drawNumbers() {
-    const { plot, series, colors } = this;
-    const { ctx, bbox } = plot;
-    const y = (value) => plot.valToPos(value, "y", true);
-    const half = 2.5 * devicePixelRatio;
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
-    ctx.clip();
-    ctx.fillStyle = colors.violation;
-    const drawn = new Set();
-    this.visible(series.bad, (bucket, left) => {
-      const values = series.lowest ? [series.lowest.get(bucket), series.highest.get(bucket)] : [series.most[bucket]];
-      for (const value of values) {
-        const top = y(value);
-        const pixel = Math.round(left) * 65536 + Math.round(top);
-        if (!drawn.has(pixel)) ctx.fillRect(left - half, top - half, 2 * half, 2 * half);
-        drawn.add(pixel);
-      }
-    });
-    if (this.row.limit !== null) {
-      ctx.strokeStyle = colors.limit;
-      ctx.lineWidth = 1.5 * devicePixelRatio;
-      ctx.setLineDash([8 * devicePixelRatio, 4 * devicePixelRatio]);
-      ctx.beginPath();
-      ctx.moveTo(bbox.left, y(this.row.limit));
-      ctx.lineTo(bbox.left + bbox.width, y(this.row.limit));
-      ctx.stroke();
-    }
-    ctx.restore();
-  }
-
-  // A bar for each stretch of time that has the element; those in violation are thicker.
-  drawElements() {
-    const { plot, series, colors } = this;
-    const { ctx, bbox } = plot;
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
-    ctx.clip();
-    this.shown.forEach((_, row) => {
-      const bad = row < series.outside;
-      const height = (bad ? 12 : 6) * devicePixelRatio;
-      const top = plot.valToPos(this.shown.length - 1 - row, "y", true) - height / 2; // the first row is on top
-      ctx.fillStyle = bad ? colors.violation : colors.line;
-      const runs = series.runs[row];
-      for (let i = 0; i < runs.length; i += 2) {
-        for (const [start, end] of this.unbroken(runs[i], runs[i + 1] - 1)) {
-          const left = this.x(start);
-          if (left > bbox.left + bbox.width) break;
-          ctx.fillRect(left, top, Math.max(this.x(end) - left, 2 * devicePixelRatio), height);
-        }
-      }
-    });
-    ctx.restore();
-  }
-
-  // Yields the spans of time of these buckets, without the pauses between them.
-  *unbroken(first, last) {
-    const { times } = this.series;
-    this.pauses ??= times.flatMap((time, i) => (i && time - times[i - 1] > 3.5 * this.step ? [i] : []));
-    let begin = first;
-    for (const pause of this.pauses) {
-      if (pause <= begin || pause > last) continue;
-      yield [times[begin], times[pause - 1] + this.step];
-      begin = pause;
-    }
-    yield [times[begin], times[last] + this.step];
   }
 
   // Reads the datapoint nearest to a time; null: nothing is pointed at.

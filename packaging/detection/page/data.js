@@ -133,14 +133,28 @@ function moment(time) {
   return new Date(time * 1000).toISOString().slice(0, 19).replace("T", " ");
 }
 
+// Returns seconds in their two largest units: 40 s, 12 min, 3 h 5 min.
 function span(seconds) {
-  if (seconds < 60) return `${Math.floor(seconds)} s`;
-  const minutes = Math.round(seconds / 60);
-  return minutes < 60 ? `${minutes} min` : `${number(Math.floor(minutes / 60))} h ${minutes % 60} min`;
+  const minutes = Math.floor(seconds / 60);
+  const rest = Math.floor(seconds % 60);
+  if (!minutes) return `${rest} s`;
+  const hours = Math.floor(minutes / 60);
+  const [large, small] = hours ? [`${hours} h`, `${minutes % 60} min`] : [`${minutes} min`, `${rest} s`];
+  return small.startsWith("0 ") ? large : `${large} ${small}`;
 }
 
 function plural(count, one, many = `${one}s`) {
   return `${number(count)} ${count === 1 ? one : many}`;
+}
+
+// Returns an element of a name that may be broken between its words: KnownDestinations, gateway-1.
+function nameElement(name, text, attributes = {}) {
+  const made = element(name, "", attributes);
+  text.split(/(?<=[a-z0-9])(?=[A-Z])|(?<=[-_:.])/).forEach((word, i) => {
+    if (i) made.append(document.createElement("wbr"));
+    made.append(word);
+  });
+  return made;
 }
 
 // Returns a new element. All text goes through here or textContent: reports are written by devices.

@@ -102,9 +102,9 @@ class Table {
     made.dataset.row = row.index;
     if (row.index === this.current) made.setAttribute("aria-current", "true");
     const device = element("th", "", { scope: "row" });
-    device.append(element("button", row.device.name, { type: "button" }));
+    device.append(nameElement("button", row.device.name, { type: "button" }));
     const behavior = document.createElement("td");
-    behavior.append(element("span", row.behavior.name), element("small", row.behavior.profile));
+    behavior.append(nameElement("span", row.behavior.name), nameElement("small", row.behavior.profile));
     const replayed = row.skipped === null;
     const violations = element("td", replayed ? number(row.violations) : "", { class: "number wide" });
     if (replayed) violations.append(element("small", `of ${number(row.datapoints)}`));
