@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import json
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -28,16 +30,14 @@ _ENVIRONMENT = (
     " packaging/venv.sh build/tools packaging/requirements-tools.txt"
 )
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `connector`, when run by its path
-try:
-    from detection import broker, profile, summary, watch
-    from detection.errors import DetectionError, InputError
+from detection import summary, watch  # noqa: E402
+from detection.errors import DetectionError, InputError  # noqa: E402
 
-    from connector import __version__
-    from connector.detect.profile import Profile, parse
-except ModuleNotFoundError as error:
-    sys.exit(_ENVIRONMENT.format(error))
+from connector import __version__  # noqa: E402
+from connector.detect.profile import Profile, parse  # noqa: E402
 
-if TYPE_CHECKING:  # what takes long to import is imported where it is used
+# What takes long to import is imported where it is used: the processes that read recordings import this file too.
+if TYPE_CHECKING:
     from detection.account import Account
     from detection.fleet import Fleet
 
@@ -62,6 +62,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         code: int = options.run(options)
         sys.stdout.flush()
+    except ModuleNotFoundError as error:
+        sys.exit(_ENVIRONMENT.format(error))
     except DetectionError as error:
         for line in str(error).splitlines():
             _problem(line)
@@ -223,13 +225,11 @@ def _add_watch(command: argparse.ArgumentParser) -> None:
 
 def _try(options: argparse.Namespace) -> int:
     profiles = _profiles(options.profile)
-    try:
-        from detection import replay, table
-    except ModuleNotFoundError as error:
-        sys.exit(_ENVIRONMENT.format(error))
     with ExitStack() as stack:
         fleet, account = _read(stack, options, options.reports)
         baseline = _read(stack, options, options.baseline)[0] if options.baseline else None
+        from detection import replay, table
+
         outcome = replay.replay(fleet, profiles, baseline, dataclasses.asdict(account))
         if options.json:
             print(json.dumps(outcome.document(), indent=2))
@@ -239,10 +239,8 @@ def _try(options: argparse.Namespace) -> int:
             print(summary.summarize(outcome) if len(outcome.devices) == 1 else table.tabulate(outcome))
         written = []
         if options.picture:
-            try:
-                from detection import plot  # here, as matplotlib takes a second to import
-            except ModuleNotFoundError as error:
-                sys.exit(_ENVIRONMENT.format(error))
+            from detection import plot
+
             if plot.draw(outcome, options.picture):
                 written.append(f"Picture: {options.picture}")
             else:
@@ -259,6 +257,8 @@ def _try(options: argparse.Namespace) -> int:
 
 def _profiles(paths: Sequence[Path]) -> list[Profile]:
     """Return the profiles of files and of the files in folders. Raises InputError."""
+    from detection import profile
+
     files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
     if not files:
         raise InputError(f"{paths[0]}: no profile there, a file whose name ends in .json")
@@ -273,15 +273,17 @@ def _profiles(paths: Sequence[Path]) -> list[Profile]:
 
 def _read(stack: ExitStack, options: argparse.Namespace, paths: Sequence[str]) -> tuple[Fleet, Account]:
     """Read recordings. What they are kept in is removed when the stack closes."""
-    try:
-        from detection import recordings
-        from detection.duck import Duck
-        from detection.fleet import Fleet
-    except ModuleNotFoundError as error:
-        sys.exit(_ENVIRONMENT.format(error))
+    from detection import recordings
+
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detect-")))
     source = recordings.Source(tuple(paths), options.thing_field, options.thing_from, options.strict)
-    read = recordings.read(source, folder)
+    # A thread imports the rest, which takes half a second, while this one waits for the processes that read.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(importlib.import_module, "detection.duck")
+        read = recordings.read(source, folder)
+    from detection.duck import Duck
+    from detection.fleet import Fleet
+
     stack.callback(read.connection.close)
     return Fleet(Duck(read.connection)), read.account
 
@@ -293,7 +295,7 @@ def _suggest(options: argparse.Namespace) -> int:
 
 
 def _learn(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
-    from detection import suggest
+    from detection import profile, suggest
 
     short = suggest.too_short(fleet)
     if short and not options.force:
@@ -319,7 +321,7 @@ def _learn(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
 
 
 def _resolve(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
-    from detection import resolve
+    from detection import profile, resolve
 
     profile.load(options.resolve)  # raises InputError with every fault
     document, resolved, left = resolve.resolve(profile.read(options.resolve)[1], fleet)
@@ -353,7 +355,7 @@ def _write(path: Path, document: Any) -> None:
 def _watch(options: argparse.Namespace) -> int:
     if bool(options.cert) != bool(options.key):
         raise InputError("--cert and --key go together")
-    profiles = [profile.load(path) for path in options.profile]
+    profiles = _profiles(options.profile) if options.profile else []
     for one in profiles:
         for behavior in one.behaviors:
             if behavior.skipped:
@@ -380,6 +382,8 @@ def _watch(options: argparse.Namespace) -> int:
 
 
 def _watch_broker(options: argparse.Namespace, watched: watch.Watch) -> None:
+    from detection import broker
+
     topics = options.topic or [*watch.EVENT_TOPICS, *(watch.REPORT_TOPICS if options.profile else ())]
     source = broker.Broker(
         options.mqtt, topics, _problem, options.ca_file, options.cert, options.key, options.client_id

@@ -61,7 +61,7 @@ SEQUENCE = "sequence"  # where a row comes from: the number of its file, and its
 FILE_SHIFT = 40  # bits of the place, a byte offset or a row; a file of 1 TB has room
 PART_SCHEMA = SCHEMA.append(pyarrow.field(SEQUENCE, pyarrow.int64()))
 
-MAX_ROWS = 50_000  # of a row group; about 50 MB while they are gathered
+MAX_ROWS = 25_000  # of a row group; about 25 MB while they are gathered
 MAX_KNOWN_TEXTS = 100_000  # addresses that are remembered, about 20 MB
 
 

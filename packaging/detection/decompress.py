@@ -51,7 +51,7 @@ class Decompressed:
                 break
             parts.append(part)
             length += len(part)
-        if self._error is not None and not parts:
+        if self._error is not None and not length:
             raise self._error
         return b"".join(parts)
 

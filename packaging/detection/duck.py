@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import ibis
+import ibis.backends.sql.compilers.duckdb  # or the first expression imports it, which takes long
 import ibis.expr.types as ir
 import numpy as np
 

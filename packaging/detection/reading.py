@@ -23,7 +23,7 @@ from .batches import FILE_SHIFT, Batch
 from .decompress import DamagedError
 from .documents import CHUNK_BYTES, Fault, read_cbor, scan
 from .parquet import read_parquet
-from .reports import from_document, integer, no_constant
+from .reports import from_document, integer, is_text, no_constant
 from .shapes import report_type
 
 THING_FIELD = "thing"
@@ -264,7 +264,7 @@ class Reader:
         return document, named
 
     def _thing(self, span: Span, named: Any) -> str:
-        if named is not None and (not isinstance(named, str) or not named):
+        if named is not None and not (isinstance(named, str) and named and is_text(named)):
             raise ValueError(f"{self._thing_field}: the name of a thing is expected, not {named!r:.50}")
         if named is not None and named != NOT_A_THING:
             return named
@@ -316,7 +316,7 @@ class _Content:
 
 
 def _with_damage(records: Iterator[Record], content: _Content) -> Iterator[Record]:
-    """Yield records, and where the file could not be read to its end, that. A record that ends there says it already."""
+    """Yield records, then that the file could not be read to its end, unless the last record says so already."""
     last: Any = None
     for record in records:
         last = record.document

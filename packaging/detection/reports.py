@@ -246,12 +246,20 @@ def _list(value: Any, place: str) -> list[Any]:
 def _text(value: Any, place: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{place}: text is expected, not {_shown(value)}")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:  # half a surrogate pair, which JSON can write and no text has
-            raise ValueError(f"{place}: {_shown(value)} is not Unicode text") from None
+    if not is_text(value):
+        raise ValueError(f"{place}: {_shown(value)} is not Unicode text")
     return value
+
+
+def is_text(value: str) -> bool:
+    """Return whether a string can be stored as text: JSON can write half a surrogate pair, which is no character."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _number(value: Any, place: str) -> int | float:

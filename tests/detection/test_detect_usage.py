@@ -157,10 +157,10 @@ def test_runs_by_its_path() -> None:
 
 def test_missing_packages_name_the_environment_to_make(tmp_path: Path) -> None:
     """-S: no site-packages, as in an environment where nothing is installed."""
-    command = [sys.executable, "-S", str(ROOT / "packaging" / "detect.py"), "--help"]
+    command = [sys.executable, "-S", str(ROOT / "packaging" / "detect.py"), "try", "p.json", "--reports", "r"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={})
     assert result.returncode == 1
     assert result.stderr == (
-        "detect.py: No module named 'paho'. Make an environment with what it needs, and use its python:"
+        "detect.py: No module named 'botocore'. Make an environment with what it needs, and use its python:"
         " packaging/venv.sh build/tools packaging/requirements-tools.txt\n"
     )

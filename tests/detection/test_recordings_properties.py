@@ -1,7 +1,9 @@
-"""Properties: reading into columns gives what plain reading gives, whatever the recording and whatever is damaged in it."""
+"""Property: reading into columns gives what plain reading gives, whatever is recorded and whatever is damaged."""
 
 from __future__ import annotations
 
+import copy
+import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from detection import documents as documents_module
 from detection import reading, sniff
 from detection.batches import Batch, row
+from detection.decompress import DamagedError
 from detection.documents import Fault, read_cbor, scan
 from detection.reading import Reader, Span
 from detection.reports import from_document
@@ -20,9 +23,15 @@ from hypothesis import strategies as st
 from support.fleet_files import COMPRESSIONS, LAYOUTS, in_short_names
 
 COUNTS = st.integers(0, 2**63 - 1) | st.integers(0, 5)
-PORTS = st.lists(st.fixed_dictionaries({"port": st.integers(1, 65535)}, optional={"interface": st.text(max_size=3)}), max_size=3)
-REMOTES = st.sampled_from(["192.0.2.7:443", "[2001:db8::7]:8883", "198.51.100.1:1", "[::ffff:192.0.2.1]:5", "[fe80::1%eth0]:9"])
-CONNECTIONS = st.lists(st.fixed_dictionaries({"remote_addr": REMOTES}, optional={"local_port": st.integers()}), max_size=3)
+PORTS = st.lists(
+    st.fixed_dictionaries({"port": st.integers(1, 65535)}, optional={"interface": st.text(max_size=3)}), max_size=3
+)
+REMOTES = st.sampled_from(
+    ["192.0.2.7:443", "[2001:db8::7]:8883", "198.51.100.1:1", "[::ffff:192.0.2.1]:5", "[fe80::1%eth0]:9"]
+)
+CONNECTIONS = st.lists(
+    st.fixed_dictionaries({"remote_addr": REMOTES}, optional={"local_port": st.integers()}), max_size=3
+)
 NUMBERS = st.integers(-(2**53), 2**53) | st.floats(-1e300, 1e300)
 TEXTS = st.text(max_size=4) | st.sampled_from(["}{", "}\n{", '{"header":', "\\", '"'])
 CUSTOM = st.dictionaries(
@@ -57,7 +66,7 @@ VALID |= VALID.map(in_short_names)
 
 def _spoil(document: Any, choices: list[int], value: Any) -> Any:
     """Replace a member somewhere in a document."""
-    block = document
+    block = document = copy.deepcopy(document)
     for choice in choices:
         keys = list(block) if isinstance(block, dict) else list(range(len(block)))
         if not keys:
@@ -70,8 +79,10 @@ def _spoil(document: Any, choices: list[int], value: Any) -> Any:
     return document
 
 
-ODD_VALUES = st.sampled_from([None, True, "12", 1.5, 1.0, -1, 2**63, 10**400, "", [], {}, [[]], {"port": 1}, "\ud800", "1e2"])
-SPOILED = st.builds(_spoil, VALID.map(lambda document: __import__("copy").deepcopy(document)), st.lists(st.integers(0, 9), min_size=1, max_size=7), ODD_VALUES)
+ODD_VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    [None, True, "12", 1.5, 1.0, -1, 2**63, 10**400, "", [], {}, [[]], {"port": 1}, "\ud800", "1e2"]
+)
+SPOILED = st.builds(_spoil, VALID, st.lists(st.integers(0, 9), min_size=1, max_size=7), ODD_VALUES)
 MIXED = st.builds(lambda a, b: {**a, **b}, VALID, VALID)  # long and short names in one document
 DOCUMENTS = st.lists(VALID | SPOILED | MIXED, max_size=6)
 
@@ -80,7 +91,10 @@ DOCUMENTS = st.lists(VALID | SPOILED | MIXED, max_size=6)
 def damages(draw: st.DrawFn) -> Any:
     """What happens to the bytes of a file."""
     kind = draw(st.sampled_from(["none", "cut", "flip", "insert", "lose"]))
-    at, value = draw(st.floats(0, 1)), draw(st.sampled_from([b"\0\0\0", b"INFO started\n", b"}{", b"\xff", b"{", b'"', b"\n", b"]", b"12 "]))
+    at, value = (
+        draw(st.floats(0, 1)),
+        draw(st.sampled_from([b"\0\0\0", b"INFO started\n", b"}{", b"\xff", b"{", b'"', b"\n", b"]", b"12 "])),
+    )
 
     def damage(content: bytes) -> bytes:
         place = int(at * len(content))
@@ -122,21 +136,20 @@ class Plain:
         fault: list[tuple[int, Any]] = []
         with sniff.content(recording) as stream:
             try:
-                while part := stream.read(2**20):
-                    parts.append(part)
-            except sniff.DamagedError as damage:
+                parts.extend(iter(lambda: stream.read(2**20), b""))
+            except DamagedError as damage:
                 fault = [(sum(map(len, parts)), Fault(str(damage), damage.cut))]
         content = b"".join(parts)
         if recording.kind == sniff.UNKNOWN:
             yield 0, Fault("")
             return
         if recording.kind == sniff.CBOR:
-            import io
-
             items = list(read_cbor(io.BytesIO(content)))
         else:
             text = content.decode("utf-8", "surrogateescape")
-            items = [(len(text[:index].encode("utf-8", "surrogateescape")), item) for index, item in scan(text, False)[0]]
+            items = [
+                (len(text[:index].encode("utf-8", "surrogateescape")), item) for index, item in scan(text, False)[0]
+            ]
         last = items[-1][1] if items else None
         if fault and fault[0][1].cut and isinstance(last, Fault) and last.cut:
             fault = []
@@ -156,7 +169,13 @@ def columns(recording: sniff.Recording, folder: Path) -> tuple[list[dict[str, An
 @settings(max_examples=60)
 @given(DOCUMENTS, st.sampled_from(sorted(LAYOUTS)), st.sampled_from(sorted(COMPRESSIONS)), damages(), damages())
 def test_columns_are_what_plain_reading_gives(
-    chunk: int, monkeypatch: pytest.MonkeyPatch, documents: list[Any], layout: str, compression: str, inner: Any, outer: Any
+    chunk: int,
+    monkeypatch: pytest.MonkeyPatch,
+    documents: list[Any],
+    layout: str,
+    compression: str,
+    inner: Any,
+    outer: Any,
 ) -> None:
     monkeypatch.setattr(reading, "CHUNK_BYTES", chunk)
     monkeypatch.setattr(documents_module, "CHUNK_BYTES", chunk)
