@@ -1,0 +1,114 @@
+"""Engines beside DuckDB, for fleets that one machine is too small for: Spark runs the expressions of columns.py, and
+Athena's SQL for them can be written down.
+
+Only Parquet goes there, with the columns of recordings.py: Spark's and Athena's readers of JSON take one object a line
+and lose the others without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow
+import sqlglot
+
+from . import columns
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_TYPES = {
+    "string": pyarrow.string(),
+    "int64": pyarrow.int64(),
+    "int32": pyarrow.int32(),
+    "float64": pyarrow.float64(),
+    "boolean": pyarrow.bool_(),
+}
+
+
+class Spark:
+    """An engine: it runs expressions on the views of a Spark session."""
+
+    def __init__(self, session: SparkSession) -> None:
+        self._session = session
+        ibis.pyspark  # noqa: B018  # sets the options up that ibis needs to write Spark's SQL for floating point columns
+
+    def read(self, name: str, paths: Iterable[str]) -> None:
+        """Make a view of reports in Parquet, where a report that comes twice counts once.
+
+        paths: of files and folders, also s3a://BUCKET/FOLDER where Spark is set up for it
+
+        Raises InputError where they do not have the columns of recordings.py.
+        """
+        from pyspark.errors import PySparkException
+
+        try:
+            frame = self._session.read.parquet(*paths)
+            frame = frame.select(*columns.SCHEMA).dropDuplicates(["thing", "report_id"])
+        except PySparkException as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{', '.join(paths)}: not reports in Parquet as --parquet writes them: {reason}"
+            ) from error
+        frame.createOrReplaceTempView(name)
+
+    def rows(self, expression: ir.Table) -> Iterator[tuple[Any, ...]]:
+        """Run an expression and yield its rows, in the order of its columns."""
+        for row in self._session.sql(_spark_sql(expression)).toLocalIterator():
+            yield tuple(row)
+
+    def keep(self, name: str, expression: ir.Table) -> ir.Table:
+        """Run an expression, keep what it gives as a table, and return that. A table of this name is replaced."""
+        self._session.sql(_spark_sql(expression)).persist().createOrReplaceTempView(name)
+        return ibis.table(expression.schema(), name=name)
+
+    def view(self, name: str, expression: ir.Table) -> ir.Table:
+        """Give an expression a name, and return the view. A view of this name is replaced."""
+        self._session.sql(_spark_sql(expression)).createOrReplaceTempView(name)
+        return ibis.table(expression.schema(), name=name)
+
+    def put(self, name: str, schema: Mapping[str, str], rows: Iterable[tuple[Any, ...]]) -> ir.Table:
+        """Make a table of values and return it. A table of this name is replaced. schema: ibis' types by column."""
+        values = list(zip(*rows)) or [()] * len(schema)
+        arrays = [pyarrow.array(column, _TYPES[kind]) for column, kind in zip(values, schema.values())]
+        table = pyarrow.table(arrays, names=list(schema))
+        self._session.createDataFrame(table).createOrReplaceTempView(name)
+        return ibis.table(dict(schema), name=name)
+
+
+def spark(application: str = "detect.py") -> Spark:
+    """Return Spark as it is set up here; without a set-up, in this process with all processors.
+
+    Raises InputError where there is no PySpark, or no Java.
+    """
+    try:
+        from pyspark.errors import PySparkRuntimeError
+        from pyspark.sql import SparkSession
+    except ModuleNotFoundError as error:
+        raise InputError(f"--engine spark: {error}; install packaging/requirements-spark.txt") from error
+    builder = SparkSession.builder.appName(application).config("spark.ui.enabled", "false")
+    try:
+        return Spark(builder.config("spark.sql.ansi.enabled", "true").getOrCreate())
+    except PySparkRuntimeError as error:
+        raise InputError(f"--engine spark: Spark does not start; it needs Java 17 or later: {error}") from error
+
+
+def athena_sql(expression: ir.Table) -> str:
+    """Return an expression in Athena's SQL. Raises ValueError where Athena's grammar does not have it.
+
+    It is checked by its grammar, not run: there is no Athena without an account.
+    """
+    text = str(ibis.to_sql(expression, dialect="athena"))
+    try:
+        sqlglot.parse_one(text, dialect="athena")
+    except sqlglot.errors.ParseError as error:
+        raise ValueError(f"not Athena's SQL: {error}") from error
+    return text
+
+
+def _spark_sql(expression: ir.Table) -> str:
+    return str(ibis.to_sql(expression, dialect="pyspark"))
