@@ -23,11 +23,9 @@ FLAGS = ["--no-sandbox", "--no-first-run", "--disable-background-networking", "-
 FLAGS += ["--disable-sync", "--disable-gpu", "--disable-quic"]
 NARROW = {"width": 360, "height": 740}
 
-pytestmark = [
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="there is no chromium; on Debian: apt-get install chromium, or .ci/run packages"
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no chromium; on Debian: apt-get install chromium, or .ci/run packages"
+)
 
 
 @pytest.fixture(scope="module")
