@@ -248,10 +248,10 @@ class Component:
         until = self._clock.monotonic() + seconds
         while not self._clock.stopped and self._clock.monotonic() < until:
             self._clock.wait(until - self._clock.monotonic())
-        if self._clock.stopped:
-            return 0
-        starts.add_error(self._clock.monotonic())
-        return 1
+        code = 0 if self._clock.stopped else 1
+        if code:
+            starts.add_error(self._clock.monotonic())
+        return code
 
 
 def _configuration(connection: IpcConnection) -> Dict[str, Any]:
