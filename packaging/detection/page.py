@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
@@ -55,25 +55,12 @@ def write(path: Path, document: Mapping[str, Any], series: Callable[[str, str, s
 
 def build(document: Mapping[str, Any], series: Callable[[str, str, str], Series]) -> str:
     """Return the page as HTML."""
-    devices, rows = document["devices"], list(_rows(document))
+    rows = list(_rows(document))
     table = _table(document, rows)
     without = _page(document, {"table": pack.packed(table), "series": [], "blobs": []})
     budget = MAX_PAGE_BYTES - len(without) - MAX_INDEX_BYTES
     wanted = [index for index, row in enumerate(rows) if row.result["skipped"] is None and row.result["datapoints"]]
-    packs = [pack.Pack(buckets) for buckets in (MAX_BUCKETS if len(wanted) <= MAX_SERIES else MAX_BUCKETS[-1:])]
-    for index in wanted[:MAX_SERIES]:
-        row = rows[index]
-        found = series(devices[row.device]["thing"], row.result["profile"], row.result["behavior"])
-        columns = thin.columns(found, row.result["kind"] in units.LISTS)
-        for one in packs:
-            one.add(index, columns, row.result["alarms"])
-        fitting = [one for one in packs if one.bytes <= budget]
-        if not fitting:
-            packs = packs[-1:]
-            packs[0].drop_last()
-            break
-        packs = fitting
-    chosen = packs[0]
+    chosen = _pack(document, rows, wanted, series, budget)
     table["table"]["series"] = [chosen.places.get(index, -1) for index in range(len(rows))]
     if len(chosen.places) < len(wanted):
         table["leftOut"] = (
@@ -82,6 +69,41 @@ def build(document: Mapping[str, Any], series: Callable[[str, str, str], Series]
         )
     embedded = {"table": pack.packed(table), "series": chosen.series, "blobs": list(chosen.blobs)}
     return _page(document, embedded)
+
+
+def _pack(
+    document: Mapping[str, Any],
+    rows: Sequence[_Row],
+    wanted: Sequence[int],
+    series: Callable[[str, str, str], Series],
+    budget: int,
+) -> pack.Pack:
+    """Return the series of the wanted rows in so many bytes: as fine as all fit, or as many of the coarsest as fit."""
+    for max_buckets in _resolutions(rows, wanted, budget):
+        packed = pack.Pack(max_buckets)
+        for index in wanted[:MAX_SERIES]:
+            place, _, result, _ = rows[index]
+            thing = document["devices"][place]["thing"]
+            found = series(thing, result["profile"], result["behavior"])
+            packed.add(index, thin.columns(found, result["kind"] in units.LISTS), result["alarms"])
+            if packed.bytes > budget:
+                packed.drop_last()
+                break
+        else:
+            break
+    return packed
+
+
+def _resolutions(rows: Sequence[_Row], wanted: Sequence[int], budget: int) -> Iterator[int]:
+    """Yield buckets of a series, without those that could not fit at a byte a bucket; one metric is packed once."""
+    counts = {}
+    for index in wanted:
+        result = rows[index].result
+        counts[rows[index].device, result["metric"], result["duration"]] = result["datapoints"]
+    for max_buckets in MAX_BUCKETS[:-1]:
+        if len(wanted) <= MAX_SERIES and sum(min(count, max_buckets) for count in counts.values()) <= budget:
+            yield max_buckets
+    yield MAX_BUCKETS[-1]
 
 
 def _rows(document: Mapping[str, Any]) -> Iterator[_Row]:

@@ -29,8 +29,8 @@ def test_fleet_is_a_table_worst_first(capsys: pytest.CaptureFixture[str]) -> Non
         "profile/behavior                          devices in alarm  alarms  normal",
     ]
     assert lines[10] == (
-        "WrongConfiguration/ExpectedTcpPorts                 1 of 2       1  aws:listening-tcp-ports in-port-set 53, 443,"
-        " 8883"
+        "WrongConfiguration/ExpectedTcpPorts                 1 of 2       1  aws:listening-tcp-ports in-port-set 53,"
+        " 443, 8883"
     )
     assert (
         "WrongConfiguration/AuthorizationFailures                            not replayed: AWS IoT measures"

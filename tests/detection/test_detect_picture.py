@@ -36,7 +36,7 @@ def test_picture_shows_texts_and_empty_lists(capsys: pytest.CaptureFixture[str])
         {"name": "Ports", "metric": "aws:listening-tcp-ports", "criteria": ports},
     ]
     Path("p.json").write_text(json.dumps({"securityProfileName": "P", "behaviors": behaviors}))
-    assert run("try", "p.json", "--reports", "reports.jsonl") == 0
+    assert run("try", "p.json", "--reports", "reports.jsonl", "--picture", "p.svg") == 0
     drawn = {text.text for text in ET.parse("p.svg").iter("{http://www.w3.org/2000/svg}text")}
     assert {"Users: normal is users in-set $a", "$a", "x_{$", "é"} <= drawn
 
@@ -55,7 +55,7 @@ def test_control_characters_in_a_report_are_escaped(capsys: pytest.CaptureFixtur
     behaviors = [{"name": "Users", "metric": "users", "criteria": users}]
     Path("p.json").write_text(json.dumps({"securityProfileName": "P", "behaviors": behaviors}))
     shown = ["\\x1b[2J", "\\ud800", "a\\nb", "é"]
-    assert run("try", "p.json", "--reports", "reports.jsonl") == 0
+    assert run("try", "p.json", "--reports", "reports.jsonl", "--picture", "p.svg") == 0
     assert f"  alarm 2026-01-05 08:00:00 at {', '.join(shown)};" in capsys.readouterr().out
     assert set(shown) <= {text.text for text in ET.parse("p.svg").iter("{http://www.w3.org/2000/svg}text")}
     assert run("suggest", "--reports", "reports.jsonl") == 0

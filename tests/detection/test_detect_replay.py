@@ -7,8 +7,6 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 import pytest
-from detection.fleet import Source
-from detection.judge import percentile
 from detection.outcome import Alarm
 from detection.replay import replay
 from detection.reports import Report
@@ -26,7 +24,6 @@ PEERS = "aws:destination-ip-addresses"
 DAY = 24 * 3600
 
 CONNECTION = connect()
-STATISTICS = ["p0", "p0.01", "p0.1", "p1", "p10", "p50", "p90", "p99", "p99.9", "p99.99", "p100"]
 
 
 class Replayed(NamedTuple):
@@ -304,30 +301,6 @@ def test_totals_and_custom_numbers_are_not_summed(metric: str, kind: str, durati
 
 
 # Percentiles
-
-
-def percentiles(values: Sequence[int]) -> dict[str, Any]:
-    """Of each statistic; the values are of two devices."""
-    half = len(values) // 2
-    fleet = fleet_of({"a": counts(values[:half]), "b": counts(values[half:])}, CONNECTION)
-    return {one: percentile(fleet, Source(NUMBER, "count", None), one).value for one in STATISTICS}
-
-
-def test_percentiles_of_1_to_1000() -> None:
-    found = percentiles(range(1000, 0, -1))
-    assert list(found.values()) == [1, 1, 1, 10, 100, 500, 900, 990, 999, 1000, 1000]
-
-
-@settings(max_examples=20)
-@given(st.lists(st.integers(0, 20), min_size=1, max_size=60))
-def test_percentile_is_the_smallest_that_enough_do_not_exceed(values: list[int]) -> None:
-    def share(limit: int) -> float:
-        return 100 * sum(value <= limit for value in values) / len(values)
-
-    for statistic, found in percentiles(values).items():
-        assert found in values
-        assert share(found) >= float(statistic[1:])
-        assert all(share(value) < float(statistic[1:]) for value in values if value < found)
 
 
 def test_everyday_traffic_alarms_in_the_walk_through_only() -> None:
