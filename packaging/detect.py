@@ -115,6 +115,12 @@ def _add_recordings(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a record that can't be read is an error; without, it is named and skipped",
     )
+    command.add_argument(
+        "--engine",
+        choices=("duckdb", "spark"),
+        default="duckdb",
+        help="what sums and judges the reports; spark needs packaging/requirements-spark.txt (default: %(default)s)",
+    )
 
 
 def _add_try(command: argparse.ArgumentParser) -> None:
@@ -227,7 +233,7 @@ def _try(options: argparse.Namespace) -> int:
     profiles = _profiles(options.profile)
     with ExitStack() as stack:
         fleet, account = _read(stack, options, options.reports)
-        baseline = _read(stack, options, options.baseline)[0] if options.baseline else None
+        baseline = _read(stack, options, options.baseline, "baseline")[0] if options.baseline else None
         from detection import replay, table
 
         outcome = replay.replay(fleet, profiles, baseline, dataclasses.asdict(account))
@@ -271,8 +277,10 @@ def _profiles(paths: Sequence[Path]) -> list[Profile]:
     return [one for _, one in loaded.values()]
 
 
-def _read(stack: ExitStack, options: argparse.Namespace, paths: Sequence[str]) -> tuple[Fleet, Account]:
-    """Read recordings. What they are kept in is removed when the stack closes."""
+def _read(
+    stack: ExitStack, options: argparse.Namespace, paths: Sequence[str], name: str = "reports"
+) -> tuple[Fleet, Account]:
+    """Read recordings. What they are kept in is removed when the stack closes. name: of their table in Spark."""
     from detection import recordings
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detect-")))
@@ -285,6 +293,10 @@ def _read(stack: ExitStack, options: argparse.Namespace, paths: Sequence[str]) -
     from detection.fleet import Fleet
 
     stack.callback(read.connection.close)
+    if options.engine == "spark":
+        from detection import engines
+
+        return Fleet(engines.spark(read, folder / "kept", name), name), read.account
     return Fleet(Duck(read.connection)), read.account
 
 

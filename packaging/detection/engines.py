@@ -7,7 +7,9 @@ and lose the others without a word.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ibis
@@ -20,6 +22,8 @@ from .errors import InputError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from .recordings import Recordings
 
 _TYPES = {
     "string": pyarrow.string(),
@@ -80,8 +84,11 @@ class Spark:
         return ibis.table(dict(schema), name=name)
 
 
-def spark(application: str = "detect.py") -> Spark:
-    """Return Spark as it is set up here; without a set-up, in this process with all processors.
+def spark(read: Recordings, folder: Path, name: str) -> Spark:
+    """Return Spark with a view of what was read. It is used as it is set up here; else it runs in this process.
+
+    folder: where the reports are kept for it, made here
+    name: of the view
 
     Raises InputError where there is no PySpark, or no Java.
     """
@@ -90,11 +97,16 @@ def spark(application: str = "detect.py") -> Spark:
         from pyspark.sql import SparkSession
     except ModuleNotFoundError as error:
         raise InputError(f"--engine spark: {error}; install packaging/requirements-spark.txt") from error
-    builder = SparkSession.builder.appName(application).config("spark.ui.enabled", "false")
+    builder = SparkSession.builder.appName("detect.py").config("spark.ui.enabled", "false")
+    builder = builder.config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
     try:
-        return Spark(builder.config("spark.sql.ansi.enabled", "true").getOrCreate())
+        session = builder.config("spark.log.level", "ERROR").getOrCreate()
     except PySparkRuntimeError as error:
         raise InputError(f"--engine spark: Spark does not start; it needs Java 17 or later: {error}") from error
+    engine = Spark(session)
+    read.write(folder)
+    engine.read(name, [str(folder)])
+    return engine
 
 
 def athena_sql(expression: ir.Table) -> str:

@@ -10,7 +10,7 @@ import base64
 import binascii
 import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +20,9 @@ import msgspec
 
 from . import sniff
 from .batches import FILE_SHIFT, SEQUENCE, Batch
-from .decompress import DamagedError
-from .documents import CHUNK_BYTES, Fault, read_cbor, scan
+from .documents import Fault, read_cbor
 from .parquet import is_table, read_parquet, read_table
+from .records import REFUSED, Content, Record, Text, with_damage
 from .reports import from_document, integer, is_text, no_constant
 from .shapes import report_type
 
@@ -30,8 +30,6 @@ THING_FIELD = "thing"
 NOT_A_THING = "n/a"  # what clientid() gives for a message that did not come by MQTT
 
 MAX_FAULTS = 1000  # that are kept with their places; more are only counted
-
-_REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -87,19 +85,6 @@ class Outcome:
     has_rows: bool = False
 
 
-class Record(NamedTuple):
-    """A record of a file, not judged yet.
-
-    place: as of Skipped
-    declared: as shapes.py has it; None: see document
-    document: what it was decoded to, or its text (bytes), or a Fault
-    """
-
-    place: int
-    declared: Any
-    document: Any
-
-
 def read_spans(spans: list[Span], output: Path, thing_field: str | None) -> Outcome:
     """Read parts of files into one Parquet file of batches.PART_SCHEMA.
 
@@ -127,7 +112,7 @@ class Reader:
         self._thing_field = thing_field or THING_FIELD
         self._must_name = thing_field is not None
         self._types = [report_type(short, self._thing_field) for short in (False, True)]
-        self._decoders: list[Callable[[bytes], Any]] = [msgspec.json.Decoder(kind).decode for kind in self._types]
+        self._text = Text(self._types)
         self._outcome = Outcome()
 
     def read(self, span: Span) -> None:
@@ -144,70 +129,18 @@ class Reader:
             )
             return
         with sniff.content(span.recording, span.start) as stream:
-            content = _Content(stream, span.start, span.end)
+            content = Content(stream, span.start, span.end)
             records: Iterator[Record]
             if span.recording.kind == sniff.CBOR:
                 records = (Record(place, None, document) for place, document in read_cbor(content))
             else:
-                records = self._text(content, span.start)
-            self._take_all(span, _with_damage(records, content))
+                records = self._text.records(content, span.start)
+            self._take_all(span, with_damage(records, content))
 
     def close(self) -> Outcome:
         """End the batch and return the account."""
         self._outcome.has_rows = self._batch.close()
         return self._outcome
-
-    def _text(self, stream: _Content, base: int) -> Iterator[Record]:
-        """Yield the records of JSON text. base: the byte offset of what the stream gives first.
-
-        The text is taken apart at line ends and between "}" and "{". Each piece that the types accept is a report: a
-        piece that was cut out of a string by mistake is none, as no key of a report can stand outside strings. The
-        other pieces are put together again and searched for documents.
-        """
-        buffer = b""
-        more = True
-        while more or buffer:
-            read = stream.read(CHUNK_BYTES)
-            more = bool(read)
-            buffer += read
-            decode = self._decode if _is_utf8(buffer) else self._decode_text
-            position, failed = 0, -1
-            for piece in buffer.replace(b"}{", b"}\n{").split(b"\n"):
-                declared = decode(piece) if piece else None
-                if declared is not None:
-                    if failed >= 0:
-                        yield from _scanned(buffer[failed:position], base + failed, False)[0]
-                        failed = -1
-                    yield Record(base + position, declared, piece)
-                elif failed < 0 and piece and not piece.isspace():
-                    failed = position
-                position += len(piece)
-                position += buffer[position : position + 1] == b"\n"
-            rest = len(buffer)
-            if failed >= 0:
-                records, taken = _scanned(buffer[failed:], base + failed, more)
-                yield from records
-                rest = failed + taken
-            base += rest
-            buffer = buffer[rest:]
-
-    def _decode(self, piece: bytes) -> Any:
-        """Return a report as shapes.py has it, or None."""
-        for decode in self._decoders:
-            try:
-                report = decode(piece)
-            except _REFUSED:
-                continue
-            header = report.header
-            if header is None or header.report_id is None or (report.metrics is None and report.custom_metrics is None):
-                return None
-            if decode is not self._decoders[0]:
-                self._decoders.reverse()  # a file has one style of names
-            return report
-        return None
-
-    def _decode_text(self, piece: bytes) -> Any:
-        return self._decode(piece) if _is_utf8(piece) else None
 
     def _take_all(self, span: Span, records: Iterator[Record]) -> None:
         outcome = self._outcome
@@ -261,7 +194,7 @@ class Reader:
         for kind in self._types:
             try:
                 self._batch.add_declared(msgspec.convert(document, kind), thing, sequence)
-            except _REFUSED:
+            except REFUSED:
                 continue
             return
         self._batch.add_report(from_document(document, ""), thing, sequence)
@@ -301,62 +234,6 @@ class Reader:
             self._outcome.skipped.append(Skipped(span.number, place, reason))
 
 
-class _Content:
-    """What a span holds, read piece by piece; ends where the file is damaged.
-
-    place: the byte offset after what was read
-    damage: why it could not be read to its end; None: it could
-    """
-
-    def __init__(self, stream: sniff.Readable, start: int, end: int | None) -> None:
-        self._stream = stream
-        self._end = end
-        self.place = start
-        self.damage: DamagedError | None = None
-
-    def read(self, size: int) -> bytes:
-        if self.damage:
-            return b""
-        if self._end is not None:
-            size = min(size, self._end - self.place)
-        try:
-            read = self._stream.read(size)
-        except DamagedError as damage:
-            self.damage = damage
-            return b""
-        except OSError as error:
-            self.damage = DamagedError(f"it can't be read: {error.strerror}")
-            return b""
-        self.place += len(read)
-        return read
-
-
-def _with_damage(records: Iterator[Record], content: _Content) -> Iterator[Record]:
-    """Yield records, then that the file could not be read to its end, unless the last record says so already."""
-    last: Any = None
-    for record in records:
-        last = record.document
-        yield record
-    damage = content.damage
-    if damage and not (damage.cut and isinstance(last, Fault) and last.cut):
-        yield Record(content.place, None, Fault(f"{damage}; nothing was read from here on", damage.cut))
-
-
-def _scanned(content: bytes, base: int, more: bool) -> tuple[list[Record], int]:
-    """Return the records of text that scan() finds, and how many bytes that took."""
-    text = content.decode("utf-8", "surrogateescape")
-    found, taken = scan(text, more)
-    if text.isascii():
-        return [Record(base + index, None, item) for index, item in found], taken
-    size: Callable[[str], int] = lambda part: len(part.encode("utf-8", "surrogateescape"))  # noqa: E731
-    records, before, place = [], 0, base
-    for index, item in found:
-        place += size(text[before:index])
-        before = index
-        records.append(Record(place, None, item))
-    return records, size(text[:taken])
-
-
 def _loads(text: bytes) -> Any:
     return json.loads(text, parse_constant=no_constant, parse_int=integer)
 
@@ -376,13 +253,3 @@ def _enveloped(data: str | bytes) -> Any:
         return cbor2.loads(payload)
     except Exception as error:  # cbor2 raises what its decoders of tags raise
         raise ValueError(f"data: neither JSON nor CBOR: {error}") from error
-
-
-def _is_utf8(content: bytes) -> bool:
-    if content.isascii():
-        return True
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

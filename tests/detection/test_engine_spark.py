@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from detection.fleet import Fleet
 from detection.judge import judge
 from detection.reports import read
 from support.detect_reference import SHIPPED
-from support.detect_tool import FIXTURES
+from support.detect_tool import FIXTURES, INCIDENT, ORDINARY, try_profile
 from support.fleet import connect, make_table
 
 from connector.detect.profile import parse
@@ -94,3 +95,12 @@ def test_parquet_of_something_else_is_an_error(spark: Spark, tmp_path: Path) -> 
     connect().execute(f"COPY (SELECT 1 AS report_id) TO '{tmp_path}/x.parquet'")
     with pytest.raises(InputError, match="not reports in Parquet as --parquet writes them"):
         spark.read("reports", [str(tmp_path)])
+
+
+def test_command_line_gives_the_same_document(spark: Spark, capsys: pytest.CaptureFixture[str]) -> None:
+    documents = []
+    for engine in ("duckdb", "spark"):
+        try_profile("MachineLearningHost", "--reports", INCIDENT, "--baseline", ORDINARY, "--json", "--engine", engine)
+        documents.append(json.loads(capsys.readouterr().out))
+    assert documents[0] == documents[1]
+    assert documents[0]["devices"]

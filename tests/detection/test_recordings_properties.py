@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 from detection import documents as documents_module
-from detection import reading, sniff
+from detection import reading, records, sniff
 from detection.batches import Batch, row
 from detection.decompress import DamagedError
 from detection.documents import Fault, read_cbor, scan
@@ -177,7 +177,7 @@ def test_columns_are_what_plain_reading_gives(
     inner: Any,
     outer: Any,
 ) -> None:
-    monkeypatch.setattr(reading, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(records, "CHUNK_BYTES", chunk)
     monkeypatch.setattr(documents_module, "CHUNK_BYTES", chunk)
     content = COMPRESSIONS[compression](inner(LAYOUTS[layout](documents)))
     if compression != "plain":
