@@ -18,7 +18,7 @@ DEVICES, REPORTS = 8, 8 * 288
 
 
 def make(folder: Path, *options: str) -> Path:
-    assert make_fleet.main([str(folder), "--devices", str(DEVICES), "--days", "1", *options]) == 0
+    assert make_fleet.main([str(folder), "--devices", str(DEVICES), "--days", "1", "--processes", "1", *options]) == 0
     return folder
 
 

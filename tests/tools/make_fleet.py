@@ -122,11 +122,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--layout", choices=LAYOUTS, default="hours", help="(default: %(default)s)")
     parser.add_argument("--gzip", action="store_true", help="compress each file")
     parser.add_argument("--seed", type=int, default=1, help="another seed gives another fleet (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="(default: %(default)s)")
     options = parser.parse_args(argv)
     write = partial(_write, options.folder, options.seed, options.devices, options.days, options.layout, options.gzip)
     count = options.days * 24 if options.layout in ("hours", "lines") else options.devices
-    with multiprocessing.Pool(len(os.sched_getaffinity(0))) as pool:
-        size = sum(pool.imap_unordered(write, range(count)))
+    if options.processes == 1:
+        size = sum(map(write, range(count)))
+    else:
+        with multiprocessing.Pool(options.processes) as pool:
+            size = sum(pool.imap_unordered(write, range(count)))
     print(f"{options.devices * options.days * DAY // INTERVAL:,} reports, {size:,} bytes")
     return 0
 
