@@ -14,7 +14,7 @@ from pyarrow import compute
 from connector import names
 from connector.detect import metrics
 
-from .reports import CUSTOM_KINDS, CUSTOM_NAME, MAX_TIME_SECONDS, Report, packed_address, packed_remote
+from .reports import CUSTOM_KINDS, CUSTOM_NAME, MAX_TIME_SECONDS, Report, is_text, packed_address, packed_remote
 
 SCHEMA = pyarrow.schema(
     [
@@ -203,6 +203,8 @@ class Batch:
                 number_lists.append((name, value.number_list))
                 given += 1
             if value.string_list is not None:
+                if not all(map(is_text, value.string_list)):
+                    raise NotDeclaredError
                 string_lists.append((name, value.string_list))
                 given += 1
             if value.ip_list is not None:
