@@ -117,9 +117,16 @@ def _add_recordings(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--engine",
-        choices=("duckdb", "spark"),
+        choices=("duckdb", "spark", "athena"),
         default="duckdb",
-        help="what sums and judges the reports; spark needs packaging/requirements-spark.txt (default: %(default)s)",
+        help="what sums and judges the reports; spark needs packaging/requirements-spark.txt; athena is not asked: its"
+        " SQL is checked by grammar and printed on standard error, and DuckDB answers (default: %(default)s)",
+    )
+    command.add_argument(
+        "--parquet",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the reports there, each once, as Parquet: for Spark and Athena, or to be read again quickly",
     )
 
 
@@ -293,11 +300,19 @@ def _read(
     from detection.fleet import Fleet
 
     stack.callback(read.connection.close)
-    if options.engine == "spark":
-        from detection import engines
+    if options.parquet and name == "reports":
+        read.write(options.parquet)
+    if options.engine == "duckdb":
+        return Fleet(Duck(read.connection)), read.account
+    from detection import engines
 
-        return Fleet(engines.spark(read, folder / "kept", name), name), read.account
-    return Fleet(Duck(read.connection)), read.account
+    if options.engine == "athena":
+        return Fleet(engines.Athena(Duck(read.connection), _say)), read.account
+    return Fleet(engines.spark(read, folder / "kept", name), name), read.account
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _suggest(options: argparse.Namespace) -> int:

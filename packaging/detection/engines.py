@@ -8,7 +8,7 @@ and lose the others without a word.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from .errors import InputError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from .fleet import Engine
     from .recordings import Recordings
 
 _TYPES = {
@@ -107,6 +108,38 @@ def spark(read: Recordings, folder: Path, name: str) -> Spark:
     read.write(folder)
     engine.read(name, [str(folder)])
     return engine
+
+
+class Athena:
+    """An engine that writes down the SQL that Athena would be asked, and has another engine answer.
+
+    engine: answers, with the reports that were read here. say: takes a statement of SQL
+    """
+
+    def __init__(self, engine: Engine, say: Callable[[str], None]) -> None:
+        self._engine = engine
+        self._say = say
+
+    def rows(self, expression: ir.Table) -> Iterator[tuple[Any, ...]]:
+        """Write the query down, and yield the other engine's rows."""
+        self._say(f"{athena_sql(expression)};")
+        return self._engine.rows(expression)
+
+    def keep(self, name: str, expression: ir.Table) -> ir.Table:
+        """Write down how the table is made, and return the other engine's."""
+        self._say(f'CREATE TABLE "{name}" AS\n{athena_sql(expression)};')
+        return self._engine.keep(name, expression)
+
+    def view(self, name: str, expression: ir.Table) -> ir.Table:
+        """Write down how the view is made, and return the other engine's."""
+        self._say(f'CREATE VIEW "{name}" AS\n{athena_sql(expression)};')
+        return self._engine.view(name, expression)
+
+    def put(self, name: str, schema: Mapping[str, str], rows: Iterable[tuple[Any, ...]]) -> ir.Table:
+        """Say which table of values comes from here, and have the other engine make it."""
+        columns_of_it = ", ".join(f"{column} {kind}" for column, kind in schema.items())
+        self._say(f'-- "{name}" ({columns_of_it}) is uploaded: detect.py makes it of the answers before')
+        return self._engine.put(name, schema, rows)
 
 
 def athena_sql(expression: ir.Table) -> str:
