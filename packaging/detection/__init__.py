@@ -1,5 +1,6 @@
 """Security profiles on recorded reports: what Device Defender Detect would have alarmed on.
 
+command_line.py  the flags of detect.py
 profile.py     reads and checks a profile, with botocore's model of the service as well
 recordings.py  reads recordings into a table of reports, through places.py (files and things), sniff.py and
                decompress.py (what a file is), documents.py and reading.py (records), shapes.py, records.py and
