@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
         "--recordings",
         type=Path,
         metavar="FOLDER",
-        help="keep the recordings here, and use those that are here already",
+        help="keep the recordings here, and use those that are there",
     )
     parser.add_argument("--output", type=Path, default=HERE / "results", help="for the table (default: %(default)s)")
     return parser.parse_args()
