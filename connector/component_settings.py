@@ -86,7 +86,7 @@ def _text(value: Any) -> Any:
     """Return a value of the configuration as an environment variable would have it; None where that has no form."""
     if isinstance(value, list):
         # No lists within a list: no parameter has such a value, and deep ones would end the process (RecursionError).
-        items = [None if isinstance(item, list) else _text(item) for item in value]
+        items: List[Any] = [None if isinstance(item, list) else _text(item) for item in value]
         return None if None in items else ",".join(items)
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # some nuclei keep every number as one

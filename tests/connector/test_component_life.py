@@ -46,7 +46,7 @@ class Rig:
     after: seconds from START until its process starts.
     """
 
-    def __init__(self, directory: Path, *connections: Any, after: float = 0.0, **environ: str) -> None:
+    def __init__(self, directory: Path, *connections: Any, after: float = 0.0, **environ: Any) -> None:
         self.clock = FakeClock(START + after)
         self.records = Records()
         self.attempts: List[float] = []
@@ -73,7 +73,7 @@ def make_rig(tmp_path: Path) -> Any:
     logger = logging.getLogger("connector")
     logger.setLevel(logging.INFO)
 
-    def make(*connections: Any, **environ: str) -> Rig:
+    def make(*connections: Any, **environ: Any) -> Rig:
         rig = Rig(tmp_path, *connections, **environ)
         logger.addHandler(rig.records)
         return rig
