@@ -76,7 +76,7 @@ class Screen:
         with self._lock:
             try:
                 print(text, flush=True)
-            except BrokenPipeError:
+            except OSError:  # the reader of the pipe has gone, or the terminal was closed
                 # what is printed from now on, and what is left in the buffer, goes nowhere
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 self._on_lost()
