@@ -137,7 +137,7 @@ def _add_payload(flags: argparse.ArgumentParser) -> None:
         type=_payload,
         metavar="BYTES",
         help=f"with --native: longest message that the nucleus carries, {PAYLOAD.valid} (default: "
-        f"{MAX_PAYLOAD_BYTES} for a thing that reports the classic nucleus, else {PAYLOAD.default}, for the light one)",
+        f"{MAX_PAYLOAD_BYTES} for a thing that reports the Java nucleus, else {PAYLOAD.default}, for nucleus lite)",
     )
 
 
