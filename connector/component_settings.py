@@ -85,7 +85,8 @@ def read(configuration: Mapping[str, Any], environ: Mapping[str, str], directory
 def _text(value: Any) -> Any:
     """Return a value of the configuration as an environment variable would have it; None where that has no form."""
     if isinstance(value, list):
-        items = [_text(item) for item in value]
+        # No lists within a list: no parameter has such a value, and deep ones would end the process (RecursionError).
+        items: List[Any] = [None if isinstance(item, list) else _text(item) for item in value]
         return None if None in items else ",".join(items)
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # some nuclei keep every number as one

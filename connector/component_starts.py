@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import List
+from typing import Any, List
 
 FILE = "device-defender-connector.starts.json"
 MAX_FILE_BYTES = 4_096
@@ -32,7 +32,7 @@ class Starts:
         self._known = bool(directory)
         self._starts: List[float] = []
         self._errors: List[float] = []
-        self._load()
+        self._load(now)
         self._starts.append(now)
         self._save()
 
@@ -48,18 +48,18 @@ class Starts:
         self._errors.append(now)
         self._save()
 
-    def _load(self) -> None:
+    def _load(self, now: float) -> None:
         if not self._path:
             return
         try:
             with open(self._path, "rb", opener=_open) as file:
                 state = json.loads(file.read(MAX_FILE_BYTES).decode("ascii"))
             if state["boot"] == self._boot_id:
-                starts, errors = ([float(moment) for moment in state[key]] for key in ("starts", "errors"))
+                starts, errors = ([_moment(value, now) for value in state[key]] for key in ("starts", "errors"))
                 self._starts, self._errors = starts, errors
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
             self._known = False
 
     def _save(self) -> None:
@@ -77,6 +77,14 @@ class Starts:
             os.replace(new, self._path)
         except OSError:
             self._known = False
+
+
+def _moment(value: Any, now: float) -> float:
+    """Return a moment of this boot before `now`; a later one, or infinity, would have an end wait for ever."""
+    moment = float(value)
+    if not 0 <= moment <= now:
+        raise ValueError(f"{moment} is not before {now}")
+    return moment
 
 
 def _wait(moments: List[float], most: int, now: float) -> float:

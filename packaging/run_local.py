@@ -40,7 +40,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
     # after the options: it needs the packages of requirements.txt, which --help can do without
     from local_core import FunctionError, LocalCoreError, Screen, read_profile
 
-    signal.signal(signal.SIGTERM, _stop)
+    signals = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # the terminal was closed; nohup has it ignored
+        signals.append(signal.SIGHUP)
+    for number in signals:
+        signal.signal(number, _stop)
     with contextlib.ExitStack() as open_files:
         try:
             screen = Screen(
@@ -66,7 +70,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
                 try:
                     return _watch(core, options.once)
                 finally:
-                    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # an interrupted end leaves the function behind
+                    for number in signals:
+                        signal.signal(number, signal.SIG_IGN)  # an interrupted end leaves the function behind
         except KeyboardInterrupt:
             return 130
         except FunctionError as error:

@@ -63,7 +63,8 @@ def parser() -> argparse.ArgumentParser:
     versions = top.add_subparsers(dest="version", required=True, metavar="v2|v1")
     for version, text in (("v2", "Greengrass V2: a component"), ("v1", "Greengrass V1: entries in a group")):
         verbs = versions.add_parser(version, help=text, allow_abbrev=False)
-        verb = verbs.add_subparsers(dest="verb", required=True, metavar="|".join(_VERBS))
+        names = [*_VERBS, "local"] if version == "v2" else list(_VERBS)
+        verb = verbs.add_subparsers(dest="verb", required=True, metavar="|".join(names))
         for name, help_text in _VERBS.items():
             _add_flags(verb.add_parser(name, help=help_text, description=help_text, allow_abbrev=False), version, name)
         if version == "v2":
@@ -136,7 +137,7 @@ def _add_payload(flags: argparse.ArgumentParser) -> None:
         type=_payload,
         metavar="BYTES",
         help=f"with --native: longest message that the nucleus carries, {PAYLOAD.valid} (default: "
-        f"{MAX_PAYLOAD_BYTES} for a thing that reports the classic nucleus, else {PAYLOAD.default}, for the light one)",
+        f"{MAX_PAYLOAD_BYTES} for a thing that reports the Java nucleus, else {PAYLOAD.default}, for nucleus lite)",
     )
 
 
@@ -165,8 +166,8 @@ def _add_flags(flags: argparse.ArgumentParser, version: str, verb: str) -> None:
     if verb == "list":
         return
     if version == "v2":
-        flags.add_argument("--thing", help="deploy to this core device")
-        flags.add_argument("--thing-group", help="deploy to the core devices of this thing group")
+        flags.add_argument("--thing", help="the target is this core device")
+        flags.add_argument("--thing-group", help="the target is the core devices of this thing group")
     else:
         flags.add_argument("--group", help="Greengrass group, by name or id")
     if verb == "status":

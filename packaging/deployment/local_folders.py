@@ -1,6 +1,6 @@
 """The folders with which a core takes the native component without AWS: recipes/ and artifacts/.
 
-The light nucleus unpacks no zip in such a deployment, so the zip's files lie unpacked in the component's folder.
+Nucleus lite unpacks no zip in such a deployment, so the zip's files lie unpacked in the component's folder.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def write(
     chosen = f"{name}={built.version}"
     return [
         f"Written: {recipes} and {artifacts}. On the core, with these folders:",
-        "  light nucleus:    "
+        "  nucleus lite:  "
         + shlex.join(
             ["ggl-cli", "deploy", *_flags(("--recipe-dir", "--artifacts-dir", "--add-component"), (*places, chosen))]
         ),
-        "  classic nucleus:  "
+        "  Java nucleus:  "
         + shlex.join(
             [
                 *("greengrass-cli", "deployment", "create"),

@@ -1,7 +1,7 @@
 """The native component's recipe, and its configuration: for the cloud (deploy.py v2 --native) and for `ggl-cli`.
 
 What a recipe may hold: AWS IoT Greengrass' component recipe reference, format 2020-01-25; recipe.schema.json is that as
-far as the recipes made here need it, less what the light nucleus does not know (Skipif, shutdown, recover).
+far as the recipes made here need it, less what nucleus lite does not know (Skipif, shutdown, recover).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deployment.plan import Document
 from deployment.settings import NO_CONTAINER, READ_BY_FUNCTION, Settings, default_of, make
 
 SCHEMA: Document = json.loads(Path(__file__).with_name("recipe.schema.json").read_text(encoding="utf-8"))
-MAX_RECIPE_BYTES = 16 * 1024  # the service's limit, and the light nucleus' memory for one
+MAX_RECIPE_BYTES = 16 * 1024  # the service's limit, and nucleus lite's memory for one
 
 # Platform attributes of a core, by the zip's architecture.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64"}
@@ -54,7 +54,7 @@ def recipe(built: Artifact, name: str, version: str, uri: str | None, configurat
         "ComponentConfiguration": {"DefaultConfiguration": configuration},
         "Manifests": [
             {
-                # The light nucleus takes only manifests that name a runtime; "*" is both.
+                # Nucleus lite takes only manifests that name a runtime; "*" is both.
                 "Platform": {"os": "linux", "architecture": ARCHITECTURES[built.arch], "runtime": "*"},
                 "Lifecycle": {
                     "run": {

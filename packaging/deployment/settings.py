@@ -173,17 +173,17 @@ class Settings:
         if self.parameters["StateDirectory"]:
             notes.append(
                 f"{self.parameters['StateDirectory']} must exist on the device and be writable by the user or group "
-                "that runs the function (ggc_user:ggc_group unless set otherwise)."
+                "that runs the connector (ggc_user:ggc_group unless set otherwise)."
             )
         if self.violations_topic:
             notes.append(
-                f"Alarms go to {self.violations_topic}. Until something there tells a person, only the function's log "
+                f"Alarms go to {self.violations_topic}. Until something there tells a person, only the connector's log "
                 "does: packaging/security_profiles/alarms.yaml makes e-mails and CloudWatch alarms of them."
             )
         for path in self._profiles:
             if path.startswith("/"):
                 notes.append(
-                    f"{path} must exist on the device and be readable by the user or group that runs the function"
+                    f"{path} must exist on the device and be readable by the user or group that runs the connector"
                     + (", in its container too." if self.isolation == CONTAINER else ".")
                 )
         return notes

@@ -87,7 +87,7 @@ class FunctionTarget(Target):
 
     def _unfit(self, core: Document) -> str:
         if core.get("runtime") == LIGHT:
-            return "runs the light nucleus, which runs no Lambda functions: there is the native component (--native)"
+            return "runs nucleus lite, which runs no Lambda functions: there is the native component (--native)"
         wanted = ARCHITECTURES[self.arch].get("architecture")
         if wanted and core.get("architecture") not in (wanted, None):
             return f"is {core['architecture']}, the zip is for {self.arch}: build another (./build_zip.sh --arch any)"

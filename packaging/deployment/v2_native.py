@@ -42,9 +42,9 @@ class NativeTarget(Target):
 
     @property
     def log(self) -> str:
-        """Where a core says why a deployment failed: the classic nucleus' files, the light one's journal."""
+        """Where a core says why a deployment failed: the Java nucleus' files, the journal of nucleus lite."""
         return (
-            f"/greengrass/v2/logs/greengrass.log and /greengrass/v2/logs/{self.component}.log; with the light nucleus: "
+            f"/greengrass/v2/logs/greengrass.log and /greengrass/v2/logs/{self.component}.log; with nucleus lite: "
             f"journalctl -u ggl.core.ggdeploymentd -u ggl.{self.component}"
         )
 
@@ -129,7 +129,7 @@ class NativeTarget(Target):
     def _payload_bytes(self, deployed: Any) -> int | None:
         """Return the longest message for the cores, None for the component's default.
 
-        What was given or is deployed stays, but the light nucleus closes the connection on a message over its limit.
+        What was given or is deployed stays, but nucleus lite closes the connection on a message over its limit.
         A group may get cores of another kind later, so only a thing's own report decides by itself.
         """
         runtimes = {core.get("runtime") for core in self.rollout.devices()}
@@ -141,7 +141,7 @@ class NativeTarget(Target):
         if wanted is not None and wanted > DEFAULT_PAYLOAD_BYTES and LIGHT in runtimes:
             if self.max_payload_bytes:
                 raise UsageError(
-                    f"--max-payload-bytes {wanted}: {self.title} has the light nucleus, which closes the connection on "
+                    f"--max-payload-bytes {wanted}: {self.title} has nucleus lite, which closes the connection on "
                     f"more than {DEFAULT_PAYLOAD_BYTES:,} bytes; leave it out"
                 )
             return None

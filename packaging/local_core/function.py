@@ -116,7 +116,7 @@ class Function:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C goes to the core only, which then stops the function
-                preexec_fn=_become(user) if user else None,
+                preexec_fn=become(user) if user else None,
             )
         except (OSError, subprocess.SubprocessError) as error:
             runner = f"by user {user} " if user else ""
@@ -160,7 +160,8 @@ class Function:
                 self._on_log(line.decode("utf-8", "replace").rstrip("\n"))
 
 
-def _become(user: str) -> Callable[[], None]:
+def become(user: str) -> Callable[[], None]:
+    """Return what makes a new process that user's. Raises LocalCoreError if there is none, or this is not root."""
     try:
         account = pwd.getpwnam(user)
     except KeyError:

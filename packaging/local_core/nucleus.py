@@ -18,7 +18,7 @@ from .cloud import Cloud
 from .component import FINISHED, RUNNING, STOPPED, Component
 from .component_config import ACCESS_CONTROL, Configuration
 from .errors import FunctionError
-from .function import find_interpreter, remove, unpack
+from .function import become, find_interpreter, remove, unpack
 from .ipc_operations import MQTT_SERVICE, Operations
 from .ipc_server import IpcServer, Request
 from .mqtt_proxy import MqttProxy
@@ -129,6 +129,7 @@ class LocalNucleus:
         work = self._work / "work"
         work.mkdir()
         if self._user:
+            become(self._user)  # which says what is wrong with the user
             shutil.chown(work, self._user)
         self.component = Component(
             self._command(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -75,7 +76,7 @@ class Screen:
         with self._lock:
             try:
                 print(text, flush=True)
-            except BrokenPipeError:
+            except OSError:  # the reader of the pipe has gone, or the terminal was closed
                 # what is printed from now on, and what is left in the buffer, goes nowhere
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 self._on_lost()
@@ -100,5 +101,11 @@ class Screen:
     def _write(self, delivery: Delivery, record: TextIO) -> None:
         match = REPORT_TOPIC.fullmatch(delivery.topic)
         if match and delivery.verdict and delivery.verdict.accepted:
-            record.write(json.dumps({"thing": match.group(1), **delivery.report}) + "\n")
-            record.flush()
+            try:
+                record.write(json.dumps({"thing": match.group(1), **delivery.report}) + "\n")
+                record.flush()
+            except OSError as error:  # the run goes on: the core must still answer
+                self._record = None
+                self.say(f"run_local: {record.name}: {error.strerror}: nothing more is recorded")
+                with contextlib.suppress(OSError):  # what is in the buffer can't be written at the end either
+                    record.close()

@@ -41,10 +41,13 @@ class Connection:
 
 
 class Rig:
-    """A component on a fake clock. connections: what each attempt to connect gives, the last one again and again."""
+    """A component on a fake clock. connections: what each attempt to connect gives, the last one again and again.
 
-    def __init__(self, directory: Path, *connections: Any, **environ: str) -> None:
-        self.clock = FakeClock()
+    after: seconds from START until its process starts.
+    """
+
+    def __init__(self, directory: Path, *connections: Any, after: float = 0.0, **environ: Any) -> None:
+        self.clock = FakeClock(START + after)
         self.records = Records()
         self.attempts: List[float] = []
         self.settings: List[Any] = []
@@ -70,7 +73,7 @@ def make_rig(tmp_path: Path) -> Any:
     logger = logging.getLogger("connector")
     logger.setLevel(logging.INFO)
 
-    def make(*connections: Any, **environ: str) -> Rig:
+    def make(*connections: Any, **environ: Any) -> Rig:
         rig = Rig(tmp_path, *connections, **environ)
         logger.addHandler(rig.records)
         return rig
@@ -98,8 +101,7 @@ def test_a_nucleus_that_never_answers_ends_it_with_an_error_not_too_often(make_r
     assert MAX_CONNECT_SECONDS < rig.attempts[-1] < 3 * MAX_CONNECT_SECONDS
     ends = [rig.clock.monotonic() - START]
     for _ in range(2):
-        again = Rig(tmp_path, ConnectorError("no connection to the socket: refused"))
-        again.clock.pass_by(ends[-1] + 1)
+        again = Rig(tmp_path, ConnectorError("no connection to the socket: refused"), after=ends[-1] + 1)
         assert again.component.run() == 1
         ends.append(again.clock.monotonic() - START)
     assert ends[1] < 2 * ends[0] + 10

@@ -13,6 +13,14 @@ from connector import component_settings, config
 from connector.component_settings import PAYLOAD, default_directory, read
 
 
+def nested(depth: int) -> Any:
+    """Lists within lists, as many as a decoder of JSON takes."""
+    value: Any = ["x"]
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def values(configuration: Dict[str, Any], **environ: str) -> Dict[str, str]:
     settings, warnings = read(configuration, {"AWS_IOT_THING_NAME": "gateway-7", **environ}, "/work/component")
     assert warnings == []
@@ -55,7 +63,7 @@ def test_an_alias_counts_where_the_name_itself_is_not_set() -> None:
     assert values(both)["SampleIntervalSeconds"] == "600"
 
 
-@pytest.mark.parametrize("value", [None, True, {"a": 1}, 1.5, ["a", None], [["x"], {}]])
+@pytest.mark.parametrize("value", [None, True, {"a": 1}, 1.5, ["a", None], [["x"], {}], [["x"]], nested(900)])
 def test_a_value_of_another_kind_is_named_and_ignored(value: Any) -> None:
     settings, warnings = read({"MetricNames": value}, {"MetricNames": "short"}, "")
     assert settings.parameters["MetricNames"] == "short"

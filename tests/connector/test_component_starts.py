@@ -71,7 +71,21 @@ def test_starts_of_another_boot_do_not_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"boot": "boot"}', b'{"boot": "boot", "starts": [null], "errors": []}', b"\xff"]
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"boot": "boot"}',
+        b'{"boot": "boot", "starts": [null], "errors": []}',
+        b"\xff",
+        b"[" * 4_000,
+        b'{"boot": "boot", "starts": [1%s], "errors": []}' % (b"0" * 400),
+        b'{"boot": "boot", "starts": [], "errors": [NaN]}',
+        b'{"boot": "boot", "starts": [Infinity, Infinity], "errors": []}',
+        b'{"boot": "boot", "starts": [-1], "errors": []}',
+        b'{"boot": "boot", "starts": [], "errors": [90.0, 100.5]}',  # after this process has started
+    ],
 )
 def test_where_nobody_knows_of_the_starts_before_half_an_hour_has_to_pass(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)

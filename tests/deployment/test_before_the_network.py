@@ -89,7 +89,7 @@ def test_zip_for_another_processor_than_some_cores_names_them(core: Any, make_zi
     assert core.deploy("v2", "plan", "--thing-group=fleet", "--zip", make_zip("312", "x86_64")) == 0
     assert (
         "Note: 2 of 3 cores can't run this and will fail the deployment: gw-2 is aarch64, the zip is for x86_64: build "
-        "another (./build_zip.sh --arch any); gw-3 runs the light nucleus, which runs no Lambda functions: there is "
+        "another (./build_zip.sh --arch any); gw-3 runs nucleus lite, which runs no Lambda functions: there is "
         "the native component (--native).\n"
     ) in capsys.readouterr().out
 

@@ -266,7 +266,8 @@ USAGE = [
     ([], "the following arguments are required: v2|v1 (`deploy.py --help` lists the flags)"),
     (
         ["v2"],
-        "the following arguments are required: plan|apply|status|list|remove (`deploy.py v2 --help` lists the flags)",
+        "the following arguments are required: plan|apply|status|list|remove|local "
+        "(`deploy.py v2 --help` lists the flags)",
     ),
     (
         ["v2", "plan", "--thing", "x", "--zip", "z", "--memory", "8"],

@@ -16,7 +16,7 @@ NAME = "device-defender-connector-native"
 COMPONENT = f"arn:aws:greengrass:{REGION}:{ACCOUNT}:components:{NAME}:versions"
 MQTT = "aws.greengrass.ipc.mqttproxy"
 RESET = {"reset": [""]}
-# gw-1 reports the classic nucleus.
+# gw-1 reports the Java nucleus.
 CLASSIC = {"MaxPayloadBytes": "131072"}
 
 
@@ -162,7 +162,7 @@ def test_longest_message_of_the_light_nucleus_is_kept(fleet: Any, native_zip: st
     assert apply(fleet, native_zip) == 0
     assert "merge" not in last(fleet)["components"][NAME]["configurationUpdate"]
     assert apply(fleet, native_zip, "--max-payload-bytes", "131072") == 2
-    assert "thing gw-1 has the light nucleus, which closes the connection on more than 7,000" in capsys.readouterr().err
+    assert "thing gw-1 has nucleus lite, which closes the connection on more than 7,000" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

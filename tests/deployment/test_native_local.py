@@ -32,7 +32,7 @@ def test_folders_have_the_layout_that_ggl_cli_takes(native_zip: str, tmp_path: P
     with zipfile.ZipFile(native_zip) as archive:
         expected = {name: archive.read(name) for name in archive.namelist()}
     found = {path.relative_to(held).as_posix(): path.read_bytes() for path in held.rglob("*") if path.is_file()}
-    assert found == expected  # the light nucleus unpacks no zip that is not from the cloud
+    assert found == expected  # nucleus lite unpacks no zip that is not from the cloud
     assert [path.name for path in (folder / "recipes").iterdir()] == [f"{NAME}-1.0.0.yaml"]
 
     line = next(line for line in capsys.readouterr().out.splitlines() if "ggl-cli" in line)

@@ -174,7 +174,7 @@ def test_name_that_the_zip_does_not_have_is_refused(core: Any, make_zip: Any, ca
 def test_path_on_the_device_is_noted(make_zip: Any, capsys: Any, isolation: str) -> None:
     assert dry_run(make_zip(), "--SecurityProfiles", "/etc/p.json", "--isolation", isolation) == 0
     output = capsys.readouterr().out
-    assert "Note: /etc/p.json must exist on the device and be readable by the user or group that runs the fun" in output
+    assert "Note: /etc/p.json must exist on the device and be readable by the user or group that runs the con" in output
     assert ("in its container too." in output) == (isolation == "GreengrassContainer")
     assert "device-defender/+/violations: the connector -> cloud" in output
 

@@ -259,7 +259,7 @@ def test_refused_component_shows_reason(core: Any, make_zip: Any, capsys: Any) -
     [
         ("--thing=nobody", "any", {}, "on nobody: it does not exist in eu-west-1"),
         ("--thing-group=none", "any", {}, "on none: it does not exist in eu-west-1"),
-        ("--thing=gw-1", "any", {"runtime": "aws_nucleus_lite"}, "the light nucleus, which runs no Lambda functions"),
+        ("--thing=gw-1", "any", {"runtime": "aws_nucleus_lite"}, "nucleus lite, which runs no Lambda functions"),
         ("--thing=gw-1", "aarch64", {}, "core gw-1 is amd64, the zip is for aarch64"),
         ("--thing=bare", "any", {}, "thing bare has no certificate that --iot-policy could be attached to"),
     ],

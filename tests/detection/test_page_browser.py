@@ -350,6 +350,28 @@ def test_narrow_window_has_no_sideways_scroll(opened: Opener, written: Path) -> 
         assert page.evaluate(wider) == 0
 
 
+def test_a_name_of_any_length_hides_nothing_else(opened: Opener) -> None:
+    """AWS IoT's names have 128 characters at most; a recording may have anything."""
+    ports = {"ports": [{"port": 40425}], "total": 1}
+    reports = [
+        {"thing": thing, "header": {"report_id": 1767600000}, "metrics": {"listening_tcp_ports": ports}}
+        for thing in ("x" * 20_000, "W" * 128)
+    ]
+    Path("long.jsonl").write_text("".join(json.dumps(report) + "\n" for report in reports))
+    arguments = ["--reports", "long.jsonl", "--page", "long.html"]
+    assert run("try", PROFILES / "WrongConfiguration.json", *arguments) == 0
+    for width in (1300, 360):
+        page = opened(Path("long.html").resolve(), viewport={"width": width, "height": 740})
+        boxes = [row.bounding_box() for row in page.locator("#rows tr").all()]
+        assert max(box["height"] for box in boxes if box) < 700
+        names = page.locator("#rows button", has_text="WWW")
+        assert all(name.evaluate("name => name.scrollHeight <= name.clientHeight + 1") for name in names.all())
+        choose(page, "xxx")
+        title = page.locator("#detail-title").bounding_box()
+        assert title
+        assert title["height"] < 700
+
+
 def test_dark_and_light(opened: Opener, written: Path) -> None:
     background = "getComputedStyle(document.body).backgroundColor"
     light, dark = (opened(written, color_scheme=scheme).evaluate(background) for scheme in ("light", "dark"))

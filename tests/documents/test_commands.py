@@ -31,6 +31,10 @@ RUN_ELSEWHERE = {
     "./build_zip.sh": (".ci/run", "./build_zip.sh"),
     "./build_zip.sh --python 3.8 --arch aarch64": ("tests/zip/test_build_zip.py", "--arch"),
     "./build_zip.sh --all": ("tests/zip/test_build_zip.py", "--all"),
+    "python packaging/detect.py try packaging/security_profiles --reports reports.jsonl --page alarms.html": (
+        "tests/detection/test_page_browser.py",
+        '"--page", "page.html"',
+    ),
     ".ci/run lint": (".ci/run", "lint"),
     ".ci/run test 3.8": (".ci/run", "test"),
     "./tests/run.sh tests/connector/test_config.py -k default": ("tests/run.sh", '"$@"'),

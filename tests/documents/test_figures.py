@@ -10,6 +10,7 @@ from support.markdown import prose, text
 TABLE = text("tests/bench/results/table.md")
 DIRECT = text("tests/bench/results/direct.md")
 ALARMS = text("tests/bench/results/alarms.md")
+NATIVE = text("tests/bench/results/native.md")
 BENCH = "tests/bench/README.md"
 
 # Numbers in the bench's README that are no result: sizes, limits and versions.
@@ -105,7 +106,16 @@ def test_cost_of_judging_is_that_of_the_run() -> None:
     assert wanted in re.sub(r"\s+", " ", text(BENCH))
 
 
+def test_figures_of_the_native_component_are_those_of_the_run() -> None:
+    ours, bare = row("resident memory at 10 sockets, MB; bare client of awsiotsdk", NATIVE)[:2]
+    cpu, of_function = row("CPU of a report at 10 sockets, ms; Lambda function", NATIVE)[:2]
+    bench = re.sub(r"\s+", " ", text(BENCH))
+    assert f"{ours} MB resident, where a bare client of awsiotsdk has {bare}." in bench
+    assert f"A report takes {cpu} ms of CPU, that of the Lambda function {of_function} ms" in bench
+    assert f"{float(ours):.0f} MB, of which awsiotsdk {float(bare):.0f} |" in text("README.md")
+
+
 def test_every_figure_of_the_bench_is_in_the_table_or_a_known_limit() -> None:
     numbers = set(re.findall(r"(?<![\w.,-])\d[\d,.]*\d|(?<![\w.,-])\d", re.sub(r"`[^`]*`", "", prose(BENCH))))
-    in_table = set(re.findall(r"\d[\d,.]*\d|\d", TABLE + DIRECT + ALARMS))
+    in_table = set(re.findall(r"\d[\d,.]*\d|\d", TABLE + DIRECT + ALARMS + NATIVE))
     assert numbers - in_table - NO_RESULTS == set()

@@ -53,6 +53,11 @@ def test_component_finds_the_variables_that_a_nucleus_sets(run: Callable[..., Wa
     assert not {"LANG", "MY_FUNCTION_ARN", "HOME", "VIRTUAL_ENV"} & set(found)
 
 
+def test_unknown_user_is_named(run: Callable[..., WatchedNucleus]) -> None:
+    with pytest.raises(LocalCoreError, match="there is no user 'no-such-user' on this machine"):
+        run(REPORTER, user="no-such-user")
+
+
 def test_component_publishes_with_the_real_client(run: Callable[..., WatchedNucleus]) -> None:
     nucleus = run(REPORTER, configuration={"Answer": 42})
     assert nucleus.wait_for_delivery().topic == REPORTS + "json"

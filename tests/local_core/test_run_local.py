@@ -120,15 +120,16 @@ def test_closed_output_ends_it(make_zip: Callable[..., Path]) -> None:
     assert not is_alive(pid_in(output))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)])
 def test_signal_ends_it_and_the_function_without_output(make_zip: Callable[..., Path], number: int, code: int) -> None:
     process = subprocess.Popen(
         command(make_zip({"function.py": REPORTER})),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # As in a terminal: a suite that runs in the background of a script was started with SIGINT ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # As in a terminal: a suite that runs in the background of a script was started with SIGINT ignored, and one
+        # under nohup with SIGHUP.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     assert process.stdout is not None
     output = ""

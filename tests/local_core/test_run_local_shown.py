@@ -124,6 +124,17 @@ def test_only_accepted_reports_are_recorded(topic: str, payload: bytes, recorded
     assert record.getvalue() == (json.dumps(recorded) + "\n" if recorded else "")
 
 
+def test_a_full_disk_ends_the_recording_and_says_so_once(capsys: Any) -> None:
+    delivery, _ = Service().receive(TOPIC, REPORT)
+    with open("/dev/full", "a", encoding="utf-8") as record:
+        screen = Screen(False, on_lost=lambda: None, record=record)
+        screen.show(delivery)
+        screen.show(delivery)
+    failure, *reports = capsys.readouterr().out.splitlines()
+    assert failure == "run_local: /dev/full: No space left on device: nothing more is recorded"
+    assert len(reports) == 2
+
+
 def test_recording_that_can_not_be_opened_is_an_error(tmp_path: Path) -> None:
     missing = tmp_path / "no" / "file"
     done = subprocess.run(

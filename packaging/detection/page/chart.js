@@ -65,6 +65,7 @@ class Chart {
       ...this.size(),
       tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "Etc/UTC"),
       legend: { show: false },
+      padding: [null, 34, null, null], // half of a time, which may stand at the end
       cursor: { y: false, points: { show: !behavior.lists }, drag: { x: true, y: false, setScale: false } },
       scales: { x: { range: (plot, low, high) => [low ?? this.first, high ?? this.last] }, y: vertical.scale },
       axes: [
@@ -122,7 +123,7 @@ class Chart {
     const axis = {
       label: this.row.behavior.unit,
       labelSize: 22,
-      size: Math.min(longest, letters) * 7 + 16,
+      size: Math.min(longest, letters) * 7 + 24,
       grid: { show: false },
       splits: () => this.shown.map((_, row) => row),
       values: (plot, ticks) => ticks.map((tick) => cut(this.shown.at(-1 - tick))),
