@@ -15,7 +15,7 @@ from .cycle import Made, delivered, make_report, observe
 from .errors import ConnectorError
 from .names import JSON
 from .snapshot import Source
-from .state import Memory
+from .memory import Memory
 
 if TYPE_CHECKING:
     import argparse

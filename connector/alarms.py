@@ -26,7 +26,7 @@ from .outbox import PAUSE_FROM, Outbox, encoded
 from .publisher import Publisher
 from .report import cpu_usage
 from .snapshot import Snapshot, Wanted
-from .state import Memory
+from .memory import Memory
 from .traffic import Traffic, add
 from .transports import Transport
 

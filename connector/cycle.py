@@ -15,7 +15,7 @@ from .kernel.dev import Counters
 from .kernel.host import CpuTimes
 from .report import Report, build
 from .snapshot import Snapshot
-from .state import Memory
+from .memory import Memory
 
 
 class Made(NamedTuple):

@@ -19,7 +19,7 @@ from connector.encode import FORMATS
 from connector.kernel.dev import Counters
 from connector.outbox import encoded
 from connector.snapshot import Connection, Connections, Port, Ports, Snapshot
-from connector.state import Memory
+from connector.memory import Memory
 
 LITE_BYTES = 7_000
 SMALLEST = 2_048
