@@ -95,8 +95,8 @@ def flagged(*types: int) -> FrozenSet[int]:
 def attributes(payload: bytes, place: int, wanted: FrozenSet[int]) -> Dict[int, bytes]:
     """Return those attributes (struct nlattr) of a payload from an offset on that have a wanted type, by type.
 
-    wanted: as flagged() returns them. A link has 40 attributes, of which few are used, and a host has hundreds of links:
-    this loop is most of what they cost.
+    wanted: as flagged() returns them. A link has 40 attributes, of which few are used: where a host has hundreds of
+    links, this loop is most of what a reading costs.
     """
     found: Dict[int, bytes] = {}
     last = len(payload) - _ATTRIBUTE.size

@@ -1,4 +1,4 @@
-"""A socket's row, decoded, and what is made of the rows of all: the same whether sock_diag.py or sockets.py reads them."""
+"""A socket's row, decoded, and what is made of the rows: the same whether sock_diag.py or sockets.py reads them."""
 
 from __future__ import annotations
 

@@ -233,7 +233,9 @@ def test_memory_does_not_grow_with_the_number_of_excluded_interfaces() -> None:
         ([link(2, "docker9"), link(3, "lan", "macvlan", 2)], 3),
     ],
 )
-def test_further_lists_are_asked_for_only_where_something_may_lie_over_another(payloads: List[bytes], lists: int) -> None:
+def test_further_lists_are_asked_for_only_where_something_may_lie_over_another(
+    payloads: List[bytes], lists: int
+) -> None:
     """A list of hundreds of interfaces is most of what a reading costs."""
     with mock.patch.object(links, "dump", return_value=[(16, payload) for payload in payloads]) as dump:
         read_links(matching(("docker*", "veth*")))

@@ -239,7 +239,7 @@ def test_memory_does_not_grow_with_the_number_of_listeners(tmp_path: Path) -> No
     finally:
         tracemalloc.stop()
     assert as_sets(listeners) == {"0.0.0.0": set(ports)}
-    assert held < BLOCK_BYTES
+    assert held < 3 * len(ports)  # 2 bytes a port
     assert peak < 12 * BLOCK_BYTES
 
 
