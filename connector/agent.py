@@ -174,5 +174,5 @@ def whose_network(proc: str) -> str:
     except TableError:
         return "which can't be read yet"
     if found.host:
-        return "the host's network" + (", which this function shares" if found.shared else "")
-    return "this function's own network"
+        return "the host's network" + (", which this process shares" if found.shared else "")
+    return "this process' own network"

@@ -241,14 +241,17 @@ class Component:
             "the connection to the nucleus is lost (%s). Only a new process can connect again, so this one ends with "
             "an error%s",
             plain(self._lost),
-            f" in {duration(seconds)}: a nucleus gives a component up that it has to start three times within an hour"
+            f" in {duration(seconds)}: a nucleus gives a component up that ends too often within an hour"
             if seconds
             else "",
         )
         until = self._clock.monotonic() + seconds
         while not self._clock.stopped and self._clock.monotonic() < until:
             self._clock.wait(until - self._clock.monotonic())
-        return 0 if self._clock.stopped else 1
+        code = 0 if self._clock.stopped else 1
+        if code:
+            starts.add_error(self._clock.monotonic())
+        return code
 
 
 def _configuration(connection: IpcConnection) -> Dict[str, Any]:

@@ -1,7 +1,7 @@
 """Remembers the starts of a component, and how long it has to wait before it may end, so that it is not given up.
 
-A nucleus starts a component again that has ended with an error, but not for the third time within an hour: then it is
-BROKEN until somebody deploys it anew.
+A nucleus starts a component again that has ended with an error, but only some times within an hour: then it is BROKEN
+until somebody deploys it anew. Nucleus lite counts starts, whatever came before them; the Java nucleus counts errors.
 """
 
 from __future__ import annotations
@@ -13,50 +13,57 @@ from typing import List
 FILE = "device-defender-connector.starts.json"
 MAX_FILE_BYTES = 4_096
 MAX_KEPT = 8
-MAX_STARTS = 2  # within WINDOW_SECONDS, so that there never is a third
+MAX_STARTS = 3  # within WINDOW_SECONDS: what systemd, which starts the components of nucleus lite, allows
+MAX_ERRORS = 2  # within WINDOW_SECONDS: at the third end with an error the Java nucleus gives a component up
 WINDOW_SECONDS = 3_600.0
 SPARE_SECONDS = 10.0  # for a nucleus that counts a little differently
 
 
 class Starts:
-    """The starts of this boot, in seconds on the monotonic clock, the last being this process' own.
+    """The starts and the ends with an error of this boot, in seconds on the monotonic clock.
 
-    directory: where they are kept, "" for nowhere. boot_id: of this boot; those of another one don't count.
+    directory: where they are kept, "" for nowhere. boot_id: of this boot; those of another one don't count. now: when
+    this process started.
     """
 
     def __init__(self, directory: str, boot_id: str, now: float) -> None:
         self._path = os.path.join(directory, FILE) if directory else ""
         self._boot_id = boot_id
         self._known = bool(directory)
-        self._starts = [*self._load(), now][-MAX_KEPT:]
+        self._starts: List[float] = []
+        self._errors: List[float] = []
+        self._load()
+        self._starts.append(now)
         self._save()
 
     def wait_seconds(self, now: float) -> float:
-        """Return how long the end of this process has to wait, 0 or more."""
-        recent = [start for start in self._starts if now - start < WINDOW_SECONDS + SPARE_SECONDS]
+        """Return how long an end with an error has to wait, 0 or more."""
         if not self._known:
-            # Nobody knows of those before: two starts an hour are none too many, whatever they were.
-            return max(0.0, self._starts[-1] + WINDOW_SECONDS / MAX_STARTS + SPARE_SECONDS - now)
-        if len(recent) < MAX_STARTS:
-            return 0.0
-        return recent[-MAX_STARTS] + WINDOW_SECONDS + SPARE_SECONDS - now
+            # Nobody knows of those before: an end every half an hour is never one too many, whatever they were.
+            return max(0.0, self._starts[-1] + WINDOW_SECONDS / MAX_ERRORS + SPARE_SECONDS - now)
+        return max(0.0, _wait(self._starts, MAX_STARTS, now), _wait(self._errors, MAX_ERRORS, now))
 
-    def _load(self) -> List[float]:
+    def add_error(self, now: float) -> None:
+        """Remember that this process ends with an error now."""
+        self._errors.append(now)
+        self._save()
+
+    def _load(self) -> None:
         if not self._path:
-            return []
+            return
         try:
             with open(self._path, "rb", opener=_open) as file:
                 state = json.loads(file.read(MAX_FILE_BYTES).decode("ascii"))
-            if state["boot"] != self._boot_id:
-                return []
-            return [float(start) for start in state["starts"]]
+            if state["boot"] == self._boot_id:
+                starts, errors = ([float(moment) for moment in state[key]] for key in ("starts", "errors"))
+                self._starts, self._errors = starts, errors
         except FileNotFoundError:
-            return []
+            pass
         except (OSError, ValueError, LookupError, TypeError):
             self._known = False
-            return []
 
     def _save(self) -> None:
+        del self._starts[:-MAX_KEPT], self._errors[:-MAX_KEPT]
         if not self._path:
             return
         new = self._path + ".new"
@@ -66,10 +73,15 @@ class Starts:
             except FileNotFoundError:
                 pass
             with open(new, "w", encoding="ascii", opener=_open_new) as file:
-                json.dump({"boot": self._boot_id, "starts": self._starts}, file)
+                json.dump({"boot": self._boot_id, "starts": self._starts, "errors": self._errors}, file)
             os.replace(new, self._path)
         except OSError:
             self._known = False
+
+
+def _wait(moments: List[float], most: int, now: float) -> float:
+    """Return the seconds until one more moment is at most the `most`th within the window."""
+    return moments[-most] + WINDOW_SECONDS + SPARE_SECONDS - now if len(moments) >= most else 0.0
 
 
 def _open(path: str, flags: int) -> int:

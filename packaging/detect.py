@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Try security profiles of AWS IoT Device Defender Detect on recorded reports, suggest one, watch alarms. No AWS calls.
 
-python packaging/detect.py try PROFILE --reports reports.jsonl
+python packaging/detect.py try PROFILE... --reports reports.jsonl folder 'more/*.gz'
 python packaging/detect.py suggest --reports reports.jsonl
 python packaging/detect.py suggest --resolve PROFILE --reports reports.jsonl
 python packaging/detect.py watch --mqtt localhost:1883
@@ -10,12 +10,17 @@ python packaging/detect.py watch --mqtt localhost:1883
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import importlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if sys.version_info < (3, 10):
     sys.exit("detect.py: this is Python {}.{}; 3.10 or later is needed".format(*sys.version_info))
@@ -24,14 +29,15 @@ _ENVIRONMENT = (
     " packaging/venv.sh build/tools packaging/requirements-tools.txt"
 )
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `connector`, when run by its path
-try:
-    from detection import broker, profile, replay, reports, resolve, suggest, summary, watch
-    from detection.errors import DetectionError, InputError
+from detection import command_line, summary, watch  # noqa: E402
+from detection.errors import DetectionError, InputError  # noqa: E402
 
-    from connector import __version__
-    from connector.detect.profile import parse
-except ModuleNotFoundError as error:
-    sys.exit(_ENVIRONMENT.format(error))
+from connector.detect.profile import Profile, parse  # noqa: E402
+
+# What takes long to import is imported where it is used: the processes that read recordings import this file too.
+if TYPE_CHECKING:
+    from detection.account import Account
+    from detection.fleet import Fleet
 
 EXIT_IN_ALARM = 3
 EXIT_INTERRUPTED = 130
@@ -41,9 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Returns the exit code: 0 done; 1 a broker failed; 2 an argument or a file can't be used; 3 `watch` ended with an
-    alarm; 130 Ctrl-C.
+    alarm, or `try --fail-on-alarm` found one; 130 Ctrl-C.
     """
-    parser = _parser()
+    parser = command_line.parser(__doc__, {"try": _try, "suggest": _suggest, "watch": _watch})
     try:
         import argcomplete  # in requirements-tools.txt
     except ImportError:
@@ -54,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         code: int = options.run(options)
         sys.stdout.flush()
+    except ModuleNotFoundError as error:
+        sys.exit(_ENVIRONMENT.format(error))
     except DetectionError as error:
         for line in str(error).splitlines():
             _problem(line)
@@ -66,150 +74,98 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """End with one line that matters, not with the whole usage."""
-        self.exit(2, f"{self.prog}: {message}; {self.prog} --help shows the usage\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="detect.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--version", action="version", version=f"detect.py {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_try(commands.add_parser("try", help="show when a profile would have alarmed and cleared"))
-    _add_suggest(commands.add_parser("suggest", help="write a profile from what a device normally does"))
-    _add_watch(commands.add_parser("watch", help="print alarms as they come"))
-    return parser
-
-
-def _add_try(command: argparse.ArgumentParser) -> None:
-    command.description = (
-        "Replay recorded reports against a profile. Exits with 0 whether or not there are alarms, with 2 where the"
-        " profile or a report can't be used."
-    )
-    command.add_argument(
-        "profile", type=Path, metavar="PROFILE", help="file for create-security-profile --cli-input-json"
-    )
-    command.add_argument(
-        "--reports", type=Path, required=True, metavar="FILE", help="one device's reports, one JSON a line"
-    )
-    command.add_argument(
-        "--baseline",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="reports to take percentiles from, of normal days or other devices (default: --reports); may be repeated",
-    )
-    command.add_argument(
-        "--picture",
-        type=_picture,
-        metavar="FILE",
-        help="where to draw it, .svg or .png (default: PROFILE's name .svg, here)",
-    )
-    command.set_defaults(run=_try)
-
-
-def _add_suggest(command: argparse.ArgumentParser) -> None:
-    command.description = (
-        "Propose limits and port sets from recorded reports, and write a profile ready to create; or, with --resolve,"
-        " write a profile with numbers beside its percentiles, for devices."
-    )
-    command.add_argument(
-        "--reports",
-        type=Path,
-        action="append",
-        required=True,
-        metavar="FILE",
-        help="one device's reports, one JSON a line; may be repeated, for more days or devices",
-    )
-    command.add_argument("--name", default="NormalBehavior", help="the profile's name (default: %(default)s)")
-    command.add_argument(
-        "--headroom",
-        type=_headroom,
-        default=1.5,
-        metavar="TIMES",
-        help="limit over highest value (default: %(default)s)",
-    )
-    command.add_argument(
-        "--resolve",
-        type=Path,
-        metavar="PROFILE",
-        help="don't suggest anything: take this profile, and put beside each percentile the number it has in --reports",
-    )
-    command.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="a new file (default: NAME.json, or with --resolve PROFILE's name .resolved.json, here)",
-    )
-    command.set_defaults(run=_suggest)
-
-
-def _add_watch(command: argparse.ArgumentParser) -> None:
-    command.description = (
-        "Print the events of connectors that judge security profiles themselves, one a line. With --profile, judge the"
-        " reports as well. Ends at the end of the input or with Ctrl-C; exits with 3 if an alarm has begun that has not"
-        " ended."
-    )
-    source = command.add_mutually_exclusive_group(required=True)
-    source.add_argument("input", nargs="?", choices=["-"], help="read standard input: one event or report a line")
-    source.add_argument("--mqtt", metavar="HOST:PORT", help="read from an MQTT broker")
-    command.add_argument(
-        "--profile",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="judge reports by this profile; may be repeated",
-    )
-    command.add_argument(
-        "--topic",
-        action="append",
-        metavar="FILTER",
-        help=f"with --mqtt, what to subscribe to (default: {', '.join(watch.EVENT_TOPICS)}, and with --profile"
-        f" {', '.join(watch.REPORT_TOPICS)}); may be repeated",
-    )
-    command.add_argument("--ca-file", metavar="FILE", help="with --mqtt, connect by TLS; authorities to trust, PEM")
-    command.add_argument("--cert", metavar="FILE", help="with --mqtt, connect by TLS; our certificate, PEM")
-    command.add_argument("--key", metavar="FILE", help="the private key of --cert, PEM")
-    command.add_argument("--client-id", default="", metavar="ID", help="with --mqtt, if the broker asks for one")
-    command.add_argument(
-        "--thing", default="device", help="the thing of reports that don't name theirs (default: %(default)s)"
-    )
-    command.add_argument("--json", action="store_true", help="print each event as JSON")
-    command.add_argument(
-        "--exec",
-        metavar="COMMAND",
-        help="run this for each event, which it gets as JSON on its standard input, and wait for its end",
-    )
-    command.set_defaults(run=_watch)
-
-
 def _try(options: argparse.Namespace) -> int:
-    tried = profile.load(options.profile)
-    recording = reports.read(options.reports)
-    baselines = [reports.read(path) for path in options.baseline]
-    outcomes = replay.replay(tried, recording, baselines)
-    print(summary.summarize(tried.name, recording, outcomes))
-    if all(outcome.skipped for outcome in outcomes):
-        print("No picture: there is nothing to draw.")
-        return 0
-    picture = options.picture or Path(options.profile.stem + ".svg")
-    try:
-        from detection import plot  # here, as matplotlib takes a second to import
-    except ModuleNotFoundError as error:
-        sys.exit(_ENVIRONMENT.format(error))
-    plot.draw(tried.name, outcomes, picture)
-    print(f"Picture: {picture}")
-    return 0
+    profiles = _profiles(options.profile)
+    with ExitStack() as stack:
+        fleet, account = _read(stack, options, options.reports)
+        baseline = _read(stack, options, options.baseline, "baseline")[0] if options.baseline else None
+        from detection import replay, table
+
+        outcome = replay.replay(fleet, profiles, baseline, dataclasses.asdict(account))
+        if options.json:
+            print(json.dumps(outcome.document(), indent=2))
+        else:
+            _print_account(account)
+            print()
+            print(summary.summarize(outcome) if len(outcome.devices) == 1 else table.tabulate(outcome))
+        written = []
+        if options.picture:
+            from detection import plot
+
+            if plot.draw(outcome, options.picture):
+                written.append(f"Picture: {options.picture}")
+            else:
+                written.append("No picture: there is nothing to draw.")
+        if options.page:
+            from detection import page
+
+            page.write(options.page, outcome.document(), outcome.series)
+            written.append(f"Page: {options.page}")
+        for line in written:
+            print(line, file=sys.stderr if options.json else sys.stdout)
+    return EXIT_IN_ALARM if options.fail_on_alarm and outcome.alerts else 0
+
+
+def _profiles(paths: Sequence[Path]) -> list[Profile]:
+    """Return the profiles of files and of the files in folders. Raises InputError."""
+    from detection import profile
+
+    files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    if not files:
+        raise InputError(f"{paths[0]}: no profile there, a file whose name ends in .json")
+    loaded: dict[str, tuple[Path, Profile]] = {}
+    for file in dict.fromkeys(files):
+        one = profile.load(file)
+        if one.name in loaded:
+            raise InputError(f"{file}: the profile {one.name} is in {loaded[one.name][0]} too")
+        loaded[one.name] = (file, one)
+    return [one for _, one in loaded.values()]
+
+
+def _read(
+    stack: ExitStack, options: argparse.Namespace, paths: Sequence[str], name: str = "reports"
+) -> tuple[Fleet, Account]:
+    """Read recordings. What they are kept in is removed when the stack closes. name: of their table in Spark."""
+    from detection import recordings
+
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detect-")))
+    source = recordings.Source(tuple(paths), options.thing_field, options.thing_from, options.strict)
+    # A thread imports the rest, which takes half a second, while this one waits for the processes that read.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(importlib.import_module, "detection.duck")
+        read = recordings.read(source, folder)
+    from detection.duck import Duck
+    from detection.fleet import Fleet
+
+    stack.callback(read.connection.close)
+    if options.parquet and name == "reports":
+        read.write(options.parquet)
+    if options.engine == "duckdb":
+        return Fleet(Duck(read.connection)), read.account
+    from detection import engines
+
+    if options.engine == "athena":
+        return Fleet(engines.Athena(Duck(read.connection), _say)), read.account
+    return Fleet(engines.spark(read, folder / "kept", name), name), read.account
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _suggest(options: argparse.Namespace) -> int:
-    recordings = [reports.read(path) for path in options.reports]
-    if options.resolve:
-        return _resolve(options, recordings)
-    suggestion = suggest.suggest(options.name, recordings, options.headroom)
+    with ExitStack() as stack:
+        fleet, account = _read(stack, options, options.reports)
+        return (_resolve if options.resolve else _learn)(options, fleet, account)
+
+
+def _learn(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
+    from detection import profile, suggest
+
+    short = suggest.too_short(fleet)
+    if short and not options.force:
+        raise InputError(f"{short}; --force writes a profile all the same")
+    suggestion = suggest.suggest(options.name, fleet, options.headroom)
     notes = [f"note: {note}" for note in suggestion.notes]
     if not suggestion.profile["behaviors"]:
         raise InputError("\n".join([*notes, "nothing was learned, so no profile is written"]))
@@ -218,26 +174,37 @@ def _suggest(options: argparse.Namespace) -> int:
         raise InputError("\n".join(f"{options.name}: {fault}" for fault in faults))
     path = options.output or Path(options.name + ".json")
     _write(path, suggestion.profile)
+    _print_account(account)
     for behavior in parse(suggestion.profile).behaviors:
-        print(f"{behavior.name}: normal is {summary.rule(behavior)}")
+        in_a_row = f", {behavior.to_alarm} in a row to alarm" if behavior.to_alarm > 1 else ""
+        print(f"{behavior.name}: normal is {summary.rule(behavior)}{in_a_row}")
     for note in notes:
         print(note)
+    print(suggest.check(fleet, options.headroom))
     print(f"Profile: {path}")
     return 0
 
 
-def _resolve(options: argparse.Namespace, recordings: list[list[reports.Report]]) -> int:
+def _resolve(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
+    from detection import profile, resolve
+
     profile.load(options.resolve)  # raises InputError with every fault
-    document, resolved, left = resolve.resolve(profile.read(options.resolve)[1], recordings)
+    document, resolved, left = resolve.resolve(profile.read(options.resolve)[1], fleet)
     left = [f"note: not resolved: {text}" for text in left]
     if not resolved:
         raise InputError("\n".join([*left, f"{options.resolve}: no percentile to resolve, so no profile is written"]))
     path = options.output or Path(options.resolve.stem + ".resolved.json")
     _write(path, document)
+    _print_account(account)
     for text in [*resolved, *left]:
         print(text)
     print(f"Profile: {path}")
     return 0
+
+
+def _print_account(account: Account) -> None:
+    for line in account.lines():
+        print(summary.printable(line))
 
 
 def _write(path: Path, document: Any) -> None:
@@ -253,7 +220,7 @@ def _write(path: Path, document: Any) -> None:
 def _watch(options: argparse.Namespace) -> int:
     if bool(options.cert) != bool(options.key):
         raise InputError("--cert and --key go together")
-    profiles = [profile.load(path) for path in options.profile]
+    profiles = _profiles(options.profile) if options.profile else []
     for one in profiles:
         for behavior in one.behaviors:
             if behavior.skipped:
@@ -280,6 +247,8 @@ def _watch(options: argparse.Namespace) -> int:
 
 
 def _watch_broker(options: argparse.Namespace, watched: watch.Watch) -> None:
+    from detection import broker
+
     topics = options.topic or [*watch.EVENT_TOPICS, *(watch.REPORT_TOPICS if options.profile else ())]
     source = broker.Broker(
         options.mqtt, topics, _problem, options.ca_file, options.cert, options.key, options.client_id
@@ -300,23 +269,6 @@ def _take_all(watched: watch.Watch, messages: Iterable[tuple[str, bytes]]) -> No
 def _problem(text: str) -> None:
     # Topics and reports come from devices: no control characters for the terminal.
     print(f"detect.py: {summary.printable(text)}", file=sys.stderr, flush=True)
-
-
-def _picture(text: str) -> Path:
-    path = Path(text)
-    if path.suffix not in (".svg", ".png"):
-        raise argparse.ArgumentTypeError(f"{text} ends neither in .svg nor in .png")
-    return path
-
-
-def _headroom(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 1 <= value <= 1000:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to 1000")
-    return value
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ days.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import List, NamedTuple, Optional
 
 IN_ALARM = "in-alarm"
 CLEARED = "alarm-cleared"
@@ -75,3 +75,33 @@ class Alarm:
             return change
         self.since = now
         return Change(IN_ALARM, now, now)
+
+    def observe_run(self, violates: bool, count: int, first: int, deciding: int, step: float) -> List[Change]:
+        """Take a whole run of datapoints, all violations or all conforming, and return the changes they cause.
+
+        The changes are those that observe() gives for one datapoint after the other. A run ends where the next
+        datapoint is of the other kind, or comes after more than MAX_SILENCE_SECONDS.
+
+        count: how many datapoints
+        first: the time of the first one, epoch seconds
+        deciding: the time of number `deciding_place(...)` of the run; not used where the run is shorter
+        step: seconds between the first one and the measurement before.
+        """
+        changes = [self.observe(violates, first, step)]
+        if violates != (self.since is not None):  # the run contradicts the present state; its first one is counted
+            place = deciding_place(self._to_alarm if violates else self._to_clear)
+            if count < place:
+                self.run += count - 1
+            else:
+                self.run += place - 2
+                changes.append(self.observe(violates, deciding, 0.0))
+        return [change for change in changes if change is not None]
+
+
+def deciding_place(consecutive: int) -> int:
+    """Return which datapoint of a run, counted from 1, can change the alarm if the first one does not.
+
+    consecutive: the datapoints in a row that it takes. Where it takes one, and a violation that ends two days of
+    silence only invalidates the alarm before, the second one decides.
+    """
+    return max(consecutive, 2)

@@ -1,221 +1,206 @@
-"""Judges the reports of a recording by a profile, one behavior after the other.
-
-The rules are those of connector/detect, the engine on the device. Added here: percentiles are taken from recordings,
-and notes say what a replay can't know.
-"""
+"""Replays recordings: judges a fleet by profiles, and says what a person should know about each result."""
 
 from __future__ import annotations
 
 import math
-import statistics
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from connector.detect.alarm import IN_ALARM, INVALIDATED
-from connector.detect.datapoints import Datapoints
-from connector.detect.engine import DEFAULT_INTERVAL_SECONDS, Detector
-from connector.detect.measurement import Number, Reading
+from connector.detect.alarm import IN_ALARM, INVALIDATED, Change
+from connector.detect.conformity import conformity
+from connector.detect.conformity import judge as violation_of
 from connector.detect.metrics import METRICS, is_timed
 from connector.detect.profile import Behavior, Profile
 
-from .errors import InputError
-from .reports import Report
+from . import columns
+from .fleet import Fleet, Source, Times, source
+from .judge import NUMBER_KINDS, Judged, judge, native, plain
+from .outcome import Alarm, Device, Outcome, Result, Series
+from .summary import rule
 
 
-@dataclass(frozen=True)
-class Datapoint:
-    """One measurement and what of it is not normal.
+def replay(
+    fleet: Fleet, profiles: Sequence[Profile], baseline: Fleet | None = None, account: Mapping[str, Any] | None = None
+) -> Outcome:
+    """Return what the profiles say of each device, worst first: most time in alarm, then most violations.
 
-    time: epoch seconds
-    value: a number, or a tuple of elements
-    outside: the elements that violate the behavior; of a number, itself; empty: it conforms
+    baseline: percentiles are taken from it; without it, from the fleet itself
+    account: how many records were read, skipped and doubled
     """
-
-    time: int
-    value: Any
-    outside: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """A span in alarm.
-
-    start: epoch seconds
-    end: epoch seconds; None: it goes on when the recording ends
-    invalidated: it did not clear; two days passed without a datapoint
-    """
-
-    start: int
-    end: int | None = None
-    invalidated: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of one behavior.
-
-    behavior: as in the profile
-    skipped: why it could not be replayed; None: it was
-    limit: what numbers were compared with: the behavior's own limit, or the value of its percentile here
-    datapoints, alarms: oldest first
-    notes: what a person should know about the result
-    """
-
-    behavior: Behavior
-    skipped: str | None = None
-    limit: Number | None = None
-    datapoints: tuple[Datapoint, ...] = ()
-    alarms: tuple[Alarm, ...] = ()
-    notes: tuple[str, ...] = ()
+    judged = judge(fleet, profiles, baseline)
+    reasons = _Reasons(fleet, judged)
+    devices = [
+        Device(
+            thing,
+            times.first,
+            times.last,
+            times.reports,
+            times.interval,
+            times.uneven,
+            tuple(_result(one, thing, times, reasons) for one in judged),
+        )
+        for thing, times in fleet.times.items()
+    ]
+    devices.sort(
+        key=lambda device: (-device.seconds_in_alarm, -sum(one.violations for one in device.results), device.thing)
+    )
+    names = tuple(profile.name for profile in profiles)
+    return Outcome(names, tuple(devices), account or {}, Reader(fleet, judged).series)
 
 
-def replay(profile: Profile, reports: Sequence[Report], baselines: Sequence[Sequence[Report]] = ()) -> list[Outcome]:
-    """Return the outcome of each behavior of the profile.
-
-    baselines: recordings that percentiles are taken from; without any, from the recording itself.
-    Raises InputError where a behavior and a report disagree on the type of a custom metric.
-    """
-    return [_replay(behavior, reports, baselines) for behavior in profile.behaviors]
-
-
-def _replay(behavior: Behavior, reports: Sequence[Report], baselines: Sequence[Sequence[Report]]) -> Outcome:
-    needs_percentile = behavior.statistic is not None and behavior.limit is None
-    is_reported = behavior.metric not in METRICS or METRICS[behavior.metric].reported
-    if behavior.skipped and not (needs_percentile and is_reported):
-        return Outcome(behavior, behavior.skipped)
-    measured = measurements(behavior, reports)
-    if not measured:
-        return Outcome(behavior, _nothing_measured(behavior, reports))
-
-    notes = [*_interval_notes(behavior, reports), *_sample_notes(behavior, reports)]
-    limit = behavior.limit
-    if needs_percentile:
-        assert behavior.statistic is not None
-        pool = [value for recording in baselines or [reports] for _, value in measurements(behavior, recording)]
-        fault = pool_fault(behavior, pool)
-        if fault:
-            return Outcome(behavior, fault)
-        limit = percentile(pool, behavior.statistic)
-        if not baselines:
-            notes += _percentile_notes(behavior.statistic, pool, limit)
-
-    datapoints, alarms = _judge(behavior._replace(limit=limit, skipped=None), reports)
-    return Outcome(behavior, None, limit, datapoints, alarms, tuple(notes))
+def _result(judged: Judged, thing: str, times: Times, reasons: _Reasons) -> Result:
+    behavior = judged.behavior
+    tally = judged.tallies.get(thing)
+    if tally is None:
+        return Result(
+            judged.profile, behavior, rule(behavior), skipped=judged.skipped or reasons.skipped(behavior, thing)
+        )
+    notes = [
+        *_interval_notes(behavior.metric, behavior.duration, times.interval),
+        *reasons.notes(behavior, thing),
+        *judged.notes,
+    ]
+    return Result(
+        judged.profile,
+        behavior,
+        rule(behavior),
+        behavior.limit,
+        None,
+        tally.datapoints,
+        tally.violations,
+        tally.worst,
+        tuple(tally.elements),
+        tally.distinct,
+        _spans(judged.changes.get(thing, ())),
+        tuple(notes),
+    )
 
 
-def _judge(behavior: Behavior, reports: Sequence[Report]) -> tuple[tuple[Datapoint, ...], tuple[Alarm, ...]]:
-    every = interval(reports) or DEFAULT_INTERVAL_SECONDS
-    detector = Detector([Profile("", (behavior,))], "", every, max_elements=sys.maxsize)
-    datapoints: list[Datapoint] = []
+def _spans(changes: Sequence[Change]) -> tuple[Alarm, ...]:
     alarms: list[Alarm] = []
-    for report in reports:
-        (verdict,) = detector.verdicts(report.readings, report.time)
-        if verdict.value is not None:
-            datapoints.append(Datapoint(report.time, verdict.value, verdict.violation.elements))
-        if verdict.event is None:
-            continue
-        change = verdict.event.change
+    for change in changes:
         if change.type == IN_ALARM:
             alarms.append(Alarm(change.time))
         else:
             alarms[-1] = Alarm(change.since, change.time, invalidated=change.type == INVALIDATED)
-    return tuple(datapoints), tuple(alarms)
+    return tuple(alarms)
 
 
-def _nothing_measured(behavior: Behavior, reports: Sequence[Report]) -> str:
-    if any(behavior.metric in report.readings for report in reports):
-        return f"the recording is shorter than durationSeconds {behavior.duration}"
-    if behavior.metric in METRICS:
-        return f"no report carries {behavior.metric}"
-    return f"no report carries the custom metric {behavior.metric} (parameter CustomMetrics of the connector)"
+class _Reasons:
+    """Why a behavior has no datapoint on a device, and what its datapoints don't show. Asks the fleet once a metric."""
 
+    def __init__(self, fleet: Fleet, judged: Sequence[Judged]) -> None:
+        self._fleet = fleet
+        self._carrying = cache(self._things_carrying)
+        self._samples = cache(self._sampled)
+        self._kinds = cache(self._kinds_of)
+        self._datapoints: dict[str, int] = {}
+        for one in judged:
+            total = sum(tally.datapoints for tally in one.tallies.values())
+            self._datapoints[one.behavior.metric] = max(total, self._datapoints.get(one.behavior.metric, 0))
 
-def measurements(behavior: Behavior, reports: Sequence[Report]) -> list[tuple[int, Any]]:
-    """Return (epoch seconds, value) for each datapoint of a behavior's metric; a report without it gives none."""
-    for _ in _readings(behavior, reports):  # raises where the types differ
-        pass
-    datapoints = Datapoints(behavior)
-    measured = []
-    step = interval(reports) or DEFAULT_INTERVAL_SECONDS
-    for before, report in zip([None, *reports], reports):
-        value = datapoints.take(report.readings, report.time - before.time if before else step)
-        if value is not None:
-            measured.append((report.time, value))
-    return measured
-
-
-def _readings(behavior: Behavior, reports: Sequence[Report]) -> Iterator[tuple[Report, Reading]]:
-    for report in reports:
-        reading = report.readings.get(behavior.metric)
-        if reading is None:
-            continue
-        if reading.kind != behavior.kind:
-            raise InputError(
-                f"{report.where}: {behavior.metric} is of the type {reading.kind};"
-                f" behavior {behavior.name} compares it with {behavior.kind}"
-            )
-        yield report, reading
-
-
-def interval(reports: Sequence[Report]) -> int | None:
-    """Return the usual time between two reports in seconds."""
-    times = [report.time for report in reports]
-    return round(statistics.median(b - a for a, b in zip(times, times[1:]))) if len(times) > 1 else None
-
-
-def percentile(values: Sequence[Number], statistic: str) -> Number:
-    """Return the smallest of the values that at least p percent of them do not exceed ("p99.9"; p0 is the smallest).
-
-    The guide says which share of measurements lies below a percentile, not how it is interpolated; this is a value that
-    was measured (nearest rank).
-    """
-    rank = math.ceil(Fraction(statistic[1:]) * len(values) / 100)
-    return sorted(values)[max(rank, 1) - 1]
-
-
-def pool_fault(behavior: Behavior, pool: Sequence[Number]) -> str | None:
-    """Return why no percentile can be taken from these measurements, or None."""
-    if not pool:
-        return f"the baseline has no {behavior.metric} to take {behavior.statistic} from"
-    if min(pool) < 0:
-        return "percentiles are not available for a metric with negative values"
-    return None
-
-
-def _interval_notes(behavior: Behavior, reports: Sequence[Report]) -> Iterator[str]:
-    every = interval(reports)
-    if behavior.duration is None or every is None:
-        return
-    if not is_timed(behavior.metric):
-        if behavior.duration > 1.5 * every:
-            yield (
-                "each report is a datapoint; what the service makes of several within durationSeconds"
-                f" {behavior.duration} is not published"
-            )
-        return
-    summed = max(1, math.ceil(behavior.duration / every - 0.5)) * every
-    if abs(summed - behavior.duration) > behavior.duration / 10:
-        yield (
-            f"reports come every {every} s, so a datapoint sums {summed} s instead of durationSeconds"
-            f" {behavior.duration}; take a duration that is a multiple of the interval"
+    def skipped(self, behavior: Behavior, thing: str) -> str:
+        """Return why a thing has no datapoint of a behavior."""
+        metric = behavior.metric
+        if is_timed(metric) and thing in self._carrying(metric):
+            return f"the recording is shorter than durationSeconds {behavior.duration}"
+        if metric in METRICS:
+            return f"no report carries {metric}"
+        return next(
+            self._other_kinds(behavior),
+            f"no report carries the custom metric {metric} (parameter CustomMetrics of the connector)",
         )
 
+    def notes(self, behavior: Behavior, thing: str) -> Iterator[str]:
+        """Yield what the datapoints of a behavior on a thing do not show."""
+        if behavior.metric in columns.TOTALS:
+            carrying, sampled, most = self._samples(behavior.metric).get(thing, (0, 0, 0))
+            if sampled:
+                yield (
+                    f"{sampled} of {carrying} reports list a sample only (of up to {most}); what is not in it is"
+                    " missed, here and in the service; raise MaxListSize (--max-list-size)"
+                )
+        elif behavior.metric not in METRICS and self._datapoints[behavior.metric] < self._reports:
+            yield from self._other_kinds(behavior)
 
-def _sample_notes(behavior: Behavior, reports: Sequence[Report]) -> Iterator[str]:
-    carrying = [reading for _, reading in _readings(behavior, reports)]
-    samples = [reading for reading in carrying if reading.unlisted]
-    if samples:
-        yield (
-            f"{len(samples)} of {len(carrying)} reports list a sample only (once {len(samples[0].value)} of"
-            f" {len(samples[0].value) + samples[0].unlisted}); what is not in it is missed, here and in the service;"
-            " raise MaxListSize (--max-list-size)"
+    @property
+    def _reports(self) -> int:
+        return sum(times.reports for times in self._fleet.times.values())
+
+    def _other_kinds(self, behavior: Behavior) -> Iterator[str]:
+        for kind, times in self._kinds(behavior.metric).items():
+            if times and kind != behavior.kind:
+                reports = "1 report" if times == 1 else f"{times} reports"
+                yield (
+                    f"{behavior.metric} is of the type {kind} in {reports}, which are not judged: the behavior compares"
+                    f" it with {behavior.kind}"
+                )
+
+    def _things_carrying(self, metric: str) -> Collection[str]:
+        points = columns.datapoints(self._fleet.table, metric, "count")
+        return {thing for (thing,) in self._fleet.engine.rows(points.select("thing").distinct())}
+
+    def _sampled(self, metric: str) -> dict[str, tuple[int, int, int]]:
+        rows = self._fleet.engine.rows(columns.samples(self._fleet.table, metric))
+        return {thing: (carrying, sampled, most) for thing, carrying, sampled, most in rows}
+
+    def _kinds_of(self, metric: str) -> dict[str, int]:
+        (times,) = self._fleet.engine.rows(columns.kinds(self._fleet.table, metric))
+        return dict(zip(columns.MAPS, times))
+
+
+@cache
+def _interval_notes(metric: str, duration: int | None, every: int | None) -> tuple[str, ...]:
+    if duration is None or every is None:
+        return ()
+    if not is_timed(metric):
+        if duration <= 1.5 * every:
+            return ()
+        return (
+            f"each report is a datapoint; what the service makes of several within durationSeconds {duration} is not"
+            " published",
         )
+    summed = max(1, math.ceil(duration / every - 0.5)) * every
+    if abs(summed - duration) <= duration / 10:
+        return ()
+    return (
+        f"reports come every {every} s, so a datapoint sums {summed} s instead of durationSeconds {duration}; take a"
+        " duration that is a multiple of the interval",
+    )
 
 
-def _percentile_notes(statistic: str, pool: Sequence[Number], limit: Number) -> Iterator[str]:
-    if statistic not in ("p0", "p100") and limit in (min(pool), max(pool)):
-        extreme = "highest, which none of them exceeds" if limit == max(pool) else "lowest, which none of them is below"
-        yield f"{statistic} of so few measurements is the {extreme}; --baseline takes it from other days or devices"
+class Reader:
+    """Reads the datapoints behind a result."""
+
+    def __init__(self, fleet: Fleet, judged: Sequence[Judged]) -> None:
+        self._fleet = fleet
+        self._behaviors = {(one.profile, one.behavior.name): one.behavior for one in judged if one.tallies}
+
+    def series(self, thing: str, profile: str, behavior: str, times: Collection[int] | None = None) -> Series:
+        """Return the datapoints of a behavior on a thing; with times, those of these times only."""
+        judged = self._behaviors[profile, behavior]
+        key = source(judged)
+        points = columns.of_thing(self._fleet.datapoints(key), thing)
+        if times is not None:
+            points = points.filter(points.time.isin(sorted(times)))
+        rows = [(time, value) for _, time, value in self._fleet.engine.rows(points)]
+        values = [_plain_value(value) for _, value in rows]
+        outside = _outside(judged, key, values)
+        return Series([time for time, _ in rows], values, outside, judged.limit)
+
+
+def _plain_value(value: Any) -> Any:
+    return [plain(element) for element in value] if isinstance(value, list) else plain(value)
+
+
+def _outside(behavior: Behavior, key: Source, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    conforms = conformity(behavior)
+    if key.kind in NUMBER_KINDS:
+        return [() if conforms(value) else (value,) for value in values]
+
+    @cache
+    def is_normal(element: Any) -> bool:
+        return conforms(native(key.kind, element))
+
+    return [violation_of(is_normal, value, len(value)).elements for value in values]

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,10 @@ CUSTOM_KINDS = {
     names.IP_LIST: "cidrs",
 }
 
+MAX_PORT = 2**16 - 1
 MAX_NUMBER = 1e300  # can still be multiplied and drawn; no metric is near it
+
+MAX_INTEGER_DIGITS = 1000
 
 MAX_TIME_SECONDS = 253402300799  # the end of the year 9999; agents that count milliseconds are beyond it
 
@@ -87,7 +92,7 @@ def read(path: Path) -> list[Report]:
 def parse(line: bytes, where: str) -> Report:
     """Return the report of one JSON document. Raises ValueError with the fault."""
     try:
-        document = json.loads(line.decode("utf-8-sig"), parse_constant=_no_constant)
+        document = json.loads(line.decode("utf-8-sig"), parse_constant=no_constant, parse_int=integer)
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8 text: reports in JSON are expected (--format json), uncompressed") from error
     except json.JSONDecodeError as error:
@@ -113,8 +118,19 @@ def from_document(document: dict[str, Any], where: str) -> Report:
     return Report(where, time, readings)
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python reads and JSON does not have. For the parse_constant of json."""
     raise ValueError(f"{name} is not a JSON number")
+
+
+def integer(digits: str) -> int | float:
+    """Return an integer; infinity for one that is beyond every number here. For the parse_int of json.
+
+    Python refuses to read thousands of digits, also where nobody asks for the number.
+    """
+    if len(digits) <= MAX_INTEGER_DIGITS:
+        return int(digits)
+    return -math.inf if digits.startswith("-") else math.inf
 
 
 def _long(block: Any) -> Any:
@@ -160,77 +176,110 @@ def _listed(
         entries = [_object(entry, place) for entry in _list(block[member], place)]
         kind = metrics.METRICS[list_metric].kind
         if kind == "ports":
-            values: tuple[Any, ...] = tuple(_integer(entry.get("port"), f"{place}.port", 1) for entry in entries)
+            values: tuple[Any, ...] = tuple(_port(entry.get("port"), f"{place}.port") for entry in entries)
         else:
-            values = tuple(_remote_address(entry.get("remote_addr"), place) for entry in entries)
+            values = tuple(packed_remote(entry.get("remote_addr"), place) for entry in entries)
         yield list_metric, Reading(kind, values, max(0, total - len(values)) if total is not None else 0)
 
 
 def _custom_metrics(blocks: dict[str, Any]) -> Iterator[tuple[str, Reading]]:
     for name, block in blocks.items():
         place = f"custom_metrics.{name}"
-        if not CUSTOM_NAME.fullmatch(name):
-            raise ValueError(f"custom_metrics: {json.dumps(name)[:50]} is no name of a custom metric")
+        if not (isinstance(name, str) and CUSTOM_NAME.fullmatch(name)):
+            raise ValueError(f"custom_metrics: {_shown(name)} is no name of a custom metric")
         if not (isinstance(block, list) and len(block) == 1 and isinstance(block[0], dict) and len(block[0]) == 1):
             raise ValueError(f'{place}: a list of one typed value is expected: [{{"number": 12.5}}]')
         ((kind, value),) = block[0].items()
-        read_element = {names.NUMBER_LIST: _number, names.STRING_LIST: _text, names.IP_LIST: _address}.get(kind)
+        read_element = {names.NUMBER_LIST: _number, names.STRING_LIST: _text, names.IP_LIST: packed_address}.get(kind)
         if kind == names.NUMBER:
             yield name, Reading(CUSTOM_KINDS[kind], _number(value, place))
         elif read_element:
             values = tuple(read_element(entry, place) for entry in _list(value, place))
             yield name, Reading(CUSTOM_KINDS[kind], values)
         else:
-            raise ValueError(f"{place}: {json.dumps(kind)[:50]} is not one of {', '.join(CUSTOM_KINDS)}")
+            raise ValueError(f"{place}: {_shown(kind)} is not one of {', '.join(CUSTOM_KINDS)}")
 
 
-def _remote_address(text: Any, place: str) -> bytes:
-    """Return the packed address of "192.0.2.1:443" or "[2001:db8::1]:443"."""
+def packed_remote(text: Any, place: str) -> bytes:
+    """Return the packed address of "192.0.2.1:443" or "[2001:db8::1]:443". Raises ValueError with the place."""
     address, _, port = _text(text, f"{place}.remote_addr").rpartition(":")
     bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
     try:
         if not port.isdigit() or (":" in bare and bare == address):
             raise ValueError
-        return _address(bare, place)
+        return packed_address(bare, place)
     except ValueError:
         raise ValueError(f'{place}.remote_addr: {text!r} is neither "ipv4:port" nor "[ipv6]:port"') from None
 
 
-def _address(text: Any, place: str) -> bytes:
-    """Return a packed address, without the scope that link-local addresses of some agents have (fe80::1%eth0)."""
+def packed_address(text: Any, place: str) -> bytes:
+    """Return a packed address, without the scope that link-local addresses of some agents have (fe80::1%eth0).
+
+    Raises ValueError with the place.
+    """
     try:
         return ipaddress.ip_address(_text(text, place).partition("%")[0]).packed
     except ValueError:
-        raise ValueError(f"{place}: {json.dumps(text)[:50]} is not an IP address") from None
+        raise ValueError(f"{place}: {_shown(text)} is not an IP address") from None
+
+
+def _shown(value: Any) -> str:
+    """Return the beginning of a value for a message; what only CBOR has, as Python writes it."""
+    try:
+        return json.dumps(value)[:50]
+    except (TypeError, ValueError):
+        return repr(value)[:50]
 
 
 def _object(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{place}: an object is expected, not {json.dumps(value)[:50]}")
+        raise ValueError(f"{place}: an object is expected, not {_shown(value)}")
     return value
 
 
 def _list(value: Any, place: str) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError(f"{place}: a list is expected, not {json.dumps(value)[:50]}")
+        raise ValueError(f"{place}: a list is expected, not {_shown(value)}")
     return value
 
 
 def _text(value: Any, place: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{place}: text is expected, not {json.dumps(value)[:50]}")
+        raise ValueError(f"{place}: text is expected, not {_shown(value)}")
+    if not is_text(value):
+        raise ValueError(f"{place}: {_shown(value)} is not Unicode text")
     return value
+
+
+def is_text(value: str) -> bool:
+    """Return whether a string can be stored as text: JSON can write half a surrogate pair, which is no character."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _number(value: Any, place: str) -> int | float:
+    if isinstance(value, Decimal) and value.is_finite():  # CBOR has decimal fractions
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -MAX_NUMBER <= value <= MAX_NUMBER:
-        raise ValueError(f"{place}: a number is expected, not {json.dumps(value)[:50]}")
+        raise ValueError(f"{place}: a number is expected, not {_shown(value)}")
     return value
+
+
+def _port(value: Any, place: str) -> int:
+    port = _integer(value, place, 1)
+    if port > MAX_PORT:
+        raise ValueError(f"{place}: {port} is no port, which are at most {MAX_PORT}")
+    return port
 
 
 def _integer(value: Any, place: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{place}: an integer from {least} is expected, not {json.dumps(value)[:50]}")
+        raise ValueError(f"{place}: an integer from {least} is expected, not {_shown(value)}")
     if value > MAX_COUNT:
-        raise ValueError(f"{place}: {json.dumps(value)[:50]} is more than the service takes")
+        raise ValueError(f"{place}: {_shown(value)} is more than the service takes")
     return value

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 from connector.detect.metrics import METRICS
 from connector.detect.profile import parse
 
-from .replay import measurements, percentile, pool_fault
-from .reports import Report
+from .fleet import Fleet, source
+from .judge import percentile
 
 
-def resolve(document: Any, recordings: Sequence[Sequence[Report]]) -> tuple[dict[str, Any], list[str], list[str]]:
+def resolve(document: Any, fleet: Fleet) -> tuple[dict[str, Any], list[str], list[str]]:
     """Return a copy of a profile without faults, with `criteria.value` beside each percentile.
 
     Also returned: a line for each percentile that was resolved, and one for each that could not be, with the reason.
@@ -29,16 +28,14 @@ def resolve(document: Any, recordings: Sequence[Sequence[Report]]) -> tuple[dict
         if behavior.metric in METRICS and not METRICS[behavior.metric].reported:
             left.append(f"{behavior.name}: {behavior.skipped}")
             continue
-        pool = [value for reports in recordings for _, value in measurements(behavior, reports)]
-        fault = pool_fault(behavior, pool)
-        if fault:
-            left.append(f"{behavior.name}: {fault}")
+        found = percentile(fleet, source(behavior), behavior.statistic)
+        if found.value is None:
+            left.append(f"{behavior.name}: {found.fault}")
             continue
-        limit = percentile(pool, behavior.statistic)
-        items[behavior.name]["criteria"]["value"] = {behavior.kind: limit}
-        extreme = {max(pool): ", the highest of them", min(pool): ", the lowest of them"}.get(limit, "")
+        items[behavior.name]["criteria"]["value"] = {behavior.kind: found.value}
+        extreme = f", the {found.extreme} of them" if found.extreme else ""
         done.append(
-            f"{behavior.name}: {behavior.statistic} of {len(pool)} measurements of {behavior.metric} is"
-            f" {limit:,}{extreme}"
+            f"{behavior.name}: {behavior.statistic} of {found.measurements:,} measurements of {behavior.metric} is"
+            f" {found.value:,}{extreme}"
         )
     return resolved, done, left

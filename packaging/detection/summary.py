@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from connector.detect.event import element_text
 from connector.detect.profile import Behavior
+from connector.health import duration as span
 
-from .replay import Alarm, Datapoint, Outcome, interval
-from .reports import Report
+from .outcome import Alarm, Device, Outcome, Result
 
 MIN_INTERVAL_SECONDS = 300  # between reports; more frequent ones are throttled by the service
 MAX_ALARMS = 10
 MAX_ELEMENTS = 8
 WIDTH = 118  # characters of a line
 PERCENTILES = (
-    "Percentiles are of the measurements recorded here; the service takes them from all devices that the profile is"
-    " attached to."
+    "Percentiles are of the measurements recorded here, of all devices; the service takes them from all devices that"
+    " the profile is attached to."
 )
 OFTEN = (
     "These reports are {} s apart. A device sends one in 300 s at most, so datapoints in a row take longer there;"
@@ -28,38 +27,36 @@ OFTEN = (
 )
 
 
-def summarize(name: str, reports: Sequence[Report], outcomes: Sequence[Outcome]) -> str:
-    """Return the summary of a profile's replay, some lines without a newline at the end."""
-    first, last = reports[0].time, reports[-1].time
-    many = "1 report" if len(reports) == 1 else f"{len(reports)} reports"
-    lines = [f"{name} against {many} of one device, {moment(first)} to {moment(last)} (UTC)"]
-    every = interval(reports)
-    unevenly = uneven(reports)
-    if unevenly:
-        lines.append(unevenly.capitalize())
-    elif every is not None and every < 0.9 * MIN_INTERVAL_SECONDS:
-        lines += textwrap.wrap(OFTEN.format(every), WIDTH)
-    for outcome in outcomes:
-        lines += ["", outcome.behavior.name]
-        lines += [line for text in _outcome(outcome, last) for line in _wrap(text)]
-    alarmed = sum(bool(outcome.alarms) for outcome in outcomes)
-    skipped = sum(outcome.skipped is not None for outcome in outcomes)
-    plural = "behavior" if len(outcomes) == 1 else "behaviors"
-    lines += ["", f"{len(outcomes)} {plural}: {alarmed} in alarm at some time, {skipped} not replayed"]
-    if any(outcome.behavior.statistic and not outcome.skipped for outcome in outcomes):
+def summarize(outcome: Outcome) -> str:
+    """Return the summary of a replay on one device: a block for each profile, without a newline at the end."""
+    (device,) = outcome.devices
+    return "\n\n".join(_profile(name, device, outcome) for name in outcome.profiles)
+
+
+def _profile(name: str, device: Device, outcome: Outcome) -> str:
+    results = [result for result in device.results if result.profile == name]
+    lines = [
+        f"{name} against {count(device.reports, 'report')} of one device, {moment(device.first)} to"
+        f" {moment(device.last)} (UTC)"
+    ]
+    if device.remark:
+        lines.append(device.remark.capitalize())
+    elif device.interval is not None and device.interval < 0.9 * MIN_INTERVAL_SECONDS:
+        lines += textwrap.wrap(OFTEN.format(device.interval), WIDTH)
+    for result in results:
+        lines += ["", result.behavior.name]
+        lines += [line for text in _result(result, device, outcome) for line in _wrap(text)]
+    alarmed = sum(bool(result.alarms) for result in results)
+    skipped = sum(result.skipped is not None for result in results)
+    lines += ["", f"{count(len(results), 'behavior')}: {alarmed} in alarm at some time, {skipped} not replayed"]
+    if has_percentiles(results):
         lines += textwrap.wrap(PERCENTILES, WIDTH)
     return "\n".join(lines)
 
 
-def uneven(reports: Sequence[Report]) -> str | None:
-    """Return a remark where reports seem to be of two devices in turn: a report doesn't say whose it is."""
-    apart = sorted(after.time - before.time for before, after in zip(reports, reports[1:]))
-    if len(apart) < 4:
-        return None
-    short, long = apart[len(apart) // 4], apart[len(apart) * 3 // 4]
-    if long <= 2 * short + 2:  # a report may be lost now and then, and times are whole seconds
-        return None
-    return f"reports come unevenly, {short} s to {long} s apart; is this one device's recording?"
+def has_percentiles(results: Collection[Result]) -> bool:
+    """Return whether any of the results was compared with a percentile."""
+    return any(result.behavior.statistic and not result.skipped for result in results)
 
 
 def rule(behavior: Behavior) -> str:
@@ -79,10 +76,16 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 
 
-def elements(values: Sequence[Any]) -> str:
-    """Return the first eight of a list, and how many more there are."""
+def count(times: int, noun: str) -> str:
+    """Return "1 device" or "1,000 devices"."""
+    return f"{times:,} {noun}{'' if times == 1 else 's'}"
+
+
+def elements(values: Sequence[Any], total: int | None = None) -> str:
+    """Return the first eight of a list, and how many more there are. total: where the list is not the whole."""
+    total = len(values) if total is None else total
     shown = ", ".join(printable(value) for value in values[:MAX_ELEMENTS])
-    more = f" and {len(values) - MAX_ELEMENTS} more" if len(values) > MAX_ELEMENTS else ""
+    more = f" and {total - MAX_ELEMENTS:,} more" if total > MAX_ELEMENTS else ""
     return (shown or "nothing") + more
 
 
@@ -96,49 +99,44 @@ def moment(time: int) -> str:
     return datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def span(seconds: float) -> str:
-    """Return seconds as "40 s", "12 min" or "3 h 5 min"."""
-    if seconds < 60:
-        return f"{int(seconds)} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _outcome(outcome: Outcome, last: int) -> Iterator[str]:
-    behavior = outcome.behavior
-    here = f" ({number(outcome.limit)} here)" if behavior.statistic and outcome.limit is not None else ""
-    yield f"normal: {rule(behavior)}{here}"
-    if outcome.skipped:
-        yield f"not replayed: {outcome.skipped}"
+def _result(result: Result, device: Device, outcome: Outcome) -> Iterator[str]:
+    behavior = result.behavior
+    here = f" ({number(result.limit)} here)" if behavior.statistic and result.limit is not None else ""
+    yield f"normal: {result.rule}{here}"
+    if result.skipped:
+        yield f"not replayed: {result.skipped}"
         return
-    violations = [datapoint for datapoint in outcome.datapoints if datapoint.outside]
     yield (
-        f"{len(outcome.datapoints)} datapoints, {len(violations)} in violation;"
+        f"{count(result.datapoints, 'datapoint')}, {result.violations:,} in violation;"
         f" {behavior.to_alarm} in a row to alarm, {behavior.to_clear} to clear"
         + ("; alerts are suppressed" if behavior.suppressed else "")
     )
-    at = {datapoint.time: datapoint for datapoint in outcome.datapoints}
-    for alarm in outcome.alarms[:MAX_ALARMS]:
-        yield _alarm(alarm, at[alarm.start], last)
-    if len(outcome.alarms) > MAX_ALARMS:
-        yield f"and {len(outcome.alarms) - MAX_ALARMS} more alarms"
-    if violations and isinstance(violations[0].value, tuple):
-        often = Counter(element for datapoint in violations for element in datapoint.outside).most_common()
-        yield "in violation (datapoints): " + elements(
-            [f"{element_text(element)} ({times})" for element, times in often]
-        )
-    for note in outcome.notes:
+    shown = result.alarms[:MAX_ALARMS]
+    if shown:
+        series = outcome.series(device.thing, result.profile, behavior.name, [alarm.start for alarm in shown])
+        outside = dict(zip(series.times, series.outside))
+        for alarm in shown:
+            yield _alarm(alarm, _shown(behavior, outside[alarm.start]), device.last)
+    if len(result.alarms) > MAX_ALARMS:
+        yield f"and {len(result.alarms) - MAX_ALARMS:,} more alarms"
+    if result.elements:
+        often = [f"{element} ({times:,})" for element, times in result.elements]
+        yield f"in violation (datapoints): {elements(often, result.distinct)}"
+    for note in result.notes:
         yield f"note: {note}"
 
 
-def _alarm(alarm: Alarm, datapoint: Datapoint, last: int) -> str:
+def _shown(behavior: Behavior, outside: Sequence[Any]) -> str:
+    return number(outside[0]) if behavior.kind in ("count", "number") else elements(outside)
+
+
+def _alarm(alarm: Alarm, what: str, last: int) -> str:
     if alarm.end is None:
         end = f"not cleared at the end, {span(last - alarm.start)} later"
     elif alarm.invalidated:
         end = f"invalidated {moment(alarm.end)}, after two days without a datapoint"
     else:
         end = f"cleared {moment(alarm.end)}, after {span(alarm.end - alarm.start)}"
-    what = elements(datapoint.outside) if isinstance(datapoint.value, tuple) else number(datapoint.value)
     return f"alarm {moment(alarm.start)} at {what}; {end}"
 
 

@@ -105,31 +105,35 @@ class IpcServer:
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
-    def end(self, wait: bool = True) -> None:
-        """Stop listening and end all connections; `wait` until their threads have ended."""
-        self.hung.end()
-        if self._listener:
-            self._listener.shutdown(socket.SHUT_RDWR)  # ends accept
-            self._listener.close()
-            self._listener = None
-            os.unlink(self.path)
-        self._drop_connections(wait=wait)
+    def end(self) -> None:
+        """Stop listening, end all connections, and wait until their threads have ended."""
+        connections = self._close()
+        for connection in connections:
+            connection.close()
+        for connection in connections:
+            connection.join()
 
     def restart(self) -> None:
         """End and start again, as another process: every token that was given out is refused from now on."""
         self.on_log("the IPC daemon was restarted")
         with self._changed:
             self._tokens.clear()
-        self.end(wait=False)  # this may be the thread of a connection, which others wait for
+        connections = self._close()
         self.start()
-
-    def _drop_connections(self, wait: bool) -> None:
-        with self._changed:
-            connections = list(self._connections)
+        # Closed last, so that a client that sees it can connect at once. Not waited for: one may be this thread's own.
         for connection in connections:
             connection.close()
-        for connection in connections if wait else ():
-            connection.join()
+
+    def _close(self) -> List[_Connection]:
+        """Stop listening; return the connections that there are."""
+        self.hung.end()
+        if self._listener:
+            self._listener.shutdown(socket.SHUT_RDWR)  # ends accept
+            self._listener.close()
+            self._listener = None
+            os.unlink(self.path)
+        with self._changed:
+            return list(self._connections)
 
     def new_token(self) -> str:
         """Return a token that a component can connect with from now on."""

@@ -7,42 +7,71 @@ from typing import List
 
 import pytest
 
-from connector.component_starts import FILE, MAX_KEPT, SPARE_SECONDS, WINDOW_SECONDS, Starts
+from connector.component_starts import (
+    FILE,
+    MAX_ERRORS,
+    MAX_KEPT,
+    MAX_STARTS,
+    SPARE_SECONDS,
+    WINDOW_SECONDS,
+    Starts,
+)
 
 MOST = WINDOW_SECONDS + SPARE_SECONDS
 
 
-def test_the_first_end_within_an_hour_need_not_wait(tmp_path: Path) -> None:
+def ended(directory: Path, started: float, end: float) -> None:
+    """A process that started and ended with an error."""
+    Starts(str(directory), "boot", started).add_error(end)
+
+
+def test_two_ends_within_an_hour_need_not_wait_and_the_third_does(tmp_path: Path) -> None:
     assert Starts(str(tmp_path), "boot", 100.0).wait_seconds(130.0) == 0.0
+    ended(tmp_path, 200.0, 210.0)
+    second = Starts(str(tmp_path), "boot", 5_000.0)
+    assert second.wait_seconds(5_010.0) == 0.0
+    second.add_error(5_010.0)
+    third = Starts(str(tmp_path), "boot", 5_011.0)
+    assert third.wait_seconds(5_020.0) == 0.0
+    third.add_error(5_020.0)
+    fourth = Starts(str(tmp_path), "boot", 5_021.0)
+    assert fourth.wait_seconds(5_030.0) == 5_010.0 + MOST - 5_030.0
+    assert fourth.wait_seconds(5_010.0 + MOST) == 0.0
 
 
-def test_the_second_end_waits_until_the_next_start_is_the_second_within_an_hour(tmp_path: Path) -> None:
-    Starts(str(tmp_path), "boot", 100.0)
-    second = Starts(str(tmp_path), "boot", 200.0)
-    assert second.wait_seconds(250.0) == 100.0 + MOST - 250.0
-    assert second.wait_seconds(100.0 + MOST) == 0.0
+def test_starts_by_deployments_count_for_nucleus_lite_and_not_as_errors(tmp_path: Path) -> None:
+    for started in (100.0, 200.0):
+        Starts(str(tmp_path), "boot", started)
+    third = Starts(str(tmp_path), "boot", 300.0)
+    assert third.wait_seconds(310.0) == 100.0 + MOST - 310.0
 
 
-def test_a_nucleus_never_counts_three_starts_within_an_hour(tmp_path: Path) -> None:
+def test_no_nucleus_counts_too_many_starts_or_errors_within_an_hour(tmp_path: Path) -> None:
     """A connection that is lost ten seconds after each start, for a day."""
     now = 50.0
-    moments: List[float] = []
+    starts: List[float] = []
+    ends: List[float] = []
     while now < 86_400.0:
-        moments.append(now)
-        starts = Starts(str(tmp_path), "boot", now)
+        starts.append(now)
+        process = Starts(str(tmp_path), "boot", now)
         now += 10.0
-        now += starts.wait_seconds(now) + 1.0
-    assert len(moments) > 40
-    assert all(third - first > WINDOW_SECONDS for first, third in zip(moments, moments[2:]))
+        now += process.wait_seconds(now)
+        process.add_error(now)
+        ends.append(now)
+        now += 1.0
+    assert len(starts) > 40
+    assert all(later - first > WINDOW_SECONDS for first, later in zip(starts, starts[MAX_STARTS:]))
+    assert all(later - first > WINDOW_SECONDS for first, later in zip(ends, ends[MAX_ERRORS:]))
 
 
 def test_starts_of_another_boot_do_not_count(tmp_path: Path) -> None:
-    Starts(str(tmp_path), "one boot", 100.0)
+    for started in (100.0, 110.0, 120.0):
+        Starts(str(tmp_path), "one boot", started).add_error(started + 5.0)
     assert Starts(str(tmp_path), "another", 200.0).wait_seconds(210.0) == 0.0
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"boot": "boot"}', b'{"boot": "boot", "starts": [null]}', b"\xff"]
+    "content", [b"", b"{", b"[]", b'{"boot": "boot"}', b'{"boot": "boot", "starts": [null], "errors": []}', b"\xff"]
 )
 def test_where_nobody_knows_of_the_starts_before_half_an_hour_has_to_pass(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
@@ -62,7 +91,7 @@ def test_the_file_is_bounded_and_its_owners_alone(tmp_path: Path) -> None:
     for number in range(100):
         Starts(str(tmp_path), "boot", 1e9 + number)
     path = tmp_path / FILE
-    assert len(path.read_text().split(",")) <= MAX_KEPT + 1
+    assert len(path.read_text().split(",")) <= MAX_KEPT + 2
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
 

@@ -166,11 +166,11 @@ def test_whose_network_is_named_in_words(tmp_path: Path) -> None:
     assert agent.whose_network(str(tree(tmp_path / "host"))) == "the host's network"
     (tmp_path / "hidden" / "net").mkdir(parents=True)
     (tmp_path / "hidden" / "net" / "dev").write_text("")
-    assert agent.whose_network(str(tmp_path / "hidden")) == "this function's own network"
+    assert agent.whose_network(str(tmp_path / "hidden")) == "this process' own network"
     assert agent.whose_network("/proc") in (
-        "the host's network, which this function shares",
+        "the host's network, which this process shares",
         "the host's network",
-        "this function's own network",
+        "this process' own network",
     )
 
 

@@ -1,4 +1,4 @@
-"""What deploy.py allows the native component, as a nucleus reads it: its reports and alarms, and the answers to them."""
+"""What deploy.py allows the native component, as a nucleus reads it: reports and alarms, and the answers to reports."""
 
 from __future__ import annotations
 

@@ -36,14 +36,14 @@ def test_picture_shows_texts_and_empty_lists(capsys: pytest.CaptureFixture[str])
         {"name": "Ports", "metric": "aws:listening-tcp-ports", "criteria": ports},
     ]
     Path("p.json").write_text(json.dumps({"securityProfileName": "P", "behaviors": behaviors}))
-    assert run("try", "p.json", "--reports", "reports.jsonl") == 0
+    assert run("try", "p.json", "--reports", "reports.jsonl", "--picture", "p.svg") == 0
     drawn = {text.text for text in ET.parse("p.svg").iter("{http://www.w3.org/2000/svg}text")}
     assert {"Users: normal is users in-set $a", "$a", "x_{$", "é"} <= drawn
 
 
 def test_control_characters_in_a_report_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     """A compromised device can write anything into its reports."""
-    names = ["\x1b[2J", "\ud800", "a\nb", "é"]
+    names = ["\x1b[2J", "a\nb", "é"]
     peers = {"connections": [{"remote_addr": "[fe80::1%\x1b[2J]:443"}], "total": 1}
     report = {
         "header": {"report_id": 1767600000},
@@ -54,19 +54,28 @@ def test_control_characters_in_a_report_are_escaped(capsys: pytest.CaptureFixtur
     users = {"comparisonOperator": "in-set", "value": {"strings": ["root"]}}
     behaviors = [{"name": "Users", "metric": "users", "criteria": users}]
     Path("p.json").write_text(json.dumps({"securityProfileName": "P", "behaviors": behaviors}))
-    shown = ["\\x1b[2J", "\\ud800", "a\\nb", "é"]
-    assert run("try", "p.json", "--reports", "reports.jsonl") == 0
+    shown = ["\\x1b[2J", "a\\nb", "é"]
+    assert run("try", "p.json", "--reports", "reports.jsonl", "--picture", "p.svg") == 0
     assert f"  alarm 2026-01-05 08:00:00 at {', '.join(shown)};" in capsys.readouterr().out
     assert set(shown) <= {text.text for text in ET.parse("p.svg").iter("{http://www.w3.org/2000/svg}text")}
-    assert run("suggest", "--reports", "reports.jsonl") == 0
+    assert run("suggest", "--force", "--reports", "reports.jsonl") == 0
     output = capsys.readouterr().out
     assert "recorded (reports): fe80::1 (1)\n" in output
-    assert "\\x1b[2J (1), \\ud800 (1), a\\nb (1), é (1)\n" in output
+    assert "\\x1b[2J (1), a\\nb (1), é (1)\n" in output
     Path("reports.jsonl").write_text(json.dumps({**report, "custom_metrics": {"\x1b[2J": [{"number": 1}]}}) + "\n")
-    assert run("suggest", "--reports", "reports.jsonl") == 2
-    assert capsys.readouterr().err == (
+    assert run("suggest", "--force", "--reports", "reports.jsonl") == 2
+    assert capsys.readouterr().err.startswith(
         'detect.py: reports.jsonl:1: custom_metrics: "\\u001b[2J" is no name of a custom metric\n'
     )
+
+
+def test_half_a_character_in_a_report_costs_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    reports = [
+        {"header": {"report_id": 1767600000 + n}, "custom_metrics": {"users": [{"string_list": [name]}]}}
+        for n, name in enumerate(["me", "\ud800"])
+    ]
+    Path("reports.jsonl").write_text("".join(json.dumps(report) + "\n" for report in reports))
+    assert "users" in tried(capsys, "DataExfiltration", "--reports", "reports.jsonl").splitlines()[1]
 
 
 def test_picture_is_reproducible(capsys: pytest.CaptureFixture[str]) -> None:

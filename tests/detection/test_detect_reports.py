@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from detection.errors import InputError
-from detection.reports import LONG_NAMES, TRAFFIC, read
+from detection.reports import LONG_NAMES, TRAFFIC, from_document, read
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -162,6 +163,11 @@ FIRST = {"header": {"report_id": 6}, "metrics": {}}
             "listening_tcp_ports.ports.port: an integer from 1 is expected, not 0",
         ),
         (
+            {"header": {"report_id": 7}, "metrics": {"listening_tcp_ports": {"ports": [{"port": 65536}]}}},
+            "listening_tcp_ports.ports.port: 65536 is no port, which are at most 65535",
+        ),
+        (custom([{"string_list": ["\ud800"]}]), 'custom_metrics.m: "\\ud800" is not Unicode text'),
+        (
             {"header": {"report_id": 7}, "metrics": {"listening_tcp_ports": {"ports": {}}}},
             "listening_tcp_ports.ports: a list is expected, not {{}}",
         ),
@@ -210,6 +216,16 @@ def test_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "reports.jsonl"
     path.write_text(json.dumps(FIRST), encoding="utf-8-sig")
     assert [report.time for report in read(path)] == [6]
+
+
+def test_decimal_fraction_of_cbor_is_a_number() -> None:
+    read_report = from_document({"header": {"report_id": 7}, "custom_metrics": {"m": [{"number": Decimal("1.5")}]}}, "")
+    assert read_report.readings == {"m": Reading("number", 1.5)}
+
+
+def test_number_of_a_thousand_digits_costs_nothing_where_nobody_asks_for_it(tmp_path: Path) -> None:
+    (report,) = read(recording(tmp_path, json.dumps(FIRST)[:-1] + f', "added": -1{"0" * 5000}}}'))
+    assert report.time == 6
 
 
 def test_missing_and_empty_files_are_errors(tmp_path: Path) -> None:

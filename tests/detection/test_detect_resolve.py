@@ -17,6 +17,7 @@ def test_percentiles_become_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         capsys.readouterr().out
         == """\
+37 records in 1 file: 37 read; 1 device
 PacketExfiltration: p99.99 of 36 measurements of aws:all-packets-out is 1,240, the highest of them
 ByteExfiltration: p99.99 of 36 measurements of aws:all-bytes-out is 312,630, the highest of them
 Profile: DataExfiltration.resolved.json
@@ -41,7 +42,7 @@ def test_resolved_profile_is_judged_on_a_device_and_by_try(capsys: pytest.Captur
     assert run("try", "DataExfiltration.resolved.json", "--reports", INCIDENT) == 0
     output = capsys.readouterr().out
     assert "normal: aws:all-packets-out less-than-equals p99.99 over 300 s (1,240 here)" in output
-    assert "alarm 2026-01-06 09:10:02 at 21,776; cleared 2026-01-06 09:35:01, after 25 min" in output
+    assert "alarm 2026-01-06 09:10:02 at 21,776; cleared 2026-01-06 09:35:01, after 24 min 59 s" in output
 
 
 def test_number_from_an_earlier_run_is_replaced(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,7 @@
-"""Same reports and profile, same events: the engine as the connector uses it, `try`, `watch`, a plain reference."""
+"""Same reports and profile, same events: the engine as the connector uses it, `watch`, a plain reference.
+
+`try` judges columns: test_columns_same_events.py.
+"""
 
 from __future__ import annotations
 
@@ -7,54 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from detection.replay import interval, replay
-from detection.reports import from_document, read
+from detection.reports import read
 from detection.watch import Watch
 from hypothesis import given, settings
 from support.detect_reference import (
     FORWARD,
-    INTERVAL,
-    PEERS,
     PROFILE_DOCUMENTS,
     SHIPPED,
     expected_events,
+    report,
     series_strategy,
 )
 from support.detect_tool import FIXTURES
 
 from connector.detect.engine import Detector
 from connector.detect.profile import parse
-
-NETWORK_STATS = {
-    "aws:all-bytes-in": "bytes_in",
-    "aws:all-bytes-out": "bytes_out",
-    "aws:all-packets-in": "packets_in",
-    "aws:all-packets-out": "packets_out",
-}
-
-
-def report(time: int, measured: dict[str, Any]) -> dict[str, Any]:
-    """The report of a measurement, in the connector's long names."""
-    metrics: dict[str, Any] = {}
-    custom = {}
-    for metric, value in measured.items():
-        if metric in NETWORK_STATS:
-            metrics.setdefault("network_stats", {})[NETWORK_STATS[metric]] = value
-        elif metric == PEERS:
-            connections = [{"remote_addr": f"[{ip}]:443" if ":" in ip else f"{ip}:443"} for ip in value]
-            metrics.setdefault("tcp_connections", {}).setdefault("established_connections", {}).update(
-                connections=connections
-            )
-        elif metric == "aws:num-established-tcp-connections":
-            block = metrics.setdefault("tcp_connections", {}).setdefault("established_connections", {})
-            block["total"] = value
-        elif metric.startswith("aws:num-listening-"):
-            metrics.setdefault(f"listening_{metric[18:21]}_ports", {})["total"] = value
-        elif metric.startswith("aws:listening-"):
-            metrics.setdefault(f"listening_{metric[14:17]}_ports", {})["ports"] = [{"port": port} for port in value]
-        else:
-            custom[metric] = [{"number": value}]
-    return {"header": {"report_id": time, "version": "1.0"}, "metrics": metrics, "custom_metrics": custom}
 
 
 def spans(events: list[dict[str, Any]]) -> dict[str, list[tuple[int, int | None, bool]]]:
@@ -90,20 +60,6 @@ def test_watch_prints_the_events_of_the_reference(document: Any, series: Any) ->
     assert watch.in_alarm is bool(standing)
 
 
-@settings(max_examples=150)
-@given(PROFILE_DOCUMENTS, series_strategy(FORWARD))
-def test_try_shows_the_alarms_of_the_engine(document: Any, series: Any) -> None:
-    reports = [from_document(report(time, measured), f"line {time}") for time, measured in series]
-    detector = Detector([parse(document)], "gateway-1", interval(reports) or INTERVAL)
-    events = [event.document() for one in reports for event in detector.judge(one.readings, one.time)]
-    shown = {
-        outcome.behavior.name: [(alarm.start, alarm.end, alarm.invalidated) for alarm in outcome.alarms]
-        for outcome in replay(parse(document), reports)
-        if outcome.alarms
-    }
-    assert shown == spans(events)
-
-
 @pytest.mark.parametrize("recording", ["ordinary", "incident"])
 @pytest.mark.parametrize("document", SHIPPED, ids=lambda document: str(document["securityProfileName"]))
 def test_recording_gives_the_same_events_everywhere(document: Any, recording: str) -> None:
@@ -116,9 +72,3 @@ def test_recording_gives_the_same_events_everywhere(document: Any, recording: st
     for line in path.read_bytes().splitlines():
         watch.take("line", line)
     assert watched == [event.document() for event in events if not event.suppressed]
-    shown = {
-        outcome.behavior.name: [(alarm.start, alarm.end, alarm.invalidated) for alarm in outcome.alarms]
-        for outcome in replay(parse(document), reports)
-        if outcome.alarms
-    }
-    assert shown == spans([event.document() for event in events])

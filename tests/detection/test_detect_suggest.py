@@ -10,14 +10,17 @@ from detection.errors import InputError
 from detection.profile import check
 from detection.replay import replay
 from detection.reports import Report
-from detection.suggest import round_up, suggest
-from hypothesis import given
+from detection.suggest import Suggestion, round_up, suggest, too_short
+from detection.suggest import check as check_on_rest
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fleet import connect, fleet_of
 
 from connector.detect.measurement import Reading
 from connector.detect.profile import parse
 
 START = 1767600000
+CONNECTION = connect()
 
 
 def recording(metric: str, kind: str, values: Sequence[Any], *, interval: int = 300, unlisted: int = 0) -> list[Report]:
@@ -27,9 +30,15 @@ def recording(metric: str, kind: str, values: Sequence[Any], *, interval: int = 
     ]
 
 
+def suggested(*reports: list[Report], headroom: float = 1.5) -> Suggestion:
+    """What is suggested from the reports of devices."""
+    fleet = fleet_of({f"gateway-{number}": one for number, one in enumerate(reports)}, CONNECTION)
+    return suggest("P", fleet, headroom)
+
+
 def learned(*reports: list[Report], headroom: float = 1.5) -> tuple[list[Any], list[str]]:
     """The criteria of the behaviors, and the notes without the one on the length of the recording."""
-    suggestion = suggest("P", reports, headroom)
+    suggestion = suggested(*reports, headroom=headroom)
     behaviors = [behavior["criteria"] for behavior in suggestion.profile["behaviors"]]
     return behaviors, [note for note in suggestion.notes if " recorded: what the device does" not in note]
 
@@ -38,21 +47,54 @@ def at_most(**value: float) -> dict[str, Any]:
     return {"comparisonOperator": "less-than-equals", "value": value}
 
 
+def in_a_row(datapoints: int) -> dict[str, int]:
+    return {"consecutiveDatapointsToAlarm": datapoints, "consecutiveDatapointsToClear": datapoints}
+
+
 @pytest.mark.parametrize(
     ("metric", "kind", "values", "interval", "criteria"),
     [
         ("aws:num-listening-tcp-ports", "count", [3, 4, 4], 300, at_most(count=6)),
         ("aws:num-listening-tcp-ports", "count", [0, 0], 300, at_most(count=0)),
-        ("aws:num-established-tcp-connections", "count", [100, 823], 300, at_most(count=1300)),
-        ("aws:all-bytes-out", "count", [10, 20], 300, {**at_most(count=30), "durationSeconds": 300}),
-        ("aws:all-bytes-out", "count", [10, 20], 302, {**at_most(count=30), "durationSeconds": 300}),
-        ("aws:all-bytes-out", "count", [10, 20], 1800, {**at_most(count=30), "durationSeconds": 1800}),
-        ("aws:all-bytes-out", "count", [10, 20], 7200, {**at_most(count=30), "durationSeconds": 3600}),
-        ("load_average_1m", "number", [0.5, 0.45], 300, at_most(number=0.75)),
+        ("aws:num-established-tcp-connections", "count", [100, 823], 300, {**at_most(count=1300), **in_a_row(3)}),
+        (
+            "aws:all-bytes-out",
+            "count",
+            [2_000_000, 3_000_000],
+            300,
+            {**at_most(count=4_500_000), "durationSeconds": 300},
+        ),
+        (
+            "aws:all-bytes-out",
+            "count",
+            [2_000_000, 3_000_000],
+            302,
+            {**at_most(count=4_500_000), "durationSeconds": 300},
+        ),
+        ("aws:all-bytes-out", "count", [10**7, 10**7], 1800, {**at_most(count=15_000_000), "durationSeconds": 1800}),
+        (
+            "aws:all-bytes-out",
+            "count",
+            [10**7, 10**8],
+            7200,
+            {**at_most(count=150_000_000), "durationSeconds": 3600, **in_a_row(3)},
+        ),
+        ("load_average_1m", "number", [5, 4.5], 300, {**at_most(number=7.5), **in_a_row(3)}),
         ("offset", "number", [-3.5, -4], 300, at_most(number=-1.7)),
         # A percentage ends at 100, so a limit is at most half way from the highest value to 100.
-        ("cpu_usage", "number", [80, 70], 300, at_most(number=90)),
-        ("memory_usage", "number", [20, 10], 300, at_most(number=30)),
+        ("cpu_usage", "number", [80, 70], 300, {**at_most(number=90), **in_a_row(3)}),
+        ("memory_usage", "number", [40, 38], 300, at_most(number=60)),
+        # An idle device: limits don't go below what a login or an update causes.
+        ("cpu_usage", "number", [0.2, 1.5], 300, {**at_most(number=50), **in_a_row(3)}),
+        ("memory_usage", "number", [20, 15], 300, at_most(number=50)),
+        ("load_average_1m", "number", [0.01, 0.02], 300, {**at_most(number=1), **in_a_row(3)}),
+        ("process_count", "number", [9, 9], 300, at_most(number=50)),
+        ("aws:num-established-tcp-connections", "count", [1, 1], 300, at_most(count=10)),
+        ("aws:all-bytes-out", "count", [10, 20], 300, {**at_most(count=1_000_000), "durationSeconds": 300}),
+        ("aws:all-bytes-out", "count", [10, 20], 1800, {**at_most(count=6_000_000), "durationSeconds": 1800}),
+        # Values far above the usual ones: it takes several in a row.
+        ("queue", "number", [3, 3, 3, 10], 300, {**at_most(number=15), **in_a_row(3)}),
+        ("queue", "number", [3, 3, 3, 4], 300, at_most(number=6)),
     ],
 )
 def test_limit_is_above_the_highest_value(
@@ -74,11 +116,6 @@ def test_limit_covers_several_recordings() -> None:
 @pytest.mark.parametrize(
     ("reports", "note"),
     [
-        (
-            recording("aws:listening-tcp-ports", "ports", [(22,), (80,)], unlisted=70),
-            "aws:listening-tcp-ports: 2 of 2 reports list a sample only, from which no set is learned; record again"
-            " with a larger --max-list-size",
-        ),
         (
             recording("aws:listening-udp-ports", "ports", [(68,), (68, 41234), (68, 50001)]),
             "aws:listening-udp-ports: ports from 32768 that come and go are no service (41234, 50001), so no set can"
@@ -123,6 +160,17 @@ def test_metric_not_learned_has_a_note(reports: list[Report], note: str) -> None
     assert learned(reports) == ([], [note])
 
 
+def test_no_set_is_learned_from_samples() -> None:
+    """Their number, which is exact, has a limit."""
+    assert learned(recording("aws:listening-tcp-ports", "ports", [(22,), (80,)], unlisted=70)) == (
+        [at_most(count=110)],
+        [
+            "aws:listening-tcp-ports: 2 of 2 reports list a sample only, from which no set is learned; record again"
+            " with a larger --max-list-size"
+        ],
+    )
+
+
 def test_constant_port_above_32768_is_learned_with_a_note() -> None:
     """It is a service, or a port that the kernel lent until the next restart; only a person knows."""
     reports = recording("aws:listening-tcp-ports", "ports", [(50051,), (50051, 22)])
@@ -137,20 +185,18 @@ def test_constant_port_above_32768_is_learned_with_a_note() -> None:
 
 def test_limit_from_a_gap_is_noted() -> None:
     """One report carries the traffic of ten hours without reports."""
-    reports = recording("aws:all-bytes-out", "count", [10] * 5)
-    late = Report("r:6", reports[-1].time + 36000, {"aws:all-bytes-out": Reading("count", 1200)})
+    reports = recording("aws:all-bytes-out", "count", [10**6] * 5)
+    late = Report("r:6", reports[-1].time + 36000, {"aws:all-bytes-out": Reading("count", 12 * 10**7)})
     assert learned([*reports, late]) == (
-        [{**at_most(count=1800), "durationSeconds": 300}],
+        [{**at_most(count=180_000_000), "durationSeconds": 300, **in_a_row(3)}],
         [
-            "aws:all-bytes-out: its highest value is of 10 h 0 min between two reports, so the limit is too high for"
+            "aws:all-bytes-out: its highest value is of 10 h between two reports, so the limit is too high for"
             " 300 s; record without a gap, or lower it"
         ],
     )
-    quiet = Report("r:6", late.time, {"aws:all-bytes-out": Reading("count", 10)})
-    assert (
-        learned([*reports[:-1], Report("r:5", reports[-1].time, {"aws:all-bytes-out": Reading("count", 20)}), quiet])[1]
-        == []
-    )
+    quiet = Report("r:6", late.time, {"aws:all-bytes-out": Reading("count", 10**6)})
+    busy = Report("r:5", reports[-1].time, {"aws:all-bytes-out": Reading("count", 2 * 10**6)})
+    assert learned([*reports[:-1], busy, quiet])[1] == []
 
 
 def test_growing_metric_has_a_limit() -> None:
@@ -162,8 +208,8 @@ def test_metric_that_changes_its_type_is_refused(kinds: tuple[str, str]) -> None
     value = {"number": 1, "strings": ("a",)}
     reports = [Report(f"r:{n}", START + 300 * n, {"m": Reading(kind, value[kind])}) for n, kind in enumerate(kinds)]
     with pytest.raises(InputError) as error:
-        suggest("P", [reports], 1.5)
-    assert str(error.value) == f"r:1: m is of the type {kinds[1]}, and of the type {kinds[0]} before"
+        suggested(reports)
+    assert str(error.value) == ("m is of the type number in some reports and strings in others; take one of them out")
 
 
 def test_list_of_texts_is_shown_in_a_note() -> None:
@@ -191,26 +237,74 @@ def test_reports_of_two_devices_are_noted() -> None:
     assert learned(lost)[1] == []
 
 
-def test_recording_of_less_than_a_day_is_noted() -> None:
-    def notes(hours: int) -> list[str]:
-        return suggest(
-            "P", [recording("aws:num-listening-tcp-ports", "count", [1, 1], interval=hours * 3600)], 1.5
-        ).notes
+def test_recording_of_less_than_a_day_is_too_short() -> None:
+    def short(values: int, interval: int) -> str | None:
+        reports = recording("aws:num-listening-tcp-ports", "count", [1] * values, interval=interval)
+        return too_short(fleet_of({"gateway": reports}, CONNECTION))
 
-    assert notes(24) == []
-    day = suggest("P", [recording("aws:num-listening-tcp-ports", "count", [1] * 288)], 1.5)
-    assert day.notes == [], "a day as README records it"
-    assert notes(5) == [
-        "5 h 0 min recorded: what the device does only at other hours will alarm; record a day or a week"
+    assert short(2, 24 * 3600) is None
+    assert short(288, 300) is None, "a day as README records it"
+    assert short(2, 5 * 3600) == (
+        "5 h recorded: what the device does only at other hours will alarm; record a day or a week"
+    )
+
+
+def test_twenty_idle_reports_do_not_page_anybody() -> None:
+    """Logins and an update on the next day are above ten times the idle values."""
+    idle = recording("cpu_usage", "number", [0.4, 1.5] * 10)
+    busy = [
+        Report("r", START + 90000 + 300 * n, {"cpu_usage": Reading("number", value)})
+        for n, value in enumerate([99, 99, 1, 35, 40, 1])
     ]
+    profile = parse(suggested(idle).profile)
+    (device,) = replay(fleet_of({"gateway": busy}, CONNECTION), [profile]).devices
+    assert [result.alarms for result in device.results] == [()]
+
+
+def test_ports_of_few_devices_are_learned_with_a_note() -> None:
+    usual = [recording("aws:listening-tcp-ports", "ports", [(22,)]) for _ in range(39)]
+    behaviors, notes = learned(*usual, recording("aws:listening-tcp-ports", "ports", [(22, 8080)]))
+    assert behaviors == [{"comparisonOperator": "in-port-set", "value": {"ports": [22, 8080]}}]
+    assert notes == [
+        "aws:listening-tcp-ports: few of the 40 devices listen on 8080 (1); take out what should not be there"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fleet", "said"),
+    [
+        ([[2] * 30], "it would have alarmed 0 times in the last third"),
+        (
+            [[2] * 20 + [9] * 2 + [2] * 4 + [9] * 4],
+            "it would have alarmed 2 times in the last third: num-listening-tcp-ports (2); record more days, or raise"
+            " --headroom",
+        ),
+        (
+            [[2] * 30, [2] * 29 + [9]],
+            "it would have alarmed 1 time on 1 of 2 devices in the last third: num-listening-tcp-ports (1); record more"
+            " days, or raise --headroom",
+        ),
+    ],
+)
+def test_check_tries_what_was_learned_on_the_rest(fleet: list[list[int]], said: str) -> None:
+    reports = {f"gateway-{n}": recording("aws:num-listening-tcp-ports", "count", one) for n, one in enumerate(fleet)}
+    found = check_on_rest(fleet_of(reports, CONNECTION), 1.5)
+    assert found == f"check: learned from the first two thirds of the time, {said}"
+
+
+def test_one_report_is_too_few_to_check() -> None:
+    reports = {"gateway": recording("aws:num-listening-tcp-ports", "count", [2])}
+    assert check_on_rest(fleet_of(reports, CONNECTION), 1.5) == (
+        "check: too few reports to learn from some and try the rest"
+    )
 
 
 def test_description_names_the_recording() -> None:
     reports = recording("aws:num-listening-tcp-ports", "count", [1, 1])
-    assert suggest("P", [reports], 2).profile["securityProfileDescription"] == (
-        "Normal as recorded in 2 reports from 2026-01-05 08:00:00 to 2026-01-05 08:05:00 UTC. Limits are up to 2 times"
-        " the highest value recorded, port sets are the ports recorded. Tune: raise a limit that alarms"
-        " without a cause."
+    assert suggested(reports, headroom=2).profile["securityProfileDescription"] == (
+        "Normal as recorded in 2 reports of 1 device from 2026-01-05 08:00:00 to 2026-01-05 08:05:00 UTC. Limits are up"
+        " to 2 times the highest value recorded or a floor, port sets are the ports recorded. Tune: raise a limit that"
+        " alarms without a cause."
     )
 
 
@@ -236,6 +330,7 @@ metrics = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.integers(1, 4000), metrics), min_size=1, max_size=20), st.floats(1, 10))
 def test_suggested_profile_is_valid_and_does_not_alarm_on_its_recording(
     steps: list[tuple[int, dict[str, Reading]]], headroom: float
@@ -244,7 +339,8 @@ def test_suggested_profile_is_valid_and_does_not_alarm_on_its_recording(
     for seconds, readings in steps:
         time += seconds
         reports.append(Report("reports.jsonl", time, readings))
-    suggestion = suggest("P", [reports], headroom)
+    suggestion = suggested(reports, headroom=headroom)
     assert list(check(suggestion.profile)) == []
-    for outcome in replay(parse(suggestion.profile), reports):
-        assert outcome.alarms == (), outcome
+    (device,) = replay(fleet_of({"gateway": reports}, CONNECTION), [parse(suggestion.profile)]).devices
+    for result in device.results:
+        assert result.alarms == (), result

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from detection import reports
+from detection import recordings
 from support.detect_tool import ORDINARY, PROFILES, ROOT, run
 
 from connector import __version__
@@ -53,19 +52,38 @@ def test_faulty_profile_is_an_error_with_its_line(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == errors
 
 
-def test_faulty_recording_is_an_error_with_its_line(capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copy(ORDINARY, "broken.jsonl")
-    with Path("broken.jsonl").open("a") as output:
-        output.write("^C\n")
-    for arguments in (
+def test_record_that_cannot_be_read_is_named_and_skipped(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broken.jsonl").write_text("^C\n" + ORDINARY.read_text())
+    assert run("try", PROFILES / "DataExfiltration.json", "--reports", "broken.jsonl") == 0
+    assert capsys.readouterr().out.startswith(
+        "38 records in 1 file: 37 read, 1 skipped; 1 device\nskipped: broken.jsonl:1: not JSON\n\nDataExfiltration"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
         ["try", PROFILES / "DataExfiltration.json", "--reports", "broken.jsonl"],
         ["try", PROFILES / "DataExfiltration.json", "--reports", ORDINARY, "--baseline", "broken.jsonl"],
         ["suggest", "--reports", "broken.jsonl"],
-    ):
-        assert run(*arguments) == 2
-        assert capsys.readouterr().err == (
-            "detect.py: broken.jsonl:38: not one report in JSON on one line: Expecting value at column 1\n"
-        )
+    ],
+)
+def test_strict_makes_it_an_error(capsys: pytest.CaptureFixture[str], arguments: list[Any]) -> None:
+    Path("broken.jsonl").write_text("^C\n" + ORDINARY.read_text())
+    assert run(*arguments, "--strict") == 2
+    assert capsys.readouterr().err == "detect.py: broken.jsonl:1: not JSON\n"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fault"),
+    [
+        ("thing=(", "is no regular expression: missing ), unterminated subpattern at position 6"),
+        ("thing=.*", "has no group, such as thing=([^/]+)"),
+    ],
+)
+def test_thing_from_needs_a_pattern_with_a_group(capsys: pytest.CaptureFixture[str], pattern: str, fault: str) -> None:
+    assert run("suggest", "--reports", ORDINARY, "--thing-from", pattern) == 2
+    assert f"argument --thing-from: {pattern} {fault};" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -94,7 +112,7 @@ def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str], arguments: 
     ("arguments", "error"),
     [
         (["try", PROFILES / "DataExfiltration.json", "--reports", ORDINARY, "--picture", "no/p.svg"], "no/p.svg"),
-        (["suggest", "--reports", ORDINARY, "--output", "no/p.json"], "no/p.json"),
+        (["suggest", "--force", "--reports", ORDINARY, "--output", "no/p.json"], "no/p.json"),
         (["try", "none.json", "--reports", ORDINARY], "none.json"),
     ],
 )
@@ -107,7 +125,7 @@ def test_file_that_cannot_be_opened_is_an_error(
 
 def test_closed_pipe_is_not_an_error() -> None:
     """As in `detect.py try ... | head -n 1`."""
-    command = [sys.executable, str(ROOT / "packaging" / "detect.py"), "suggest", "--reports", str(ORDINARY)]
+    command = [sys.executable, str(ROOT / "packaging" / "detect.py"), "suggest", "--force", "--reports", str(ORDINARY)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -123,15 +141,15 @@ def test_version_is_that_of_the_connector(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_ctrl_c_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(path: Path) -> Any:
+    def interrupted(*arguments: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reports, "read", interrupted)
+    monkeypatch.setattr(recordings, "read", interrupted)
     assert run("suggest", "--reports", ORDINARY) == 130
 
 
 def test_runs_by_its_path() -> None:
-    command = [sys.executable, str(ROOT / "packaging" / "detect.py"), "suggest", "--reports", str(ORDINARY)]
+    command = [sys.executable, str(ROOT / "packaging" / "detect.py"), "suggest", "--force", "--reports", str(ORDINARY)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.endswith("Profile: NormalBehavior.json\n")
@@ -139,10 +157,10 @@ def test_runs_by_its_path() -> None:
 
 def test_missing_packages_name_the_environment_to_make(tmp_path: Path) -> None:
     """-S: no site-packages, as in an environment where nothing is installed."""
-    command = [sys.executable, "-S", str(ROOT / "packaging" / "detect.py"), "--help"]
+    command = [sys.executable, "-S", str(ROOT / "packaging" / "detect.py"), "try", "p.json", "--reports", "r"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={})
     assert result.returncode == 1
     assert result.stderr == (
-        "detect.py: No module named 'paho'. Make an environment with what it needs, and use its python:"
+        "detect.py: No module named 'botocore'. Make an environment with what it needs, and use its python:"
         " packaging/venv.sh build/tools packaging/requirements-tools.txt\n"
     )

@@ -41,7 +41,7 @@ SHIMS = {
     """,
     "python3": """
         test "$1 $2" = "-m connector" || exit 9
-        "{python}" "$@" -n 1 >/dev/null && cat "{ordinary}"
+        "{python}" "$@" -n 1 >/dev/null && cat "{day}"
     """,
     "logger": 'test "$1 $2" = "-t device-defender" && cat >>logged && echo >>logged',
     "aws": """
@@ -61,9 +61,11 @@ def blocks(language: str) -> list[str]:
 
 def test_commands_run_from_top_to_bottom(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
+    day = tmp_path / "day.jsonl"
+    write_day(day)
     for name, script in SHIMS.items():
         shim = tmp_path / "bin" / name
-        shim.write_text("#!/bin/bash -e\n" + script.format(python=sys.executable, ordinary=ORDINARY))
+        shim.write_text("#!/bin/bash -e\n" + script.format(python=sys.executable, day=day))
         shim.chmod(0o755)
     for name in ("packaging", "connector"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -72,8 +74,9 @@ def test_commands_run_from_top_to_bottom(tmp_path: Path) -> None:
     files = certificates(tmp_path)
     pem = tmp_path / "both.pem"
     pem.write_bytes(Path(files["certfile"]).read_bytes() + Path(files["keyfile"]).read_bytes())
-    # `watch` reads an event that does not end, so its exit code is 3.
+    # `watch` reads an event that does not end, and `try --fail-on-alarm` finds an alarm: their exit code is 3.
     script = "\n".join(blocks("sh")).replace("- < events.jsonl", "- < events.jsonl || test $? = 3")
+    script = script.replace("> outcome.json", "> outcome.json || test $? = 3")
     ran = subprocess.run(
         ["bash", "-eu", "-o", "pipefail", "-c", script],
         cwd=tmp_path,
@@ -91,7 +94,7 @@ def test_commands_run_from_top_to_bottom(tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"DataExfiltration.svg", "DataExfiltrationCheck.svg", "Gateway.json", "Gateway.svg"} <= written
+    assert {"DataExfiltration.svg", "DataExfiltration.html", "outcome.json", "Gateway.json"} <= written
     assert "DataExfiltration.resolved.json" in written
     assert (tmp_path / "refused").read_text().splitlines() == [
         "detect.py: no MQTT broker at 127.0.0.1:1: [Errno 111] Connection refused"
@@ -110,6 +113,16 @@ def test_commands_run_from_top_to_bottom(tmp_path: Path) -> None:
     ]
     stacks = [words for words in calls if words[:2] == ["cloudformation", "deploy"]]
     assert [check_stack(words[2:]) for words in stacks] == ["alarms.yaml", "security-profiles.yaml"]
+
+
+def write_day(path: Path) -> None:
+    """Write what a day's recording would be: the ordinary reports again and again, 300 s apart."""
+    reports = [json.loads(line) for line in ORDINARY.read_text().splitlines()[1:]]
+    with path.open("w") as output:
+        for number in range(288):
+            report = reports[number % len(reports)]
+            report["header"]["report_id"] = 1767600000 + 300 * number
+            output.write(json.dumps(report) + "\n")
 
 
 def check_iot_call(words: list[str]) -> tuple[str, dict[str, Any]]:
@@ -141,13 +154,21 @@ def check_stack(words: list[str]) -> str:
 def test_examples_are_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     run("try", PROFILES / "DataExfiltrationCheck.json", "--reports", ORDINARY)
     run("try", PROFILES / "DataExfiltration.json", "--reports", ORDINARY)
+    run(
+        "try",
+        PROFILES / "RemoteManagementPorts.json",
+        PROFILES / "WrongConfiguration.json",
+        "--reports",
+        ORDINARY,
+        INCIDENT,
+    )
     run("suggest", "--resolve", PROFILES / "DataExfiltration.json", "--reports", ORDINARY)
     with INCIDENT.open() as recording, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdin", recording)
         run("watch", "--profile", PROFILES / "RemoteManagementPorts.json", "--thing", "gateway-1", "-")
     printed = capsys.readouterr().out
     examples = blocks("")
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         assert example in printed
 

@@ -133,7 +133,10 @@ def test_an_end_that_would_be_one_too_many_waits_and_sigterm_ends_the_wait(
     process.report()
     boot = read_boot("/proc")
     assert boot is not None
-    Starts(str(tmp_path), boot.boot_id, process.clock.monotonic() - 100)
+    for seconds in (100, 50):
+        Starts(str(tmp_path), boot.boot_id, process.clock.monotonic() - seconds).add_error(
+            process.clock.monotonic() - seconds + 10
+        )
     process.component._starts = Starts(str(tmp_path), boot.boot_id, process.clock.monotonic())
     process.nucleus.faults.begin("ipc-restart")
     line = log.wait_for("this one ends with an error in ")

@@ -142,6 +142,40 @@ def _is_in(kind: str, element: Any, members: Sequence[Any]) -> bool:
     return element in members
 
 
+# Reports of measurements.
+
+NETWORK_STATS = {
+    "aws:all-bytes-in": "bytes_in",
+    "aws:all-bytes-out": "bytes_out",
+    "aws:all-packets-in": "packets_in",
+    "aws:all-packets-out": "packets_out",
+}
+
+
+def report(time: int, measured: Dict[str, Any]) -> Dict[str, Any]:
+    """The report of a measurement, in the connector's long names."""
+    metrics: Dict[str, Any] = {}
+    custom: Dict[str, Any] = {}
+    for metric, value in measured.items():
+        if metric in NETWORK_STATS:
+            metrics.setdefault("network_stats", {})[NETWORK_STATS[metric]] = value
+        elif metric == PEERS:
+            connections = [{"remote_addr": f"[{ip}]:443" if ":" in ip else f"{ip}:443"} for ip in value]
+            metrics.setdefault("tcp_connections", {}).setdefault("established_connections", {}).update(
+                connections=connections
+            )
+        elif metric == "aws:num-established-tcp-connections":
+            block = metrics.setdefault("tcp_connections", {}).setdefault("established_connections", {})
+            block["total"] = value
+        elif metric.startswith("aws:num-listening-"):
+            metrics.setdefault(f"listening_{metric[18:21]}_ports", {})["total"] = value
+        elif metric.startswith("aws:listening-"):
+            metrics.setdefault(f"listening_{metric[14:17]}_ports", {})["ports"] = [{"port": port} for port in value]
+        else:
+            custom[metric] = [{"number": value}]
+    return {"header": {"report_id": time, "version": "1.0"}, "metrics": metrics, "custom_metrics": custom}
+
+
 # Profiles and series to try.
 
 

@@ -1,0 +1,255 @@
+"""Reads recordings into Parquet, in any process: files in, one file of rows and an account out.
+
+JSON goes through the types of shapes.py, several times as fast as through reports.py. What those refuse goes through
+documents.py and reports.py, which have the last word on what can be read and what it says.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gc
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cbor2
+import msgspec
+
+from . import sniff
+from .batches import FILE_SHIFT, SEQUENCE, Batch
+from .documents import Fault, read_cbor
+from .parquet import is_table, read_parquet, read_table
+from .records import REFUSED, Content, Record, Text, with_damage
+from .reports import from_document, integer, is_text, no_constant
+from .shapes import report_type
+
+THING_FIELD = "thing"
+NOT_A_THING = "n/a"  # what clientid() gives for a message that did not come by MQTT
+
+MAX_FAULTS = 1000  # that are kept with their places; more are only counted
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a file, or all of it.
+
+    number: of the file, in the order in which a report that comes twice is the first
+    device: the name of the thing where neither a report nor the path has one
+    start, end: byte offsets where a document begins; end None: the end of the file
+    """
+
+    recording: sniff.Recording
+    number: int
+    device: str
+    start: int = 0
+    end: int | None = None
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the file it is."""
+        return (self.recording.size if self.end is None else self.end) - self.start
+
+
+class Skipped(NamedTuple):
+    """A record that could not be read.
+
+    number: of the file
+    place: its byte offset in what the file holds, decompressed; in Parquet its row
+    """
+
+    number: int
+    place: int
+    reason: str
+
+
+@dataclass
+class Outcome:
+    """The account of a part.
+
+    found: records that are there
+    kept: those that are in the rows
+    skipped: those that could not be read, the first MAX_FAULTS of them
+    skipped_count: how many those are
+    torn: the last record of a file, cut off where the file ends
+    has_rows: whether there is a file of rows
+    """
+
+    found: int = 0
+    kept: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    skipped_count: int = 0
+    torn: list[Skipped] = field(default_factory=list)
+    has_rows: bool = False
+
+
+def read_spans(spans: list[Span], output: Path, thing_field: str | None) -> Outcome:
+    """Read parts of files into one Parquet file of batches.PART_SCHEMA.
+
+    output: the file to make
+    thing_field: the field that names the thing, which a report then must have unless its path names it; None: `thing`,
+        where there is one
+    """
+    gc_was_enabled = gc.isenabled()
+    gc.disable()  # millions of lists without a cycle among them
+    try:
+        reader = Reader(Batch(output), thing_field)
+        for span in spans:
+            reader.read(span)
+        return reader.close()
+    finally:
+        if gc_was_enabled:
+            gc.enable()
+
+
+class Reader:
+    """Reads spans into a batch."""
+
+    def __init__(self, batch: Batch, thing_field: str | None) -> None:
+        self._batch = batch
+        self._thing_field = thing_field or THING_FIELD
+        self._must_name = thing_field is not None
+        self._types = [report_type(short, self._thing_field) for short in (False, True)]
+        self._text = Text(self._types)
+        self._outcome = Outcome()
+
+    def read(self, span: Span) -> None:
+        """Read one span."""
+        if span.recording.kind == sniff.PARQUET and is_table(span.recording.path):
+            self._copy(span)
+            return
+        if span.recording.kind == sniff.PARQUET:
+            self._take_all(span, (Record(row, None, document) for row, document in read_parquet(span.recording.path)))
+            return
+        if span.recording.kind == sniff.UNKNOWN:
+            self._take_all(
+                span, iter([Record(0, None, Fault("neither JSON, CBOR nor Parquet, nor gzip or zstd of one"))])
+            )
+            return
+        with sniff.content(span.recording, span.start) as stream:
+            content = Content(stream, span.start, span.end)
+            records: Iterator[Record]
+            if span.recording.kind == sniff.CBOR:
+                records = (Record(place, None, document) for place, document in read_cbor(content))
+            else:
+                records = self._text.records(content, span.start)
+            self._take_all(span, with_damage(records, content))
+
+    def close(self) -> Outcome:
+        """End the batch and return the account."""
+        self._outcome.has_rows = self._batch.close()
+        return self._outcome
+
+    def _take_all(self, span: Span, records: Iterator[Record]) -> None:
+        outcome = self._outcome
+        last: Record | None = None
+        sequence = span.number << FILE_SHIFT
+        for record in records:
+            outcome.found += 1
+            if last is not None:  # a fault, of which only the last of a file may be cut off
+                self._skip(span, last.place, last.document.reason)
+                last = None
+            if isinstance(record.document, Fault):
+                last = record
+                continue
+            try:
+                if record.declared is not None:
+                    self._add_declared(span, record, sequence + record.place)
+                else:
+                    self._add_document(span, record.document, sequence + record.place)
+                outcome.kept += 1
+            except (ValueError, RecursionError) as error:
+                self._skip(span, record.place, "nested too deep" if isinstance(error, RecursionError) else str(error))
+        if last is not None:
+            if last.document.cut and span.end is None:
+                outcome.torn.append(Skipped(span.number, last.place, last.document.reason))
+            else:
+                self._skip(span, last.place, last.document.reason)
+
+    def _copy(self, span: Span) -> None:
+        sequence = span.number << FILE_SHIFT
+        for row, rows in read_table(span.recording.path):
+            if isinstance(rows, Fault):
+                self._outcome.found += 1
+                self._skip(span, row, rows.reason)
+                continue
+            refused = self._batch.add_rows(rows, sequence + row)
+            for number in refused.column(SEQUENCE).to_pylist():
+                self._skip(span, number - sequence, "no report: thing or report_id is missing, or is none")
+            self._outcome.found += rows.num_rows
+            self._outcome.kept += rows.num_rows - refused.num_rows
+
+    def _add_declared(self, span: Span, record: Record, sequence: int) -> None:
+        thing = self._thing(span, record.declared.thing)
+        try:
+            self._batch.add_declared(record.declared, thing, sequence)
+        except ValueError:
+            self._add_document(span, _loads(record.document), sequence)
+
+    def _add_document(self, span: Span, document: Any, sequence: int) -> None:
+        document, named = self._unwrap(document)
+        thing = self._thing(span, named)
+        for kind in self._types:
+            try:
+                self._batch.add_declared(msgspec.convert(document, kind), thing, sequence)
+            except REFUSED:
+                continue
+            return
+        self._batch.add_report(from_document(document, ""), thing, sequence)
+
+    def _unwrap(self, document: Any) -> tuple[dict[str, Any], Any]:
+        """Return the report in a document and the thing that it names, or None."""
+        if not isinstance(document, dict):
+            raise ValueError("not a report: a JSON object is expected")
+        named = document.get(self._thing_field)
+        if "header" not in document and "hed" not in document:
+            inner = document.get("report")
+            if isinstance(document.get("data"), (str, bytes)):
+                inner = _enveloped(document["data"])
+            if isinstance(inner, dict):
+                return inner, inner.get(self._thing_field) if named is None else named
+        return document, named
+
+    def _thing(self, span: Span, named: Any) -> str:
+        if named is not None and not (isinstance(named, str) and named and is_text(named)):
+            raise ValueError(f"{self._thing_field}: the name of a thing is expected, not {named!r:.50}")
+        if named is not None and named != NOT_A_THING:
+            return named
+        if span.recording.thing is not None:
+            return span.recording.thing
+        if named is not None:
+            raise ValueError(
+                f"{self._thing_field}: {NOT_A_THING} is what clientid() gives for a report that did not come by MQTT;"
+                " let the rule select topic(3), or name the thing by the path (--thing-from)"
+            )
+        if self._must_name:
+            raise ValueError(f"no field {self._thing_field} (--thing-field)")
+        return span.device
+
+    def _skip(self, span: Span, place: int, reason: str) -> None:
+        self._outcome.skipped_count += 1
+        if len(self._outcome.skipped) < MAX_FAULTS:
+            self._outcome.skipped.append(Skipped(span.number, place, reason))
+
+
+def _loads(text: bytes) -> Any:
+    return json.loads(text, parse_constant=no_constant, parse_int=integer)
+
+
+def _enveloped(data: str | bytes) -> Any:
+    """Return the document in an envelope: JSON or CBOR, in base64."""
+    try:
+        payload = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"data: not base64: {error}") from error
+    if payload.lstrip()[:1] == b"{":
+        try:
+            return _loads(payload)
+        except ValueError as error:
+            raise ValueError(f"data: not JSON: {error}") from error
+    try:
+        return cbor2.loads(payload)
+    except Exception as error:  # cbor2 raises what its decoders of tags raise
+        raise ValueError(f"data: neither JSON nor CBOR: {error}") from error

@@ -1,0 +1,155 @@
+"""Finds the records of a file: reports as the types of shapes.py, where these take them, and documents, where not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from . import sniff
+from .decompress import DamagedError
+from .documents import CHUNK_BYTES, Fault, scan
+
+REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)  # what decoding into declared types raises
+
+
+class Record(NamedTuple):
+    """A record of a file, not judged yet.
+
+    place: its byte offset in what the file holds, decompressed; in Parquet its row
+    declared: as shapes.py has it; None: see document
+    document: what it was decoded to, or its text (bytes), or a Fault
+    """
+
+    place: int
+    declared: Any
+    document: Any
+
+
+class Text:
+    """Finds the records of JSON text.
+
+    types: of a report, in either style of names
+    """
+
+    def __init__(self, types: Iterable[type[msgspec.Struct]]) -> None:
+        self._decoders: list[Callable[[bytes], Any]] = [msgspec.json.Decoder(kind).decode for kind in types]
+
+    def records(self, stream: sniff.Readable, base: int) -> Iterator[Record]:
+        """Yield the records of JSON text. base: the byte offset of what the stream gives first.
+
+        The text is taken apart at line ends and between "}" and "{". Each piece that the types accept is a report: a
+        piece that was cut out of a string by mistake is none, as no key of a report can stand outside strings. The
+        other pieces are put together again and searched for documents.
+        """
+        buffer = b""
+        more = True
+        while more or buffer:
+            read = stream.read(CHUNK_BYTES)
+            more = bool(read)
+            buffer += read
+            decode = self._decode if _is_utf8(buffer) else self._decode_text
+            position, failed = 0, -1
+            for piece in buffer.replace(b"}{", b"}\n{").split(b"\n"):
+                declared = decode(piece) if piece else None
+                if declared is not None:
+                    if failed >= 0:
+                        yield from _scanned(buffer[failed:position], base + failed, False)[0]
+                        failed = -1
+                    yield Record(base + position, declared, piece)
+                elif failed < 0 and piece and not piece.isspace():
+                    failed = position
+                position += len(piece)
+                position += buffer[position : position + 1] == b"\n"
+            rest = len(buffer)
+            if failed >= 0:
+                records, taken = _scanned(buffer[failed:], base + failed, more)
+                yield from records
+                rest = failed + taken
+            base += rest
+            buffer = buffer[rest:]
+
+    def _decode(self, piece: bytes) -> Any:
+        """Return a report as shapes.py has it, or None."""
+        for decode in self._decoders:
+            try:
+                report = decode(piece)
+            except REFUSED:
+                continue
+            header = report.header
+            if header is None or header.report_id is None or (report.metrics is None and report.custom_metrics is None):
+                return None
+            if decode is not self._decoders[0]:
+                self._decoders.reverse()  # a file has one style of names
+            return report
+        return None
+
+    def _decode_text(self, piece: bytes) -> Any:
+        return self._decode(piece) if _is_utf8(piece) else None
+
+
+class Content:
+    """What a span holds, read piece by piece; ends where the file is damaged.
+
+    place: the byte offset after what was read
+    damage: why it could not be read to its end; None: it could
+    """
+
+    def __init__(self, stream: sniff.Readable, start: int, end: int | None) -> None:
+        self._stream = stream
+        self._end = end
+        self.place = start
+        self.damage: DamagedError | None = None
+
+    def read(self, size: int) -> bytes:
+        if self.damage:
+            return b""
+        if self._end is not None:
+            size = min(size, self._end - self.place)
+        try:
+            read = self._stream.read(size)
+        except DamagedError as damage:
+            self.damage = damage
+            return b""
+        except OSError as error:
+            self.damage = DamagedError(f"it can't be read: {error.strerror}")
+            return b""
+        self.place += len(read)
+        return read
+
+
+def with_damage(records: Iterator[Record], content: Content) -> Iterator[Record]:
+    """Yield records, then that the file could not be read to its end, unless the last record says so already."""
+    last: Any = None
+    for record in records:
+        last = record.document
+        yield record
+    damage = content.damage
+    if damage and not (damage.cut and isinstance(last, Fault) and last.cut):
+        yield Record(content.place, None, Fault(f"{damage}; nothing was read from here on", damage.cut))
+
+
+def _scanned(content: bytes, base: int, more: bool) -> tuple[list[Record], int]:
+    """Return the records of text that scan() finds, and how many bytes that took."""
+    text = content.decode("utf-8", "surrogateescape")
+    found, taken = scan(text, more)
+    if text.isascii():
+        return [Record(base + index, None, item) for index, item in found], taken
+    size: Callable[[str], int] = lambda part: len(part.encode("utf-8", "surrogateescape"))  # noqa: E731
+    records, before, place = [], 0, base
+    for index, item in found:
+        place += size(text[before:index])
+        before = index
+        records.append(Record(place, None, item))
+    return records, size(text[:taken])
+
+
+def _is_utf8(content: bytes) -> bool:
+    if content.isascii():
+        return True
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,170 @@
+"""Finds the files of recordings, what each is by its first bytes, and whose reports it holds by its path.
+
+Source: Data Firehose guide, "Amazon S3 object name format": object names have no reliable ending.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote
+
+from .decompress import DamagedError, Decompressed, is_compressed
+from .errors import InputError
+
+TEXT, CBOR, PARQUET, UNKNOWN = "text", "cbor", "parquet", "unknown"
+
+HEAD_BYTES = 4096  # of the decompressed content, from which a file's kind is told
+
+_PARQUET = b"PAR1"
+# What a report or an envelope has near its beginning, in JSON and in CBOR. The first byte alone does not do: it
+# may be damaged.
+_NAMES = (b"header", b"hed", b"metrics", b"met", b"custom_metrics", b"cmet", b"report", b"data")
+_JSON = re.compile(b'"(?:%s)"\\s*:' % b"|".join(_NAMES))
+_CBOR = re.compile(b"|".join(b"%c%s[\x40-\xbf]" % (0x60 + len(name), name) for name in _NAMES))
+_OTHER_ENDINGS = re.compile(r"\.(?:jsonl?|ndjson|cbor|parquet|log|txt|gz|zst|gzip|zstd)$", re.IGNORECASE)
+_HIVE_THING = re.compile(r"(?:^|/)thing=([^/]+)/")
+
+
+class Readable(Protocol):
+    """What can be read piece by piece."""
+
+    def read(self, __size: int) -> bytes:
+        """Return at most about so many bytes; none at the end."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file of reports.
+
+    path: as a person would write it
+    kind: TEXT (JSON), CBOR, PARQUET or UNKNOWN
+    compressed: whether it has to be decompressed, which content() does
+    size: bytes of the file
+    thing: the thing that its path names; None: none
+    """
+
+    path: Path
+    kind: str
+    compressed: bool
+    size: int
+    thing: str | None
+
+
+def find(arguments: Iterable[str], thing_from: re.Pattern[str] | None = None) -> list[Recording]:
+    """Return the files that the arguments name, each once, in the order of their paths.
+
+    arguments: files, folders (with all that is below) and globs (`**` for any folders). In folders, names that begin
+        with a dot or an underscore are left out: they are of tools that write there, such as `_SUCCESS`.
+    thing_from: finds the thing in a file's path; its first group, if it has one
+
+    Raises InputError where an argument names no file, or a path does not have what thing_from looks for.
+    """
+    found: dict[str, Path] = {}
+    for argument in arguments:
+        paths = list(_paths(argument))
+        if not paths:
+            raise InputError(f"{argument}: no files there")
+        for path in paths:
+            found.setdefault(os.path.realpath(path), path)
+    return [_recording(path, thing_from) for path in sorted(found.values())]
+
+
+def thing_of(path: Path, thing_from: re.Pattern[str] | None = None) -> str | None:
+    """Return the thing that a path names: by thing_from, else Hive's way, `thing=gateway-1/`; None: it names none."""
+    text = path.as_posix()
+    if thing_from is None:
+        hive = _HIVE_THING.search(text)
+        return unquote(hive[1]) if hive else None
+    match = thing_from.search(text)
+    thing = match and match[1 if thing_from.groups else 0]
+    if not thing:
+        raise InputError(f"{path}: --thing-from {thing_from.pattern!r} finds no thing in this path")
+    return thing
+
+
+def file_things(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return a name for the device of each file that holds one device's reports and does not name it.
+
+    It is the file's name without endings such as `.jsonl.gz`; the whole path for files that would share a name.
+    """
+    names = {path: _bare_name(path) for path in paths}
+    counts: dict[str, int] = {}
+    for name in names.values():
+        counts[name] = counts.get(name, 0) + 1
+    return {path: name if counts[name] == 1 else str(path) for path, name in names.items()}
+
+
+@contextmanager
+def content(recording: Recording, start: int = 0) -> Iterator[Readable]:
+    """Open what a file holds, decompressed. start: the byte offset to begin at, of a file that is not compressed."""
+    with recording.path.open("rb") as file:
+        if recording.compressed:
+            yield Decompressed(file)
+        else:
+            file.seek(start)
+            yield file
+
+
+def _paths(argument: str) -> Iterator[Path]:
+    path = Path(argument)
+    if path.is_dir():
+        yield from _below(path)
+    elif path.exists():
+        yield path
+    else:
+        for match in glob.iglob(argument, recursive=True):
+            matched = Path(match)
+            if matched.is_dir():
+                yield from _below(matched)
+            else:
+                yield matched
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if name[0] not in "._"]
+        yield from (Path(parent, name) for name in files if name[0] not in "._")
+
+
+def _recording(path: Path, thing_from: re.Pattern[str] | None) -> Recording:
+    thing = thing_of(path, thing_from)
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+            file.seek(0)
+            compressed = is_compressed(magic)
+            kind = PARQUET if magic == _PARQUET else _kind(_head(Decompressed(file) if compressed else file))
+        return Recording(path, kind, compressed, path.stat().st_size, thing)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+
+
+def _head(file: Readable) -> bytes:
+    try:
+        return file.read(HEAD_BYTES)
+    except DamagedError:
+        return b""  # the reading names the place
+
+
+def _kind(head: bytes) -> str:
+    if _JSON.search(head):
+        return TEXT
+    if _CBOR.search(head):
+        return CBOR
+    return UNKNOWN if b"\0" in head.rstrip(b"\0") else TEXT
+
+
+def _bare_name(path: Path) -> str:
+    name = path.name
+    while True:
+        shorter = _OTHER_ENDINGS.sub("", name)
+        if shorter in (name, ""):
+            return name
+        name = shorter
