@@ -86,7 +86,7 @@ class Row(NamedTuple):
     left: NoSuchName
     right: NoSuchName = "default"
     def both(self) -> NoSuchName:
-        joined: NoSuchName = self.left, self.right
+        joined: NoSuchName = (self.left, self.right)
         return joined
 async def waits(argument: NoSuchName, *more: NoSuchName) -> NoSuchName: ...
 def outer() -> NoSuchName:
@@ -145,7 +145,7 @@ def test_builder_without_an_interpreter_of_the_version_says_so(tmp_path: Path) -
     assert (done.returncode, done.stdout.split(" ")[0]) == (0, f"dist/{name}")
     assert done.stderr == (
         f"build_zip.sh: {name} has no bytecode, as there is no CPython {version} on PATH or in pyenv: "
-        "the function takes longer to start and more memory. Install that Python and build again.\n"
+        "the connector takes longer to start and more memory. Install that Python and build again.\n"
     )
     with zipfile.ZipFile(str(folder / "dist" / name)) as archive:
         assert [entry for entry in archive.namelist() if entry.endswith(".pyc")] == []
