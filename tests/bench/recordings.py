@@ -48,7 +48,7 @@ def main() -> int:
     """Make the recordings, measure and write the table."""
     options = _options()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
-        rows = _measure(options, Path(folder))
+        rows = _measure(options, Path(folder), options.recordings or Path(folder))
     text = _table(rows, options)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "recordings.md").write_text(text, encoding="utf-8")
@@ -66,12 +66,19 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--repeat", type=int, default=3, help="runs of a device's recording; the fastest counts")
     parser.add_argument("--folder", type=Path, help="for the recordings, 10 GB (default: the temporary folder)")
+    parser.add_argument(
+        "--recordings",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the recordings here, and use those that are there",
+    )
     parser.add_argument("--output", type=Path, default=HERE / "results", help="for the table (default: %(default)s)")
     return parser.parse_args()
 
 
-def _measure(options: argparse.Namespace, folder: Path) -> List[Row]:
-    year = _recorded(folder / "year", 1, options.days, "devices")
+def _measure(options: argparse.Namespace, folder: Path, recordings: Path) -> List[Row]:
+    """folder: for what the runs write. recordings: for what they read."""
+    year = _recorded(recordings / f"device-{options.days}", 1, options.days, "devices")
     (recording,) = year.iterdir()
     profiles = ROOT / "packaging" / "security_profiles"
     one = str(profiles / "DataExfiltration.json")
@@ -92,7 +99,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> List[Row]:
     ]
     per_device: Dict[int, float] = {}
     for devices in options.devices:
-        fleet = _recorded(folder / f"fleet-{devices}", devices, FLEET_DAYS, "lines")
+        fleet = _recorded(recordings / f"fleet-{devices}", devices, FLEET_DAYS, "lines")
         cost = _run(ROOT, folder, [str(profiles), "--reports", str(fleet)])
         per_device[devices] = cost.seconds / devices
         what = f"{devices:,} devices, {FLEET_DAYS} days, all profiles"
@@ -100,7 +107,8 @@ def _measure(options: argparse.Namespace, folder: Path) -> List[Row]:
             Row(f"{what}: seconds", cost.seconds, before and before.seconds, 12),
             Row(f"{what}: resident MB", cost.megabytes, None, 1000, is_absolute=True),
         ]
-        _remove(fleet)
+        if not options.recordings:
+            _remove(fleet)
     if len(per_device) > 1:
         fewest, most = min(per_device), max(per_device)
         growth = per_device[most] / per_device[fewest]
@@ -117,6 +125,9 @@ def _measure(options: argparse.Namespace, folder: Path) -> List[Row]:
 
 
 def _recorded(folder: Path, devices: int, days: int, layout: str) -> Path:
+    """Return the folder with recordings, which are made unless it exists."""
+    if folder.exists():
+        return folder
     tool = ROOT / "tests" / "tools" / "make_fleet.py"
     arguments = ["--devices", str(devices), "--days", str(days), "--layout", layout]
     subprocess.run([sys.executable, str(tool), str(folder), *arguments], check=True, stdout=subprocess.DEVNULL)

@@ -18,7 +18,7 @@ def test_unknown_step_gives_2_and_the_list_of_steps(arguments: List[str]) -> Non
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f".ci/run: unknown step '{' '.join(arguments)}'; "
-        "the steps are packages, first-command, lint, fuzz, zip and test [VERSION]\n"
+        "the steps are packages, first-command, lint, fuzz, spark, zip and test [VERSION]\n"
     )
 
 

@@ -104,7 +104,7 @@ def test_longest_report_is_shorter_than_the_limit_of_aws_iot(
     assert 30_000 < len(encode(full_report(500, interface, short_names), report_format)) < MESSAGE_LIMIT
 
 
-# Prints the files and folders that a sample opens, from Python's audit events. The first one loads modules.
+# Prints the files and folders that a sample opens, from Python's audit events.
 WATCHED = """
 import random, sys
 sys.path.insert(0, sys.argv[1])
@@ -115,10 +115,9 @@ touched = set()
 def watch(event, given):
     if event in ("open", "os.listdir", "os.scandir"):
         touched.add(str(given[0]))
-wanted = Wanted(sys.argv[2], 50, (), ())
-take(wanted, random.Random())
+take(Wanted(sys.argv[2], 50, (), ()), random.Random())  # some modules are loaded by the first one only
 sys.addaudithook(watch)
-snapshot = take(wanted, random.Random())
+snapshot = take(Wanted(sys.argv[2], 50, (), ()), random.Random())
 encode(build(snapshot, 1), "json")
 print("\\n".join(sorted(touched)))
 """
