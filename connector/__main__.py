@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Callable, List, Optional, Set, TypeVar
 from . import __version__, config
 from .cycle import Made, delivered, make_report, observe
 from .errors import ConnectorError
+from .memory import Memory
 from .names import JSON
 from .snapshot import Source
-from .state import Memory
 
 if TYPE_CHECKING:
     import argparse

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, NamedTuple, Optional
 
 from . import config
 from .clock import Clock
@@ -20,9 +20,11 @@ from .publisher import Publisher, in_thread
 from .reporter import Reporter
 from .sigterm import end_on_sigterm
 from .snapshot import Snapshot, Source, Wanted
-from .state import read_boot
 from .transports import Transport
 from .verdict import Verdicts
+
+if TYPE_CHECKING:
+    from .state import Boot
 
 
 class Agent(NamedTuple):
@@ -126,12 +128,18 @@ def assemble(
         health=health,
         rng=rng,
         logger=logger,
-        read_boot=lambda: read_boot(parsed.wanted.proc),
+        read_boot=lambda: _read_boot(parsed.wanted.proc),
         verdicts=verdicts,
         alarms=alarms,
         deliveries=deliveries,
         max_payload_bytes=transport.max_payload_bytes,
     )
+
+
+def _read_boot(proc: str) -> Optional[Boot]:
+    from .state import read_boot  # only here, so that a function without StateDirectory does not load it
+
+    return read_boot(proc)
 
 
 def logging_sources(take: Callable[[], Snapshot], logger: logging.Logger) -> Callable[[], Snapshot]:

@@ -22,11 +22,11 @@ from .detect.profile import Profile
 from .health import Health, plain
 from .kernel.dev import NOTHING, Counters
 from .kernel.host import CpuTimes
+from .memory import Memory
 from .outbox import PAUSE_FROM, Outbox, encoded
 from .publisher import Publisher
 from .report import cpu_usage
 from .snapshot import Snapshot, Wanted
-from .state import Memory
 from .traffic import Traffic, add
 from .transports import Transport
 

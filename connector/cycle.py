@@ -13,9 +13,9 @@ from typing import NamedTuple, Optional
 from .encode import encode
 from .kernel.dev import Counters
 from .kernel.host import CpuTimes
+from .memory import Memory
 from .report import Report, build
 from .snapshot import Snapshot
-from .state import Memory
 
 
 class Made(NamedTuple):

@@ -7,21 +7,21 @@ import os
 import random
 from typing import TYPE_CHECKING, Callable, Mapping, Optional
 
-from . import state
 from .clock import Clock
 from .config import Config
 from .cycle import Made, delivered, make_report, observe
 from .errors import PublishError
 from .health import Health, plain
 from .kernel.host import give_back_memory
+from .memory import Memory
 from .publisher import FIRST_RETRY_SECONDS, Publisher, retry_delay
 from .snapshot import NETWORK, Snapshot
-from .state import Boot, DirectoryLock, Memory, StateError
 from .verdict import Verdicts
 
 if TYPE_CHECKING:
     from .alarms import Alarms
     from .deliveries import Deliveries
+    from .state import Boot, DirectoryLock
 
 MAX_DELAY_SECONDS = 1.0  # a report that begins within this after its time counts as begun at its time
 # No report takes longer, with its 30 s for an answer, unless the process or the device stood still meanwhile. The
@@ -68,7 +68,7 @@ class Reporter:
         self._max_payload_bytes = max_payload_bytes
         self._shortened = False  # whether the log has that reports are made shorter
         self._wait = clock.wait if alarms is None else alarms.wait
-        self._lock = DirectoryLock(config.state_directory)
+        self._lock: Optional[DirectoryLock] = None  # made where there is a StateDirectory
         self._loads = 0
         self._boot: Optional[Boot] = None  # set once the state was loaded; nothing is saved before
         self._memory = Memory()
@@ -91,7 +91,8 @@ class Reporter:
         finally:
             try:
                 self._settle()
-                self._lock.release()
+                if self._lock is not None:
+                    self._lock.release()
             except Exception:
                 pass  # the end of the process releases it too
 
@@ -285,15 +286,18 @@ class Reporter:
         directory = self._config.state_directory
         if not directory or self._boot is not None:
             return True
+        from . import state  # only here and in _save, so that a function without StateDirectory does not load it
+
         self._loads += 1
         saved = Memory()
+        self._lock = self._lock or state.DirectoryLock(directory)
         try:
             self._lock.acquire()
             boot = self._read_boot()
             if boot is None:
-                raise StateError("not used yet: proc does not show which boot of the host this is", passing=True)
+                raise state.StateError("not used yet: proc does not show which boot of the host this is", passing=True)
             saved = state.load(directory, self._config.thing, boot)
-        except StateError as error:
+        except state.StateError as error:
             if error.passing:
                 self._health.failed("StateDirectory", str(error))
                 return self._loads > MAX_LOADS
@@ -312,14 +316,16 @@ class Reporter:
     def _save(self, memory: Memory) -> None:
         """Keep what is known now, in this process and in the file."""
         self._memory = memory
-        if self._boot is None:
+        if self._boot is None or self._lock is None:
             return
+        from . import state
+
         try:
             self._lock.acquire()
             if self._alarms is not None:
                 self._memory = memory = memory._replace(alarms=self._alarms.dump())
             state.save(self._config.state_directory, self._config.thing, self._boot, memory)
-        except StateError as error:
+        except state.StateError as error:
             self._health.failed("StateDirectory", str(error))
         else:
             self._health.recovered("StateDirectory")

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import random
-from typing import Callable, Collection, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Collection,
+    Dict,
+    FrozenSet,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 from .errors import TableError
 from .kernel import sock_diag
 from .kernel.addresses import Owners, owner, read_ipv4_owners, read_ipv6_owners
-from .kernel.destinations import Destinations
 from .kernel.dev import Counters
 from .kernel.host import CpuTimes, read_host
 from .kernel.interfaces import read_interfaces
 from .kernel.ports import AllPorts
 from .kernel.proc import Proc, locate
 from .kernel.sample import Reservoir
-from .kernel.sockets import Listeners, read_tcp, read_udp
+from .kernel.socket_rows import Listeners, Tcp
+
+if TYPE_CHECKING:
+    from .kernel.destinations import Destinations
 
 T = TypeVar("T")
 
@@ -225,12 +240,21 @@ def _read_tcp(proc: Proc, wanted: Wanted, rng: random.Random, owners: Owners) ->
         return owner(owners, address)
 
     def destinations() -> Optional[Destinations]:
-        return Destinations() if wanted.all_destinations else None
+        if not wanted.all_destinations:
+            return None
+        from .kernel.destinations import Destinations  # only here, as only rules about destinations need it
+
+        return Destinations()
+
+    def from_tables() -> Tcp:
+        from .kernel.sockets import read_tcp  # only here, so that it is not loaded where the kernel answers
+
+        return read_tcp(proc.net, Reservoir(size, rng), interface_of, destinations())
 
     found, source = _from_kernel_or_tables(
         proc,
         lambda: sock_diag.read_tcp(Reservoir(size, rng), interface_of, destinations=destinations()),
-        lambda: read_tcp(proc.net, Reservoir(size, rng), interface_of, destinations()),
+        from_tables,
     )
     connections = [
         Connection(row.remote, row.remote_port, row.local_port, interface_of(row.local))
@@ -251,9 +275,12 @@ def _read_udp(proc: Proc, wanted: Wanted, rng: random.Random, owners: Owners) ->
     def interface_of(address: bytes) -> Optional[str]:
         return owner(owners, address)
 
-    listeners, source = _from_kernel_or_tables(
-        proc, lambda: sock_diag.read_udp(interface_of), lambda: read_udp(proc.net, interface_of)
-    )
+    def from_tables() -> Listeners:
+        from .kernel.sockets import read_udp
+
+        return read_udp(proc.net, interface_of)
+
+    listeners, source = _from_kernel_or_tables(proc, lambda: sock_diag.read_udp(interface_of), from_tables)
     all_ports = AllPorts(listeners.values()) if wanted.all_ports else None
     return _Udp(_ports(listeners, wanted.max_list_size, rng), all_ports, source)
 

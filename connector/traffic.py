@@ -149,7 +149,7 @@ class Traffic(NamedTuple):
         """
         if snapshot.counters is None or self.unsent is None or not self.compared:
             return None
-        return Counters(*(max(0, number) for number in self.unsent))
+        return Counters(*[max(0, number) for number in self.unsent])
 
     def delivered(self, carried: Optional[Counters]) -> Traffic:
         """Return the account after a report that carried this was accepted."""
@@ -159,7 +159,7 @@ class Traffic(NamedTuple):
 
 
 def add(one: Counters, other: Counters) -> Counters:
-    return Counters(*(a + b for a, b in zip(one, other)))
+    return Counters(*[a + b for a, b in zip(one, other)])  # of a list, as in kernel/counting.py
 
 
 def _impossible(name: str, change: Counters) -> str:

@@ -4,8 +4,10 @@ A Greengrass core unpacks the zip read-only, so without bytecode each start of t
 The files are unchecked hash-based pycs (PEP 552), which Python loads without comparing them with the source.
 
 The same sources give the same bytes on any 64-bit builder with the same release of that Python. For this the
-interpreter runs with hash seed 0 and without site, names are relative, and marshal's format 2 is written, which does
-not depend on what the process imported before. Observed: 3.11.2 and 3.11.7 give the same bytes; other pairs may not.
+interpreter runs with hash seed 0 and without site, and names are relative. marshal marks what is referred to more than
+once, so that it is one object after loading too, and a text that another module uses as well would have the mark or not
+by what the process imported before: while it writes, each text has one more reference. Observed: 3.11.2 and 3.11.7 give
+the same bytes; other pairs may not.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Dict, Iterator, NamedTuple, Optional
 # Left out, as nothing on a device uses them and they cost memory: docstrings and asserts (2), and annotations. From the
 # fields of a NamedTuple, which are its annotations, Python compiles each text at the start: there the text is None.
 COMPILE = """
-import ast, base64, importlib.util, json, marshal, sys
+import ast, base64, importlib.util, json, marshal, sys, types
 
 class WithoutAnnotations(ast.NodeTransformer):
     scope = "module"
@@ -62,6 +64,16 @@ def is_future_of_annotations(node):
     is_future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
     return is_future and [alias.name for alias in node.names] == ["annotations"]
 
+def texts(value):
+    if isinstance(value, types.CodeType):
+        names = value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars
+        value = (value.co_filename, value.co_name, getattr(value, "co_qualname", ""), names, value.co_consts)
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (tuple, frozenset)):
+        for item in value:
+            yield from texts(item)
+
 compiled = {}
 for name, text in sorted(json.load(sys.stdin).items()):
     source = base64.b64decode(text)
@@ -70,7 +82,8 @@ for name, text in sorted(json.load(sys.stdin).items()):
     tree.body = [node for node in tree.body if not is_future_of_annotations(node)]
     code = compile(tree, name, "exec", dont_inherit=True, optimize=2)
     header = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source)
-    compiled[name] = base64.b64encode(header + marshal.dumps(code, 2)).decode()
+    referred_to = list(texts(code))
+    compiled[name] = base64.b64encode(header + marshal.dumps(code, 4)).decode()
 json.dump(compiled, sys.stdout)
 """
 IDENTIFY = "import sys; print(sys.implementation.name, *sys.version_info[:4])"

@@ -154,11 +154,11 @@ def _least(passed: Counters, history: History, now: Counters) -> Counters:
 
 
 def _counted(other: Earlier, passed: Counters) -> Earlier:
-    return Earlier(other.reading, Counters(*(a + b for a, b in zip(other.counted, passed))))
+    return Earlier(other.reading, Counters(*[a + b for a, b in zip(other.counted, passed)]))
 
 
 def _since(start: Earlier, now: Counters) -> Counters:
-    return Counters(*(max(0, number) for number in difference(difference(now, start.reading), start.counted)))
+    return Counters(*[max(0, number) for number in difference(difference(now, start.reading), start.counted)])
 
 
 def _remaining(last: Counters, others: Tuple[Earlier, ...], now: Counters, passed: Counters) -> Tuple[Earlier, ...]:
@@ -209,4 +209,5 @@ def _plausible(change: Counters) -> bool:
 
 
 def difference(now: Counters, start: Counters) -> Counters:
-    return Counters(*(new - old for new, old in zip(now, start)))
+    # Of a list, not of a generator: Python keeps the memory of each tuple that is made of one, up to 2,000 of them.
+    return Counters(*[new - old for new, old in zip(now, start)])

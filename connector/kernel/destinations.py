@@ -6,7 +6,7 @@ import struct
 from itertools import chain
 from typing import Collection, Iterator, Tuple
 
-MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address of an IPv6 socket
+from .socket_rows import MAPPED
 
 
 class Destinations(Collection[bytes]):

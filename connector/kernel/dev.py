@@ -74,7 +74,7 @@ def parse_dev(table: Iterable[bytes], exclude: Tuple[str, ...] = ()) -> Dict[str
         chosen = [values[place] for place in places] if len(values) == width else []
         if not (chosen and all(value.isdigit() and len(value) <= 20 for value in chosen)):
             raise TableError(f"net/dev: a row of unknown shape: {line[:160]!r}")
-        interface, now = decode_name(name.strip()), Counters(*map(int, chosen))
+        interface, now = decode_name(name.strip()), Counters(*[int(value) for value in chosen])
         if max(now) >= _U64 or interface in counters:
             raise TableError(f"net/dev: an impossible row: {line[:160]!r}")
         if not is_excluded(interface):

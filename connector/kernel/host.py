@@ -25,7 +25,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 _IDLE = ("idle", "iowait")
 # What psutil imports for functions that are not used here. It takes 0.1 MB, on Python 3.13 0.3 MB.
-_NOT_USED_OF_PSUTIL = ("glob", "subprocess")
+_NOT_USED_OF_PSUTIL = ("glob", "pwd", "subprocess")
 
 
 class CpuTimes(NamedTuple):
@@ -106,9 +106,11 @@ def _import_psutil() -> Tuple[Any, str]:
 
 
 class _Later(types.ModuleType):
-    """Stands for a module until one of its names is used."""
+    """Stands for a module until one of its names is used, which may be while other modules are still imported."""
 
     def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
         return getattr(importlib.import_module(self.__name__), name)
 
 

@@ -12,14 +12,15 @@ from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
 from ..errors import TableError
 from .dev import MAX_INTERFACES, Counters, decode_name, too_many
 from .lower import Lower
-from .netlink import DumpInterrupted, NetlinkUnavailable, attributes, dump
+from .netlink import DumpInterrupted, NetlinkUnavailable, attributes, dump, flagged
 
 # linux/rtnetlink.h, linux/if_link.h
 _RTM_NEWLINK, _RTM_GETLINK = 16, 18
 _IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_STATS64 = 3, 5, 10, 18, 23
 _IFLA_EXT_MASK, _IFLA_LINK_NETNSID = 29, 37
 _IFLA_INFO_KIND = 1
-_ATTRIBUTES = frozenset((_IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_STATS64, _IFLA_LINK_NETNSID))
+_ATTRIBUTES = flagged(_IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_STATS64, _IFLA_LINK_NETNSID)
+_KIND = flagged(_IFLA_INFO_KIND)
 _RTEXT_FILTER_SKIP_STATS = 8
 _IFINFOMSG_BYTES = 16
 
@@ -80,15 +81,19 @@ def _read(is_excluded: Callable[[str], bool]) -> Links:
     counters: Dict[str, Counters] = {}
     indexes: Dict[str, int] = {}
     last_index = 0
+    layered = False
     for link in _list(with_counters=True):
         if is_excluded(link.name):
             last_index = max(last_index, link.ifindex)
+            layered = layered or (link.master != 0 and not link.name.startswith(_GUESTS))
         elif link.counters is not None:
             counters[link.name] = link.counters
             indexes[link.name] = link.ifindex
+            layered = layered or link.master != 0 or link.below != 0 or link.kind in _NEVER_LOWEST
             if len(counters) > MAX_INTERFACES:
                 raise too_many()
-    return Links(counters, indexes, last_index, _lower(indexes, is_excluded))
+    # On most hosts nothing lies over anything, but for the ports of guests: then this one dump says all there is.
+    return Links(counters, indexes, last_index, _lower(indexes, is_excluded) if layered else {})
 
 
 def _lower(indexes: Mapping[str, int], is_excluded: Callable[[str], bool]) -> Lower:
@@ -141,7 +146,7 @@ def parse_link(payload: bytes, with_counters: bool) -> Link:
         raise TableError("netlink: a link that is cut short")
     (index,) = struct.unpack_from("=i", payload, 4)
     found = attributes(payload, _IFINFOMSG_BYTES, _ATTRIBUTES)
-    information = attributes(found.get(_IFLA_LINKINFO, b""), 0, (_IFLA_INFO_KIND,))
+    information = attributes(found.get(_IFLA_LINKINFO, b""), 0, _KIND)
     kind = information.get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
     below = _number(found.get(_IFLA_LINK))
     if below == index or _IFLA_LINK_NETNSID in found or kind in _CABLES:

@@ -12,13 +12,15 @@ import errno
 import socket
 import struct
 from functools import partial
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple
 
 from ..errors import TableError
-from .destinations import MAPPED, Destinations
 from .ports import PortSet
 from .sample import Reservoir
-from .sockets import Established, InterfaceOf, Listeners, Socket, Tcp, add_listeners
+from .socket_rows import MAPPED, Established, InterfaceOf, Listeners, Socket, Tcp, add_listeners
+
+if TYPE_CHECKING:
+    from .destinations import Destinations
 
 # linux/netlink.h, linux/sock_diag.h; the states are those of net/tcp_states.h
 _NETLINK_SOCK_DIAG = 4

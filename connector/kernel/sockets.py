@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import sys
 from functools import partial
-from typing import Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import TableError
-from .destinations import MAPPED, Destinations
 from .ports import PortSet
 from .proc import is_there, unreadable
 from .sample import Reservoir
+from .socket_rows import MAPPED, Established, InterfaceOf, Listeners, Socket, Tcp, add_listeners
+
+if TYPE_CHECKING:
+    from .destinations import Destinations
 
 # The second digit of the column `st`; the first is 0.
 ESTABLISHED = b"1"
@@ -35,48 +37,6 @@ _HEADERS = ([b"sl", b"local_address", b"rem_address", b"st"], [b"sl", b"local_ad
 _ROW = re.compile(
     rb" *[0-9]+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) [0-9A-F]{2} "
 )
-_WILDCARDS = {bytes(4): "0.0.0.0", bytes(16): "::"}
-
-
-class Socket(NamedTuple):
-    """One row, decoded.
-
-    local, remote: packed addresses, 4 or 16 bytes; an IPv4 address mapped into IPv6 has 4.
-    local_port, remote_port: 0 to 65535.
-    device: index of the interface it is bound to; 0 for none, and always 0 in the tables, which don't have it.
-    """
-
-    local: bytes
-    local_port: int
-    remote: bytes
-    remote_port: int
-    device: int = 0
-
-
-class Established(NamedTuple):
-    """Established TCP connections.
-
-    total: how many there are.
-    sample: all of them, or a uniform sample.
-    """
-
-    total: int
-    sample: List[Socket]
-
-
-# Ports by the interface or wildcard address that they are bound to, each once. None: those on addresses whose interface
-# is unknown, each once per address.
-Listeners = Mapping[Optional[str], PortSet]
-
-InterfaceOf = Callable[[bytes], Optional[str]]  # packed address -> name of the interface that owns it
-
-
-class Tcp(NamedTuple):
-    """What `tcp` and `tcp6` show: established connections, listening ports, and every destination, if asked for."""
-
-    established: Established
-    listeners: Listeners
-    destinations: Optional[Destinations] = None
 
 
 def read_tcp(
@@ -234,27 +194,6 @@ def _swapped(packed: bytes) -> bytes:
     for place in range(4):
         swapped[place::4] = packed[3 - place :: 4]
     return bytes(swapped)
-
-
-def add_listeners(rows: Iterable[Socket], interface_of: InterfaceOf, listeners: Dict[Optional[str], PortSet]) -> None:
-    """Add the ports of listening sockets. Port 0 is none."""
-    for row in rows:
-        if not row.local_port:
-            continue
-        bound_to = _WILDCARDS.get(row.local) or interface_of(row.local)
-        if row.device and (bound_to is None or row.local in _WILDCARDS):
-            bound_to = _name(row.device) or bound_to
-        ports = listeners.get(bound_to)
-        if ports is None:
-            ports = listeners[bound_to] = PortSet(0 if bound_to else 16)
-        ports.add(row.local_port, b"" if bound_to else (MAPPED + row.local)[-16:])
-
-
-def _name(device: int) -> Optional[str]:
-    try:
-        return socket.if_indextoname(device)
-    except OSError:  # it went away in the meantime
-        return None
 
 
 def _decode(name: str, row: bytes) -> Socket:

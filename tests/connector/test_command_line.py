@@ -23,8 +23,8 @@ from connector import config
 from connector.__main__ import main
 from connector.cycle import make_report, observe
 from connector.flags import READ_BY_FUNCTION, spellings
+from connector.memory import Memory
 from connector.snapshot import take
-from connector.state import Memory
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS: Dict[str, Any] = {

@@ -13,18 +13,8 @@ import pytest
 from support import proc
 
 from connector.errors import TableError
-from connector.kernel.addresses import (
-    MAX_ADDRESSES,
-    FibTrie,
-    Route,
-    owner,
-    parse_fib_trie,
-    parse_if_inet6,
-    parse_route,
-    prove_owners,
-    read_ipv4_owners,
-    read_ipv6_owners,
-)
+from connector.kernel.address_proof import FibTrie, Route, parse_fib_trie, parse_route, prove_owners
+from connector.kernel.addresses import MAX_ADDRESSES, owner, parse_if_inet6, read_ipv4_owners, read_ipv6_owners
 from connector.kernel.proc import Proc
 
 # Linux 6.18: eth0 has 192.0.2.10/24 and 198.51.100.7/32 (of a network that is routed to nowhere), a default route.

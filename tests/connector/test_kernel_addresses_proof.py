@@ -9,7 +9,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 import pytest
 from support import proc
 
-from connector.kernel.addresses import parse_fib_trie, parse_route, prove_owners
+from connector.kernel.address_proof import parse_fib_trie, parse_route, prove_owners
 
 
 class Case(NamedTuple):

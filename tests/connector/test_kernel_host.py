@@ -198,6 +198,20 @@ print(subprocess.Popen is psutil.subprocess.Popen)
     assert done.stdout.decode().split() == ["False", "subprocess", "True"]
 
 
+def test_psutil_that_needs_such_a_module_while_it_is_imported_gets_it(tmp_path: Path) -> None:
+    """As a device may have another psutil than the zip."""
+    (tmp_path / "psutil.py").write_text("import subprocess\nPIPE = subprocess.PIPE\n")
+    script = """
+import sys
+from connector.kernel import host
+host.prepare(["cpu_usage"])
+print(sys.modules["psutil"].PIPE, type(sys.modules["subprocess"]).__name__)
+"""
+    command = [sys.executable, "-S", "-c", script]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=str(ROOT), env={"PYTHONPATH": str(tmp_path)})
+    assert done.stdout.decode().split() == ["-1", "module"]
+
+
 def test_memory_can_be_given_back_with_and_without_psutil(no_psutil: None) -> None:
     give_back_memory()
     sys.modules["psutil"] = psutil

@@ -66,7 +66,13 @@ def test_other_end_of_a_cable_and_link_in_another_network_are_not_below(payload:
     assert parse_link(payload, False).below == 0
 
 
-@pytest.mark.parametrize("payload", [b"", link(3, "eth0")[:20], link(3, ""), link(3, "sixteen_letters_")])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(b"", link(3, "eth0")[:20], link(3, ""), link(3, "sixteen_letters_")),
+        *(link(3, "eth0") + struct.pack("=HH", length, 99) + bytes(4) for length in (0, 3, 9, 65535)),
+    ],
+)
 def test_malformed_link_is_an_error(payload: bytes) -> None:
     with pytest.raises(TableError):
         parse_link(payload, True)
@@ -214,6 +220,26 @@ def test_memory_does_not_grow_with_the_number_of_excluded_interfaces() -> None:
             tracemalloc.stop()
     assert (list(found.counters), found.last_index) == (["eth0"], 10_002)
     assert peak < 100_000
+
+
+@pytest.mark.parametrize(
+    ("payloads", "lists"),
+    [
+        ([link(2, "eth0"), link(3, "docker0", "bridge"), link(4, "veth1", "veth", 5, master=3)], 1),
+        ([link(2, "eth0"), link(3, "docker0", "bridge"), link(4, "eth1", master=3)], 2),
+        ([link(2, "eth0"), link(3, "docker0", "bridge"), link(4, "docker1", "dummy", master=3)], 2),
+        ([link(2, "eth0"), link(3, "br0", "bridge")], 2),
+        ([link(2, "eth0"), link(3, "lan", "macvlan", 2)], 2),
+        ([link(2, "docker9"), link(3, "lan", "macvlan", 2)], 3),
+    ],
+)
+def test_further_lists_are_asked_for_only_where_something_may_lie_over_another(
+    payloads: List[bytes], lists: int
+) -> None:
+    """A list of hundreds of interfaces is most of what a reading costs."""
+    with mock.patch.object(links, "dump", return_value=[(16, payload) for payload in payloads]) as dump:
+        read_links(matching(("docker*", "veth*")))
+    assert dump.call_count == lists
 
 
 def test_list_that_changed_meanwhile_is_asked_for_again() -> None:

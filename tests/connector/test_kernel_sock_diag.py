@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import proc
 
-from connector.kernel import sock_diag, sockets
+from connector.kernel import sock_diag, socket_rows, sockets
 from connector.kernel.destinations import Destinations
 from connector.kernel.sample import Reservoir
 from connector.kernel.sock_diag import Unavailable
@@ -57,11 +57,11 @@ class Answers:
             yield done()
 
 
-def read(ask: Any, size: int = 50) -> sockets.Tcp:
+def read(ask: Any, size: int = 50) -> socket_rows.Tcp:
     return sock_diag.read_tcp(Reservoir(size, random.Random(1)), OWNERS.get, ask)
 
 
-def ports(listeners: sockets.Listeners) -> Set[Tuple[Optional[str], int]]:
+def ports(listeners: socket_rows.Listeners) -> Set[Tuple[Optional[str], int]]:
     return {(name, port) for name, found in listeners.items() for port in found}
 
 
@@ -81,7 +81,7 @@ def test_rows_of_one_length_and_of_several_are_counted_alike() -> None:
     tcp = read(Answers(LISTENER + CONNECTION, done()))
     assert (tcp.established.total, ports(tcp.listeners)) == (1, {("0.0.0.0", 22)})
     (found,) = tcp.established.sample
-    assert found == sockets.Socket(bytes([192, 0, 2, 1]), 50000, bytes([203, 0, 113, 9]), 443)
+    assert found == socket_rows.Socket(bytes([192, 0, 2, 1]), 50000, bytes([203, 0, 113, 9]), 443)
 
 
 @pytest.mark.parametrize(

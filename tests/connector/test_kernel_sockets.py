@@ -16,7 +16,8 @@ from support import proc
 
 from connector.errors import TableError
 from connector.kernel.sample import Reservoir
-from connector.kernel.sockets import BLOCK_BYTES, Established, Listeners, Socket, read_tcp, read_udp
+from connector.kernel.socket_rows import Established, Listeners, Socket
+from connector.kernel.sockets import BLOCK_BYTES, read_tcp, read_udp
 
 OWNERS = {
     socket.inet_aton("127.0.0.1"): "lo",

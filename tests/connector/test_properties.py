@@ -22,7 +22,8 @@ from support import proc
 from connector.config import CUSTOM_METRICS, PARAMETERS, parse
 from connector.encode import encode
 from connector.errors import ConfigError, TableError
-from connector.kernel.addresses import parse_fib_trie, parse_if_inet6, parse_route
+from connector.kernel.address_proof import parse_fib_trie, parse_route
+from connector.kernel.addresses import parse_if_inet6
 from connector.kernel.dev import Counters, matching, parse_dev
 from connector.kernel.host import CpuTimes
 from connector.kernel.lower import at_the_edge, parse_bonding, parse_vlan_config

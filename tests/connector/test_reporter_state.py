@@ -24,6 +24,7 @@ from support.loop import (
 )
 
 from connector import state
+from connector.memory import Memory
 from connector.publisher import ANSWER_SECONDS
 
 
@@ -103,7 +104,7 @@ def test_state_is_written_once_a_report(loop: Loop, monkeypatch: pytest.MonkeyPa
     written = []
     save = state.save
 
-    def count(directory: str, thing: str, boot: state.Boot, memory: state.Memory) -> None:
+    def count(directory: str, thing: str, boot: state.Boot, memory: Memory) -> None:
         assert thing == THING
         written.append(loop.clock.monotonic())
         save(directory, thing, boot, memory)
@@ -167,7 +168,7 @@ def test_file_that_can_never_be_read_does_not_stop_reports(loop: Loop, monkeypat
     loop.remember().run(301)
     before = (loop.state / state.FILE).read_bytes()
 
-    def failing(path: str, thing: str, boot: state.Boot) -> state.Memory:
+    def failing(path: str, thing: str, boot: state.Boot) -> Memory:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(state, "_load", failing)

@@ -17,9 +17,9 @@ from connector.cycle import Made, make_report, observe
 from connector.detect.event import fitted, sentence
 from connector.encode import FORMATS
 from connector.kernel.dev import Counters
+from connector.memory import Memory
 from connector.outbox import encoded
 from connector.snapshot import Connection, Connections, Port, Ports, Snapshot
-from connector.state import Memory
 
 LITE_BYTES = 7_000
 SMALLEST = 2_048

@@ -16,7 +16,8 @@ from connector import state
 from connector.kernel.counting import MAX_OTHERS, Earlier
 from connector.kernel.dev import MAX_INTERFACES, Counters
 from connector.kernel.host import TICKS_PER_SECOND, CpuTimes
-from connector.state import Boot, Memory, StateError, load, save
+from connector.memory import Memory
+from connector.state import Boot, StateError, load, save
 from connector.traffic import MAX_FAULTY, MAX_GONE, Traffic
 
 BOOT = Boot("b0071d00-0000-4000-8000-000000000001", 1_699_000_000)

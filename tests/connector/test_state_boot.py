@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from connector.state import Boot, Memory, StateError, load, read_boot, same_boot, save
+from connector.memory import Memory
+from connector.state import Boot, StateError, load, read_boot, same_boot, save
 
 BOOT = Boot("b0071d00-0000-4000-8000-000000000001", 1_699_000_000)
 MEMORY = Memory(report_id=1_700_000_300, sent=4711.25)

@@ -9,6 +9,7 @@ import pytest
 
 from connector import state
 from connector.kernel.dev import Counters
+from connector.memory import Memory
 from connector.snapshot import Snapshot
 from connector.state import Boot
 from connector.traffic import MAX_GONE, Traffic
@@ -280,7 +281,7 @@ def test_redeploy_with_other_excluded_interfaces_compares_those_that_count_befor
     boot = Boot("b0071d00-0000-4000-8000-000000000001", 0)
     before = reading({"eth0": (1000, 0, 10, 0), "tun0": E1}, excluded="lo,wg*")
     traffic = Traffic().observe(before).observe(before._replace(counters={"eth0": Counters(2100, 0, 20, 0)}))
-    state.save(str(tmp_path), "gateway-7", boot, state.Memory(traffic=traffic))
+    state.save(str(tmp_path), "gateway-7", boot, Memory(traffic=traffic))
     after = reading({"eth0": (9100, 0, 90, 0), "wg0": E0}, excluded="lo,tun*")
     loaded = state.load(str(tmp_path), "gateway-7", boot).traffic
     assert loaded.observe(after).carry(after) == (8100, 0, 80, 0)

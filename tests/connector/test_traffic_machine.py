@@ -22,6 +22,7 @@ from support.stepped_clock import SteppedClock
 from connector import state
 from connector.kernel.counting import History, count
 from connector.kernel.dev import NOTHING, Counters
+from connector.memory import Memory
 from connector.publisher import ANSWER_SECONDS
 from connector.reporter import MAX_DELAY_SECONDS
 from connector.traffic import add
@@ -194,7 +195,7 @@ class TrafficMachine(RuleBasedStateMachine):
             self.wrong.append(f"two reports within {call.moment - last} s")
         self.account = self.account._replace(told=add(self.account.told, carried), accepted=call.moment)
 
-    def save(self, directory: str, thing: str, boot: state.Boot, memory: state.Memory) -> None:
+    def save(self, directory: str, thing: str, boot: state.Boot, memory: Memory) -> None:
         """In the place of state.save: what is known now is known after a restart."""
         REAL_SAVE(directory, thing, boot, memory)
         if not self.looked:

@@ -26,20 +26,16 @@ from connector import config, state  # noqa: E402
 from connector.encode import encode  # noqa: E402
 from connector.errors import ConfigError, TableError  # noqa: E402
 from connector.health import Health, plain  # noqa: E402
-from connector.kernel.addresses import (  # noqa: E402
-    FibTrie,
-    parse_fib_trie,
-    parse_if_inet6,
-    parse_route,
-    prove_owners,
-)
+from connector.kernel.address_proof import FibTrie, parse_fib_trie, parse_route, prove_owners  # noqa: E402
+from connector.kernel.addresses import parse_if_inet6  # noqa: E402
 from connector.kernel.dev import matching, parse_dev  # noqa: E402
 from connector.kernel.host import METRICS, read_host  # noqa: E402
 from connector.kernel.lower import Lower, at_the_edge, parse_bonding, parse_vlan_config  # noqa: E402
 from connector.kernel.sample import Reservoir  # noqa: E402
 from connector.kernel.sock_diag import read_tcp as read_tcp_of_kernel  # noqa: E402
 from connector.kernel.sock_diag import read_udp as read_udp_of_kernel  # noqa: E402
-from connector.kernel.sockets import Listeners, Tcp, read_tcp, read_udp  # noqa: E402
+from connector.kernel.socket_rows import Listeners, Tcp  # noqa: E402
+from connector.kernel.sockets import read_tcp, read_udp  # noqa: E402
 from connector.report import build  # noqa: E402
 from connector.snapshot import Snapshot  # noqa: E402
 from connector.state import Boot, StateError  # noqa: E402

@@ -283,7 +283,8 @@ class Loop:
         reporter = self.reporter()
         with watch or contextlib.nullcontext():
             reporter.run()
-        reporter._lock.release()  # as the end of the process does
+        if reporter._lock is not None:
+            reporter._lock.release()  # as the end of the process does
         self.core.hanging.clear()  # the core sees the connections close
         return self
 

@@ -86,7 +86,7 @@ class Row(NamedTuple):
     left: NoSuchName
     right: NoSuchName = "default"
     def both(self) -> NoSuchName:
-        joined: NoSuchName = self.left, self.right
+        joined: NoSuchName = (self.left, self.right)
         return joined
 async def waits(argument: NoSuchName, *more: NoSuchName) -> NoSuchName: ...
 def outer() -> NoSuchName:
@@ -119,10 +119,11 @@ def test_bytecode_does_not_depend_on_seed_path_or_earlier_imports(tmp_path: Path
     interpreter = bytecode.find_interpreter(RUNNING)
     assert interpreter is not None
     first = bytecode.compile_sources(interpreter, sources)
-    startup = tmp_path / "sitecustomize.py"
-    startup.write_text("import decimal, email.message, http.client, logging, socket, typing")
     other = tmp_path / "python"
-    other.write_text(f'#!/bin/sh\nexec {interpreter.path} -X utf8 -X dev "$@"\n')
+    other.write_text(
+        f'#!/bin/sh\nexec {interpreter.path} -X utf8 -X dev "$1" "$2" "$3" "$4" "$5" "import decimal, email.message, '
+        'http.client, logging, socket, typing; $6"\n'
+    )
     other.chmod(0o755)
     previous = os.getcwd()
     try:
