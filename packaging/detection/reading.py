@@ -130,7 +130,7 @@ class Reader:
             return
         with sniff.content(span.recording, span.start) as stream:
             content = Content(stream, span.start, span.end)
-            records: Iterator[Record]
+            records: Iterator[Record | list[Record]]
             if span.recording.kind == sniff.CBOR:
                 records = (Record(place, None, document) for place, document in read_cbor(content))
             else:
@@ -142,26 +142,22 @@ class Reader:
         self._outcome.has_rows = self._batch.close()
         return self._outcome
 
-    def _take_all(self, span: Span, records: Iterator[Record]) -> None:
+    def _take_all(self, span: Span, records: Iterator[Record | list[Record]]) -> None:
         outcome = self._outcome
         last: Record | None = None
-        sequence = span.number << FILE_SHIFT
         for record in records:
-            outcome.found += 1
             if last is not None:  # a fault, of which only the last of a file may be cut off
                 self._skip(span, last.place, last.document.reason)
                 last = None
+            if isinstance(record, list):
+                outcome.found += len(record)
+                self._add_declared(span, record)
+                continue
+            outcome.found += 1
             if isinstance(record.document, Fault):
                 last = record
-                continue
-            try:
-                if record.declared is not None:
-                    self._add_declared(span, record, sequence + record.place)
-                else:
-                    self._add_document(span, record.document, sequence + record.place)
-                outcome.kept += 1
-            except (ValueError, RecursionError) as error:
-                self._skip(span, record.place, "nested too deep" if isinstance(error, RecursionError) else str(error))
+            else:
+                self._add_document(span, record.place, record.document)
         if last is not None:
             if last.document.cut and span.end is None:
                 outcome.torn.append(Skipped(span.number, last.place, last.document.reason))
@@ -181,19 +177,39 @@ class Reader:
             self._outcome.found += rows.num_rows
             self._outcome.kept += rows.num_rows - refused.num_rows
 
-    def _add_declared(self, span: Span, record: Record, sequence: int) -> None:
-        thing = self._thing(span, record.declared.thing)
+    def _add_declared(self, span: Span, records: list[Record]) -> None:
+        """Add reports as shapes.py has them. Where not all are taken, each half is tried, down to the one that is not."""
+        base = span.number << FILE_SHIFT
         try:
-            self._batch.add_declared(record.declared, thing, sequence)
+            named = [one.declared.thing for one in records]
+            things = {name: self._thing(span, name) for name in set(named)}
+            self._batch.add_declared(
+                [one.declared for one in records],
+                [things[name] for name in named],
+                [base + one.place for one in records],
+            )
+            self._outcome.kept += len(records)
         except ValueError:
-            self._add_document(span, _loads(record.document), sequence)
+            if len(records) == 1:
+                self._add_document(span, records[0].place, _loads(records[0].document))
+                return
+            middle = len(records) // 2
+            self._add_declared(span, records[:middle])
+            self._add_declared(span, records[middle:])
 
-    def _add_document(self, span: Span, document: Any, sequence: int) -> None:
-        document, named = self._unwrap(document)
+    def _add_document(self, span: Span, place: int, document: Any) -> None:
+        """Add what is a document, or skip it if it is no report."""
+        try:
+            self._add_unwrapped(span, (span.number << FILE_SHIFT) + place, *self._unwrap(document))
+            self._outcome.kept += 1
+        except (ValueError, RecursionError) as error:
+            self._skip(span, place, "nested too deep" if isinstance(error, RecursionError) else str(error))
+
+    def _add_unwrapped(self, span: Span, sequence: int, document: dict[str, Any], named: Any) -> None:
         thing = self._thing(span, named)
         for kind in self._types:
             try:
-                self._batch.add_declared(msgspec.convert(document, kind), thing, sequence)
+                self._batch.add_declared([msgspec.convert(document, kind)], [thing], [sequence])
             except REFUSED:
                 continue
             return

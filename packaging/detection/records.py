@@ -11,6 +11,8 @@ from . import sniff
 from .decompress import DamagedError
 from .documents import CHUNK_BYTES, Fault, scan
 
+PIECES_AT_ONCE = 128  # decoded, before they are used: what does not fit into a processor's cache takes twice the time
+
 REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)  # what decoding into declared types raises
 
 
@@ -36,8 +38,10 @@ class Text:
     def __init__(self, types: Iterable[type[msgspec.Struct]]) -> None:
         self._decoders: list[Callable[[bytes], Any]] = [msgspec.json.Decoder(kind).decode for kind in types]
 
-    def records(self, stream: sniff.Readable, base: int) -> Iterator[Record]:
-        """Yield the records of JSON text. base: the byte offset of what the stream gives first.
+    def records(self, stream: sniff.Readable, base: int) -> Iterator[Record | list[Record]]:
+        """Yield the records of JSON text, those that the types accept many at a time.
+
+        base: the byte offset of what the stream gives first
 
         The text is taken apart at line ends and between "}" and "{". Each piece that the types accept is a report: a
         piece that was cut out of a string by mistake is none, as no key of a report can stand outside strings. The
@@ -49,19 +53,27 @@ class Text:
             read = stream.read(CHUNK_BYTES)
             more = bool(read)
             buffer += read
-            decode = self._decode if _is_utf8(buffer) else self._decode_text
             position, failed = 0, -1
-            for piece in buffer.replace(b"}{", b"}\n{").split(b"\n"):
-                declared = decode(piece) if piece else None
-                if declared is not None:
-                    if failed >= 0:
-                        yield from _scanned(buffer[failed:position], base + failed, False)[0]
-                        failed = -1
-                    yield Record(base + position, declared, piece)
-                elif failed < 0 and piece and not piece.isspace():
-                    failed = position
-                position += len(piece)
-                position += buffer[position : position + 1] == b"\n"
+            pieces = buffer.replace(b"}{", b"}\n{").split(b"\n")
+            is_utf8 = _is_utf8(buffer)
+            for first in range(0, len(pieces), PIECES_AT_ONCE):
+                some = pieces[first : first + PIECES_AT_ONCE]
+                accepted: list[Record] = []
+                for piece, declared in zip(some, self._decoded(some, is_utf8)):
+                    if declared is not None:
+                        if failed >= 0:
+                            yield from _scanned(buffer[failed:position], base + failed, False)[0]
+                            failed = -1
+                        accepted.append(Record(base + position, declared, piece))
+                    elif failed < 0 and piece and not piece.isspace():
+                        failed = position
+                        if accepted:
+                            yield accepted
+                            accepted = []
+                    position += len(piece)
+                    position += buffer[position : position + 1] == b"\n"
+                if accepted:
+                    yield accepted
             rest = len(buffer)
             if failed >= 0:
                 records, taken = _scanned(buffer[failed:], base + failed, more)
@@ -70,15 +82,26 @@ class Text:
             base += rest
             buffer = buffer[rest:]
 
+    def _decoded(self, pieces: list[bytes], is_utf8: bool) -> Iterable[Any]:
+        """Return for each piece a report as shapes.py has it, or None."""
+        decode = self._decoders[0]
+        if is_utf8:
+            try:  # all at once: most often it is only the last that is no report, as it is cut off here
+                reports = [decode(piece) if piece else None for piece in pieces[:-1]]
+            except REFUSED:
+                pass
+            else:
+                reports.append(self._decode(pieces[-1]))
+                return (report if report is None or _says_something(report) else None for report in reports)
+        return map(self._decode if is_utf8 else self._decode_text, pieces)
+
     def _decode(self, piece: bytes) -> Any:
-        """Return a report as shapes.py has it, or None."""
-        for decode in self._decoders:
+        for decode in self._decoders if piece else ():
             try:
                 report = decode(piece)
             except REFUSED:
                 continue
-            header = report.header
-            if header is None or header.report_id is None or (report.metrics is None and report.custom_metrics is None):
+            if not _says_something(report):
                 return None
             if decode is not self._decoders[0]:
                 self._decoders.reverse()  # a file has one style of names
@@ -119,11 +142,11 @@ class Content:
         return read
 
 
-def with_damage(records: Iterator[Record], content: Content) -> Iterator[Record]:
+def with_damage(records: Iterator[Record | list[Record]], content: Content) -> Iterator[Record | list[Record]]:
     """Yield records, then that the file could not be read to its end, unless the last record says so already."""
     last: Any = None
     for record in records:
-        last = record.document
+        last = record.document if isinstance(record, Record) else None
         yield record
     damage = content.damage
     if damage and not (damage.cut and isinstance(last, Fault) and last.cut):
@@ -143,6 +166,10 @@ def _scanned(content: bytes, base: int, more: bool) -> tuple[list[Record], int]:
         before = index
         records.append(Record(place, None, item))
     return records, size(text[:taken])
+
+
+def _says_something(report: Any) -> bool:
+    return report.metrics is not None or report.custom_metrics is not None
 
 
 def _is_utf8(content: bytes) -> bool:

@@ -43,8 +43,8 @@ def report_type(short: bool, thing_field: str) -> type[msgspec.Struct]:
     that names the thing, which becomes the attribute `thing`.
     """
 
-    def struct(name: str, *fields: tuple[names.Field, Any], thing: bool = False) -> Any:
-        members: list[Any] = [(field.long, kind, None) for field, kind in fields]
+    def struct(name: str, *fields: tuple[names.Field, Any], needed: names.Field | None = None, thing: bool = False) -> Any:
+        members: list[Any] = [(field.long, kind) if field == needed else (field.long, kind, None) for field, kind in fields]
         renamed = {field.long: field.short if short else field.long for field, _ in fields}
         for field, _ in fields:
             other = field.long if short else field.short
@@ -53,11 +53,11 @@ def report_type(short: bool, thing_field: str) -> type[msgspec.Struct]:
         if thing:
             members.append(("thing", str, None))
             renamed["thing"] = thing_field
-        return msgspec.defstruct(name, members, rename=renamed, gc=False)
+        return msgspec.defstruct(name, members, rename=renamed, gc=False, kw_only=True)
 
-    port = struct("Port", (names.PORT, PortNumber))
+    port = struct("Port", (names.PORT, PortNumber), needed=names.PORT)
     ports = struct("Ports", (names.PORTS, _list(port)), (names.TOTAL, Count))
-    connection = struct("Connection", (names.REMOTE_ADDR, str))
+    connection = struct("Connection", (names.REMOTE_ADDR, str), needed=names.REMOTE_ADDR)
     established = struct("Established", (names.CONNECTIONS, _list(connection)), (names.TOTAL, Count))
     connections = struct("Connections", (names.ESTABLISHED_CONNECTIONS, established))
     traffic = struct(
@@ -74,9 +74,14 @@ def report_type(short: bool, thing_field: str) -> type[msgspec.Struct]:
         (names.LISTENING_UDP_PORTS, ports),
         (names.TCP_CONNECTIONS, connections),
     )
-    header = struct("Header", (names.REPORT_ID, Time))
+    header = struct("Header", (names.REPORT_ID, Time), needed=names.REPORT_ID)
     report: type[msgspec.Struct] = struct(
-        "Report", (names.HEADER, header), (names.METRICS, metrics), (names.CUSTOM_METRICS, CustomMetrics), thing=True
+        "Report",
+        (names.HEADER, header),
+        (names.METRICS, metrics),
+        (names.CUSTOM_METRICS, CustomMetrics),
+        needed=names.HEADER,
+        thing=True,
     )
     return report
 
