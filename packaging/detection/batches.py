@@ -16,6 +16,7 @@ from connector.detect import metrics
 from .declared import Declared, address_text
 from .gather import Column, Gathered, of_row, plain
 from .reports import CUSTOM_KINDS, MAX_TIME_SECONDS, Report
+from .spans import SEQUENCE
 
 SCHEMA = pyarrow.schema(
     [
@@ -59,8 +60,6 @@ CUSTOM_COLUMNS = {
     CUSTOM_KINDS[names.IP_LIST]: "ip_lists",
 }
 
-SEQUENCE = "sequence"  # where a row comes from: the number of its file, and its place there
-FILE_SHIFT = 40  # bits of the place, a byte offset or a row; a file of 1 TB has room
 PART_SCHEMA = SCHEMA.append(pyarrow.field(SEQUENCE, pyarrow.int64()))
 
 MAX_ROWS = 25_000  # of a row group; about 25 MB while they are gathered

@@ -11,78 +11,25 @@ import binascii
 import gc
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cbor2
 import msgspec
 
 from . import sniff
-from .batches import FILE_SHIFT, SEQUENCE, Batch
+from .batches import Batch
 from .documents import Fault, read_cbor
 from .parquet import is_table, read_parquet, read_table
-from .records import REFUSED, Content, Record, Text, with_damage
+from .records import REFUSED, Content, Record, Text, says_something, with_damage
 from .reports import from_document, integer, is_text, no_constant
 from .shapes import report_type
+from .spans import FILE_SHIFT, SEQUENCE, Outcome, Skipped, Span
 
 THING_FIELD = "thing"
 NOT_A_THING = "n/a"  # what clientid() gives for a message that did not come by MQTT
 
 MAX_FAULTS = 1000  # that are kept with their places; more are only counted
-
-
-@dataclass(frozen=True)
-class Span:
-    """A part of a file, or all of it.
-
-    number: of the file, in the order in which a report that comes twice is the first
-    device: the name of the thing where neither a report nor the path has one
-    start, end: byte offsets where a document begins; end None: the end of the file
-    """
-
-    recording: sniff.Recording
-    number: int
-    device: str
-    start: int = 0
-    end: int | None = None
-
-    @property
-    def size(self) -> int:
-        """How many bytes of the file it is."""
-        return (self.recording.size if self.end is None else self.end) - self.start
-
-
-class Skipped(NamedTuple):
-    """A record that could not be read.
-
-    number: of the file
-    place: its byte offset in what the file holds, decompressed; in Parquet its row
-    """
-
-    number: int
-    place: int
-    reason: str
-
-
-@dataclass
-class Outcome:
-    """The account of a part.
-
-    found: records that are there
-    kept: those that are in the rows
-    skipped: those that could not be read, the first MAX_FAULTS of them
-    skipped_count: how many those are
-    torn: the last record of a file, cut off where the file ends
-    has_rows: whether there is a file of rows
-    """
-
-    found: int = 0
-    kept: int = 0
-    skipped: list[Skipped] = field(default_factory=list)
-    skipped_count: int = 0
-    torn: list[Skipped] = field(default_factory=list)
-    has_rows: bool = False
 
 
 def read_spans(spans: list[Span], output: Path, thing_field: str | None) -> Outcome:
@@ -191,15 +138,17 @@ class Reader:
             self._outcome.kept += len(records)
         except ValueError:
             if len(records) == 1:
-                self._add_document(span, records[0].place, _loads(records[0].document))
+                self._add_document(span, records[0].place, records[0].document)
                 return
             middle = len(records) // 2
             self._add_declared(span, records[:middle])
             self._add_declared(span, records[middle:])
 
     def _add_document(self, span: Span, place: int, document: Any) -> None:
-        """Add what is a document, or skip it if it is no report."""
+        """Add a document, or its text, or skip it if it is no report."""
         try:
+            if isinstance(document, bytes):
+                document = _loads(document)
             self._add_unwrapped(span, (span.number << FILE_SHIFT) + place, *self._unwrap(document))
             self._outcome.kept += 1
         except (ValueError, RecursionError) as error:
@@ -209,10 +158,12 @@ class Reader:
         thing = self._thing(span, named)
         for kind in self._types:
             try:
-                self._batch.add_declared([msgspec.convert(document, kind)], [thing], [sequence])
+                declared = msgspec.convert(document, kind)
+                if says_something(declared):
+                    self._batch.add_declared([declared], [thing], [sequence])
+                    return
             except REFUSED:
-                continue
-            return
+                pass
         self._batch.add_report(from_document(document, ""), thing, sequence)
 
     def _unwrap(self, document: Any) -> tuple[dict[str, Any], Any]:

@@ -54,26 +54,22 @@ class Text:
             more = bool(read)
             buffer += read
             position, failed = 0, -1
-            pieces = buffer.replace(b"}{", b"}\n{").split(b"\n")
-            is_utf8 = _is_utf8(buffer)
-            for first in range(0, len(pieces), PIECES_AT_ONCE):
-                some = pieces[first : first + PIECES_AT_ONCE]
-                accepted: list[Record] = []
-                for piece, declared in zip(some, self._decoded(some, is_utf8)):
-                    if declared is not None:
-                        if failed >= 0:
-                            yield from _scanned(buffer[failed:position], base + failed, False)[0]
-                            failed = -1
-                        accepted.append(Record(base + position, declared, piece))
-                    elif failed < 0 and piece and not piece.isspace():
-                        failed = position
-                        if accepted:
-                            yield accepted
-                            accepted = []
-                    position += len(piece)
-                    position += buffer[position : position + 1] == b"\n"
-                if accepted:
+            accepted: list[Record] = []
+            for piece, declared in self._decoded(buffer):
+                if declared is not None:
+                    if failed >= 0:
+                        yield from _scanned(buffer[failed:position], base + failed, False)[0]
+                        failed = -1
+                    accepted.append(Record(base + position, declared, piece))
+                elif failed < 0 and piece and not piece.isspace():
+                    failed = position
+                if accepted and (failed >= 0 or len(accepted) == PIECES_AT_ONCE):
                     yield accepted
+                    accepted = []
+                position += len(piece)
+                position += buffer[position : position + 1] == b"\n"
+            if accepted:
+                yield accepted
             rest = len(buffer)
             if failed >= 0:
                 records, taken = _scanned(buffer[failed:], base + failed, more)
@@ -82,18 +78,29 @@ class Text:
             base += rest
             buffer = buffer[rest:]
 
-    def _decoded(self, pieces: list[bytes], is_utf8: bool) -> Iterable[Any]:
-        """Return for each piece a report as shapes.py has it, or None."""
+    def _decoded(self, buffer: bytes) -> Iterator[tuple[bytes, Any]]:
+        """Yield the pieces of a text, and for each a report as shapes.py has it, or None."""
+        is_utf8 = _is_utf8(buffer)
+        decode = self._decode if is_utf8 else self._decode_text
+        lines = buffer.split(b"\n")
+        for first in range(0, len(lines), PIECES_AT_ONCE):
+            pieces = lines[first : first + PIECES_AT_ONCE]
+            reports = self._decode_all(pieces[:-1]) if is_utf8 else None
+            last = decode(pieces[-1])  # of the whole text it is cut off, as a rule
+            if reports is not None and (last is not None or b"}{" not in pieces[-1]):
+                yield from zip(pieces, [*reports, last])
+                continue
+            for piece in b"\n".join(pieces).replace(b"}{", b"}\n{").split(b"\n"):
+                yield piece, decode(piece)
+
+    def _decode_all(self, lines: list[bytes]) -> list[Any] | None:
+        """Return the reports of lines, None for an empty line; or None if one is not a report in the usual names."""
         decode = self._decoders[0]
-        if is_utf8:
-            try:  # all at once: most often it is only the last that is no report, as it is cut off here
-                reports = [decode(piece) if piece else None for piece in pieces[:-1]]
-            except REFUSED:
-                pass
-            else:
-                reports.append(self._decode(pieces[-1]))
-                return (report if report is None or _says_something(report) else None for report in reports)
-        return map(self._decode if is_utf8 else self._decode_text, pieces)
+        try:
+            reports = [decode(line) if line else None for line in lines]
+        except REFUSED:
+            return None
+        return reports if all(report is None or says_something(report) for report in reports) else None
 
     def _decode(self, piece: bytes) -> Any:
         for decode in self._decoders if piece else ():
@@ -101,7 +108,7 @@ class Text:
                 report = decode(piece)
             except REFUSED:
                 continue
-            if not _says_something(report):
+            if not says_something(report):
                 return None
             if decode is not self._decoders[0]:
                 self._decoders.reverse()  # a file has one style of names
@@ -168,7 +175,8 @@ def _scanned(content: bytes, base: int, more: bool) -> tuple[list[Record], int]:
     return records, size(text[:taken])
 
 
-def _says_something(report: Any) -> bool:
+def says_something(report: Any) -> bool:
+    """Return whether a report has anything beside its header, as it must."""
     return report.metrics is not None or report.custom_metrics is not None
 
 

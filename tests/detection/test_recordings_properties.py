@@ -16,8 +16,9 @@ from detection import reading, records, sniff
 from detection.batches import Batch, row
 from detection.decompress import DamagedError
 from detection.documents import Fault, read_cbor, scan
-from detection.reading import Reader, Span
+from detection.reading import Reader
 from detection.reports import from_document
+from detection.spans import Outcome, Span
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fleet_files import COMPRESSIONS, LAYOUTS, in_short_names
@@ -157,7 +158,7 @@ class Plain:
         yield from fault
 
 
-def columns(recording: sniff.Recording, folder: Path) -> tuple[list[dict[str, Any]], reading.Outcome]:
+def columns(recording: sniff.Recording, folder: Path) -> tuple[list[dict[str, Any]], Outcome]:
     """Read a file into columns."""
     part = folder / "part.parquet"
     outcome = reading.read_spans([Span(recording, 0, "device")], part, None)
