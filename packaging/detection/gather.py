@@ -7,10 +7,10 @@ long to become Arrow's, and as much memory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import pyarrow
-from pyarrow import compute
 
 
 class Column(NamedTuple):
@@ -95,8 +95,7 @@ def _array(kind: pyarrow.DataType, column: Column) -> pyarrow.Array:
 
 def _offsets(lengths: list[int | None]) -> pyarrow.Array:
     """Return where the elements of each row begin, null for a row that is null, and where the last ones end."""
-    counts = pyarrow.array(lengths, pyarrow.int32())
-    ends = compute.cumulative_sum(counts.fill_null(0))
-    begins = pyarrow.concat_arrays([pyarrow.array([0], pyarrow.int32()), ends])
-    is_there = pyarrow.concat_arrays([counts.is_valid(), pyarrow.array([True])])
-    return compute.if_else(is_there, begins, pyarrow.scalar(None, pyarrow.int32()))
+    begins: list[int | None] = list(accumulate((length or 0 for length in lengths), initial=0))
+    if None in lengths:
+        begins = [*(None if length is None else begin for length, begin in zip(lengths, begins)), begins[-1]]
+    return pyarrow.array(begins, pyarrow.int32())
