@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,23 +84,25 @@ class Declared:
     def _custom(self, customs: Sequence[dict[str, list[Any]] | None]) -> dict[str, Column]:
         names = self._names
         numbers = Column([], [], [])
-        others: dict[str, list[Any]] = {"number_lists": [], "string_lists": [], "ip_lists": []}
-        for custom in customs:
+        others: dict[int, dict[str, list[tuple[str, Any]]]] = {}  # by place in the reports, for few have any
+        for place, custom in enumerate(customs):
             found = len(numbers.values)
-            other: dict[str, list[tuple[str, Any]]] = {}
             for name, (value,) in custom.items() if custom else ():
-                if value.number is not None:
-                    numbers.keys.append(names[name])
-                    numbers.values.append(value.number)
-                    if value.number_list is not None or value.string_list is not None or value.ip_list is not None:
-                        raise NotDeclaredError
-                else:
+                if value.number is None:
                     column, elements = self._elements(value)
-                    other.setdefault(column, []).append((names[name], elements))
+                    others.setdefault(place, {}).setdefault(column, []).append((names[name], elements))
+                    continue
+                if value.number_list is not None or value.string_list is not None or value.ip_list is not None:
+                    raise NotDeclaredError
+                numbers.keys.append(names[name])
+                numbers.values.append(value.number)
             numbers.lengths.append(len(numbers.values) - found or None)
-            for column, rows in others.items():
-                rows.append(other.get(column))
-        return {"numbers": numbers, **{column: maps(rows) for column, rows in others.items()}}
+        made = {"numbers": numbers}
+        for column in ("number_lists", "string_lists", "ip_lists"):
+            made[column] = Column([None] * len(customs), [], [])
+            if others:
+                made[column] = maps(others.get(place, {}).get(column) for place in range(len(customs)))
+        return made
 
     def _elements(self, value: Any) -> tuple[str, list[Any]]:
         """Return the column and the elements of a custom metric that is a list."""
@@ -121,9 +124,7 @@ def address_text(packed: bytes) -> str:
 
 
 def _ports(blocks: Sequence[Any]) -> Column:
-    return lists(
-        _lengths(one.ports for one in blocks), [entry.port for one in blocks if one.ports for entry in one.ports]
-    )
+    return lists(_lengths(one.ports for one in blocks), list(chain.from_iterable(one.ports or () for one in blocks)))
 
 
 def _lengths(of_rows: Iterable[list[Any] | None]) -> list[int | None]:

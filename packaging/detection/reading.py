@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import cbor2
-import msgspec
 
 from . import sniff
 from .batches import Batch
@@ -23,7 +22,7 @@ from .documents import Fault, read_cbor
 from .parquet import is_table, read_parquet, read_table
 from .records import REFUSED, Content, Record, Text, says_something, with_damage
 from .reports import from_document, integer, is_text, no_constant
-from .shapes import report_type
+from .shapes import converter, report_types
 from .spans import FILE_SHIFT, SEQUENCE, Outcome, Skipped, Span
 
 THING_FIELD = "thing"
@@ -58,8 +57,9 @@ class Reader:
         self._batch = batch
         self._thing_field = thing_field or THING_FIELD
         self._must_name = thing_field is not None
-        self._types = [report_type(short, self._thing_field) for short in (False, True)]
-        self._text = Text(self._types)
+        types = [report_types(short, self._thing_field) for short in (False, True)]
+        self._text = Text(types)
+        self._converters = [converter(one) for one in types]
         self._outcome = Outcome()
 
     def read(self, span: Span) -> None:
@@ -156,9 +156,9 @@ class Reader:
 
     def _add_unwrapped(self, span: Span, sequence: int, document: dict[str, Any], named: Any) -> None:
         thing = self._thing(span, named)
-        for kind in self._types:
+        for convert in self._converters:
             try:
-                declared = msgspec.convert(document, kind)
+                declared = convert(document)
                 if says_something(declared):
                     self._batch.add_declared([declared], [thing], [sequence])
                     return

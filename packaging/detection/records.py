@@ -10,6 +10,7 @@ import msgspec
 from . import sniff
 from .decompress import DamagedError
 from .documents import CHUNK_BYTES, Fault, scan
+from .shapes import Types, decoder
 
 PIECES_AT_ONCE = 128  # decoded, before they are used: what does not fit into a processor's cache takes twice the time
 
@@ -35,8 +36,8 @@ class Text:
     types: of a report, in either style of names
     """
 
-    def __init__(self, types: Iterable[type[msgspec.Struct]]) -> None:
-        self._decoders: list[Callable[[bytes], Any]] = [msgspec.json.Decoder(kind).decode for kind in types]
+    def __init__(self, types: Iterable[Types]) -> None:
+        self._decoders = [decoder(one) for one in types]
 
     def records(self, stream: sniff.Readable, base: int) -> Iterator[Record | list[Record]]:
         """Yield the records of JSON text, those that the types accept many at a time.
