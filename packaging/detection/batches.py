@@ -61,7 +61,8 @@ CUSTOM_COLUMNS = {
 
 PART_SCHEMA = SCHEMA.append(pyarrow.field(SEQUENCE, pyarrow.int64()))
 
-MAX_ROWS = 25_000  # of a row group; about 25 MB while they are gathered
+MAX_ROWS = 25_000  # of a row group
+MAX_GATHERED = 4000  # rows that wait to become columns of Arrow, which take a tenth of the memory
 
 
 class Batch:
@@ -74,6 +75,7 @@ class Batch:
         self._path = path
         self._writer: pyarrow.parquet.ParquetWriter | None = None
         self._gathered = Gathered(PART_SCHEMA)
+        self._taken: list[pyarrow.RecordBatch] = []
         self._declared = Declared()
 
     def add_declared(self, reports: Sequence[Any], things: list[str], sequences: list[int]) -> None:
@@ -119,17 +121,22 @@ class Batch:
 
     def _add(self, columns: Mapping[str, Column], rows: int) -> None:
         self._gathered.add(columns, rows)
-        if self._gathered.rows >= MAX_ROWS:
-            self._flush()
+        if self._gathered.rows >= MAX_GATHERED:
+            self._taken.append(self._gathered.take())
+            if sum(rows.num_rows for rows in self._taken) >= MAX_ROWS:
+                self._flush()
 
     def _flush(self) -> None:
         if self._gathered.rows:
-            self._write(self._gathered.take())
+            self._taken.append(self._gathered.take())
+        if self._taken:
+            self._write(pyarrow.Table.from_batches(self._taken))
+            self._taken.clear()
 
-    def _write(self, rows: pyarrow.RecordBatch) -> None:
+    def _write(self, rows: pyarrow.Table | pyarrow.RecordBatch) -> None:
         if self._writer is None:
             self._writer = pyarrow.parquet.ParquetWriter(self._path, PART_SCHEMA, compression="lz4")
-        self._writer.write_batch(rows.cast(PART_SCHEMA))
+        self._writer.write(rows.cast(PART_SCHEMA))
 
 
 def row(report: Report, thing: str) -> dict[str, Any]:
