@@ -86,9 +86,10 @@ class _Late(ModuleType):
     """A package that runs its __init__ when something is looked for that none of its modules has brought yet."""
 
     def __getattr__(self, name: str) -> Any:
-        self.__class__ = ModuleType
-        assert self.__spec__ and self.__spec__.loader
-        self.__spec__.loader.exec_module(self)
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        loader = self.__spec__ and self.__spec__.loader
+        assert loader
+        loader.exec_module(self)
         return getattr(self, name)
 
 

@@ -1,7 +1,7 @@
 """Rows gathered column by column, in the shape in which Arrow takes them at once.
 
-A list or a map is kept flat, with the number of its elements for each row: a list of Python lists takes several times as
-long to become Arrow's, and as much memory.
+A list or a map is kept flat, with the number of its elements for each row: a list of Python lists takes several times
+the memory, and the time to become Arrow's.
 """
 
 from __future__ import annotations
@@ -79,7 +79,10 @@ class Gathered:
     def take(self) -> pyarrow.RecordBatch:
         """Return the rows as Arrow has them, and forget them."""
         arrays = [_array(field.type, self._columns[field.name]) for field in self._schema]
-        self.__init__(self._schema)  # type: ignore[misc]
+        for column in self._columns.values():
+            for values in column:
+                values.clear()
+        self.rows = 0
         return pyarrow.record_batch(arrays, schema=self._schema)
 
 

@@ -125,7 +125,7 @@ class Reader:
             self._outcome.kept += rows.num_rows - refused.num_rows
 
     def _add_declared(self, span: Span, records: list[Record]) -> None:
-        """Add reports as shapes.py has them. Where not all are taken, each half is tried, down to the one that is not."""
+        """Add reports as shapes.py has them. Where not all are taken, each half is tried, down to what is not taken."""
         base = span.number << FILE_SHIFT
         try:
             named = [one.declared.thing for one in records]

@@ -66,8 +66,12 @@ def report_types(short: bool, thing_field: str) -> Types:
     that names the thing, which becomes the attribute `thing`.
     """
 
-    def struct(name: str, *fields: tuple[names.Field, Any], needed: names.Field | None = None, thing: bool = False) -> Any:
-        members: list[Any] = [(field.long, kind) if field == needed else (field.long, kind, None) for field, kind in fields]
+    def struct(
+        name: str, *fields: tuple[names.Field, Any], needed: names.Field | None = None, thing: bool = False
+    ) -> Any:
+        members: list[Any] = [
+            (field.long, kind) if field == needed else (field.long, kind, None) for field, kind in fields
+        ]
         renamed = {field.long: field.short if short else field.long for field, _ in fields}
         for field, _ in fields:
             other = field.long if short else field.short

@@ -270,9 +270,7 @@ def test_value_of_another_kind_is_not_converted(tmp_path: Path, read: Callable[.
 @pytest.mark.parametrize(
     "entry", ['{"interface":"lo"}', '{"port":null}', '{"port":"22"}', '{"port":22.5}', "{}", "[]", "22"]
 )
-def test_port_that_is_no_number_costs_its_record(
-    tmp_path: Path, read: Callable[..., Recordings], entry: str
-) -> None:
+def test_port_that_is_no_number_costs_its_record(tmp_path: Path, read: Callable[..., Recordings], entry: str) -> None:
     """Though such blocks are decoded once, and many reports become columns together."""
     path = tmp_path / "r"
     good = '{"header":{"report_id":%d},"metrics":{"listening_tcp_ports":{"ports":[{"port":22}],"total":1}}}\n'
@@ -281,7 +279,8 @@ def test_port_that_is_no_number_costs_its_record(
         lines[number] = lines[number].replace('{"port":22}', entry)
     path.write_text("".join(lines))
     found = read(path)
-    assert rows(found, "report_id, tcp_ports") == [(number, [22]) for number in range(1, 300) if number not in (151, 153)]
+    expected = [(number, [22]) for number in range(1, 300) if number not in (151, 153)]
+    assert rows(found, "report_id, tcp_ports") == expected
     assert [one.split(": ")[0] for one in found.account.skipped] == [f"{path}:151", f"{path}:153"]
 
 
