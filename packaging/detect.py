@@ -231,10 +231,14 @@ def _add_watch(command: argparse.ArgumentParser) -> None:
 
 def _try(options: argparse.Namespace) -> int:
     profiles: list[Profile] = []
+
+    def prepare() -> None:
+        profiles.extend(_profiles(options.profile))
+        if options.picture:
+            importlib.import_module("detection.plot")
+
     with ExitStack() as stack:
-        fleet, account = _read(
-            stack, options, options.reports, meanwhile=lambda: profiles.extend(_profiles(options.profile))
-        )
+        fleet, account = _read(stack, options, options.reports, meanwhile=prepare)
         baseline = _read(stack, options, options.baseline, "baseline")[0] if options.baseline else None
         from detection import replay, table
 
@@ -293,7 +297,7 @@ def _read(
     """
     from detection import recordings
 
-    def prepare() -> None:
+    def prepare_all() -> None:
         gc.disable()  # what is imported stays; to search it for garbage again and again takes a tenth of the time
         try:
             meanwhile()
@@ -305,7 +309,7 @@ def _read(
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detect-")))
     source = recordings.Source(tuple(paths), options.thing_field, options.thing_from, options.strict)
-    read = recordings.read(source, folder, meanwhile=prepare)
+    read = recordings.read(source, folder, meanwhile=prepare_all)
     from detection.duck import Duck
     from detection.fleet import Fleet
 
