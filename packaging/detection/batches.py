@@ -62,7 +62,7 @@ CUSTOM_COLUMNS = {
 PART_SCHEMA = SCHEMA.append(pyarrow.field(SEQUENCE, pyarrow.int64()))
 
 MAX_ROWS = 25_000  # of a row group
-MAX_GATHERED = 4000  # rows that wait to become columns of Arrow, which take a tenth of the memory
+MAX_GATHERED = 4000  # rows that wait to become columns of Arrow, which take less memory
 
 
 class Batch:

@@ -225,7 +225,7 @@ def _run(
 
 
 def _leave_numpy() -> None:
-    """Keep Arrow from importing numpy, which it does if it can: a third of what a process that reads has to import."""
+    """Keep Arrow from importing numpy, which it does if it can: much of what a process that reads has to import."""
     sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]
 
 
