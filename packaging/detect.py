@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import importlib
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,9 +75,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _try(options: argparse.Namespace) -> int:
-    profiles = _profiles(options.profile)
+    profiles: list[Profile] = []
+
+    def prepare() -> None:
+        profiles.extend(_profiles(options.profile))
+        if options.picture:
+            importlib.import_module("detection.plot")
+
     with ExitStack() as stack:
-        fleet, account = _read(stack, options, options.reports)
+        fleet, account = _read(stack, options, options.reports, meanwhile=prepare)
         baseline = _read(stack, options, options.baseline, "baseline")[0] if options.baseline else None
         from detection import replay, table
 
@@ -123,17 +129,32 @@ def _profiles(paths: Sequence[Path]) -> list[Profile]:
 
 
 def _read(
-    stack: ExitStack, options: argparse.Namespace, paths: Sequence[str], name: str = "reports"
+    stack: ExitStack,
+    options: argparse.Namespace,
+    paths: Sequence[str],
+    name: str = "reports",
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> tuple[Fleet, Account]:
-    """Read recordings. What they are kept in is removed when the stack closes. name: of their table in Spark."""
+    """Read recordings. What they are kept in is removed when the stack closes.
+
+    name: of their table in Spark
+    meanwhile: called once, before there is anything to wait for; what it raises ends the reading
+    """
     from detection import recordings
+
+    def prepare_all() -> None:
+        gc.disable()  # what is imported stays; to search it for garbage again and again takes a tenth of the time
+        try:
+            meanwhile()
+            for module in ("duckdb", "detection.duck", "detection.replay"):  # these take half a second
+                importlib.import_module(module)
+            gc.freeze()
+        finally:
+            gc.enable()
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detect-")))
     source = recordings.Source(tuple(paths), options.thing_field, options.thing_from, options.strict)
-    # A thread imports the rest, which takes half a second, while this one waits for the processes that read.
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(importlib.import_module, "detection.duck")
-        read = recordings.read(source, folder)
+    read = recordings.read(source, folder, meanwhile=prepare_all)
     from detection.duck import Duck
     from detection.fleet import Fleet
 

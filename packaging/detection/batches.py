@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 import pyarrow.parquet
-from pyarrow import compute
 
 from connector import names
 from connector.detect import metrics
 
-from .reports import CUSTOM_KINDS, CUSTOM_NAME, MAX_TIME_SECONDS, Report, is_text, packed_address, packed_remote
+from .declared import Declared, address_text
+from .gather import Column, Gathered, of_row, plain
+from .reports import CUSTOM_KINDS, MAX_TIME_SECONDS, Report
+from .spans import SEQUENCE
 
 SCHEMA = pyarrow.schema(
     [
@@ -58,29 +59,10 @@ CUSTOM_COLUMNS = {
     CUSTOM_KINDS[names.IP_LIST]: "ip_lists",
 }
 
-SEQUENCE = "sequence"  # where a row comes from: the number of its file, and its place there
-FILE_SHIFT = 40  # bits of the place, a byte offset or a row; a file of 1 TB has room
 PART_SCHEMA = SCHEMA.append(pyarrow.field(SEQUENCE, pyarrow.int64()))
 
-MAX_ROWS = 25_000  # of a row group; about 25 MB while they are gathered
-MAX_KNOWN_TEXTS = 100_000  # addresses that are remembered, about 20 MB
-
-
-class NotDeclaredError(ValueError):
-    """The declared types took a document that is not fully described by them; reports.from_document() decides."""
-
-
-class Known(dict[str, str]):
-    """Remembers what a function made of a text: a fleet talks to few addresses, many times."""
-
-    def __init__(self, function: Callable[[str], str]) -> None:
-        self._function = function
-
-    def __missing__(self, text: str) -> str:
-        if len(self) >= MAX_KNOWN_TEXTS:
-            self.clear()
-        made = self[text] = self._function(text)
-        return made
+MAX_ROWS = 25_000  # of a row group
+MAX_GATHERED = 4000  # rows that wait to become columns of Arrow, which take less memory
 
 
 class Batch:
@@ -92,64 +74,29 @@ class Batch:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writer: pyarrow.parquet.ParquetWriter | None = None
-        self._rows: list[tuple[Any, ...]] = []
-        self._remotes = Known(lambda text: address_text(packed_remote(text, "")))
-        self._addresses = Known(lambda text: address_text(packed_address(text, "")))
-        self._names = Known(_custom_name)
+        self._gathered = Gathered(PART_SCHEMA)
+        self._taken: list[pyarrow.RecordBatch] = []
+        self._declared = Declared()
 
-    def add_declared(self, report: Any, thing: str, sequence: int) -> None:
-        """Add a report as shapes.py declares it. Raises ValueError where only reports.py can say what it is."""
-        header, blocks, custom = report.header, report.metrics, report.custom_metrics
-        if header is None or header.report_id is None or (blocks is None and custom is None):
-            raise NotDeclaredError
-        traffic = (None, None, None, None)
-        connections = tcp_total = udp_total = tcp = udp = destinations = None
-        if blocks is not None:
-            block = blocks.network_stats
-            if block is not None:
-                traffic = (block.bytes_in, block.bytes_out, block.packets_in, block.packets_out)
-            block = blocks.tcp_connections
-            if block is not None and block.established_connections is not None:
-                block = block.established_connections
-                connections = block.total
-                if block.connections is not None:
-                    known = self._remotes
-                    destinations = [known[one.remote_addr] for one in block.connections]
-            block = blocks.listening_tcp_ports
-            if block is not None:
-                tcp_total = block.total
-                if block.ports is not None:
-                    tcp = [one.port for one in block.ports]
-            block = blocks.listening_udp_ports
-            if block is not None:
-                udp_total = block.total
-                if block.ports is not None:
-                    udp = [one.port for one in block.ports]
-        self._add(
-            (
-                thing,
-                header.report_id,
-                *traffic,
-                connections,
-                tcp_total,
-                udp_total,
-                tcp,
-                udp,
-                destinations,
-                *(self._custom(custom) if custom else _NO_CUSTOM),
-                sequence,
-            )
-        )
+    def add_declared(self, reports: Sequence[Any], things: list[str], sequences: list[int]) -> None:
+        """Add reports as shapes.py declares them, all of them or, where it raises, none.
+
+        Raises ValueError where only reports.py can say what one of them is.
+        """
+        columns = self._declared.columns(reports)
+        self._add({"thing": plain(things), **columns, SEQUENCE: plain(sequences)}, len(reports))
 
     def add_report(self, report: Report, thing: str, sequence: int) -> None:
         """Add a report as reports.py reads it."""
-        self._add((*row(report, thing).values(), sequence))
+        self._add(of_row(PART_SCHEMA, {**row(report, thing), SEQUENCE: sequence}), 1)
 
     def add_rows(self, rows: pyarrow.RecordBatch, sequence: int) -> pyarrow.RecordBatch:
         """Add rows of SCHEMA that are reports; return those that are none, of no thing or without a time.
 
         sequence: of the first row
         """
+        from pyarrow import compute  # late: it takes a tenth of a second
+
         time = rows.column("report_id")
         is_report = compute.and_(
             compute.greater(compute.fill_null(compute.utf8_length(rows.column("thing")), 0), 0),
@@ -172,47 +119,24 @@ class Batch:
         self._writer.close()
         return True
 
-    def _add(self, values: tuple[Any, ...]) -> None:
-        self._rows.append(values)
-        if len(self._rows) >= MAX_ROWS:
-            self._flush()
+    def _add(self, columns: Mapping[str, Column], rows: int) -> None:
+        self._gathered.add(columns, rows)
+        if self._gathered.rows >= MAX_GATHERED:
+            self._taken.append(self._gathered.take())
+            if sum(rows.num_rows for rows in self._taken) >= MAX_ROWS:
+                self._flush()
 
     def _flush(self) -> None:
-        if not self._rows:
-            return
-        columns = [
-            pyarrow.array(values, field.type) for field, values in zip(PART_SCHEMA, zip(*self._rows), strict=True)
-        ]
-        self._rows.clear()
-        self._write(pyarrow.record_batch(columns, schema=PART_SCHEMA))
+        if self._gathered.rows:
+            self._taken.append(self._gathered.take())
+        if self._taken:
+            self._write(pyarrow.Table.from_batches(self._taken))
+            self._taken.clear()
 
-    def _write(self, rows: pyarrow.RecordBatch) -> None:
+    def _write(self, rows: pyarrow.Table | pyarrow.RecordBatch) -> None:
         if self._writer is None:
             self._writer = pyarrow.parquet.ParquetWriter(self._path, PART_SCHEMA, compression="lz4")
-        self._writer.write_batch(rows.cast(PART_SCHEMA))
-
-    def _custom(self, custom: dict[str, list[Any]]) -> tuple[Any, ...]:
-        numbers, number_lists, string_lists, ip_lists = [], [], [], []
-        for name, (value,) in custom.items():
-            name = self._names[name]
-            given = 0
-            if value.number is not None:
-                numbers.append((name, value.number))
-                given += 1
-            if value.number_list is not None:
-                number_lists.append((name, value.number_list))
-                given += 1
-            if value.string_list is not None:
-                if not all(map(is_text, value.string_list)):
-                    raise NotDeclaredError
-                string_lists.append((name, value.string_list))
-                given += 1
-            if value.ip_list is not None:
-                ip_lists.append((name, [self._addresses[text] for text in value.ip_list]))
-                given += 1
-            if given != 1:
-                raise NotDeclaredError
-        return numbers or None, number_lists or None, string_lists or None, ip_lists or None
+        self._writer.write(rows.cast(PART_SCHEMA))
 
 
 def row(report: Report, thing: str) -> dict[str, Any]:
@@ -235,17 +159,3 @@ def row(report: Report, thing: str) -> dict[str, Any]:
             column = CUSTOM_COLUMNS[reading.kind]
             values[column] = [*(values[column] or ()), (metric, value)]
     return values
-
-
-def address_text(packed: bytes) -> str:
-    """Return the text of a packed address, which is the same for the same address."""
-    return str(ipaddress.ip_address(packed))
-
-
-def _custom_name(name: str) -> str:
-    if not CUSTOM_NAME.fullmatch(name):
-        raise NotDeclaredError
-    return name
-
-
-_NO_CUSTOM = (None, None, None, None)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from itertools import islice
+from types import ModuleType
 from typing import Any
 
 import duckdb
 import ibis
-import ibis.backends.sql.compilers.duckdb  # or the first expression imports it, which takes long
 import ibis.expr.types as ir
-import numpy as np
 
 ROWS_AT_ONCE = 10_000
 PUT_AT_ONCE = 100_000
+FEW_ROWS = 20_000  # are put sooner than numpy is imported
 
-_DTYPES = {"int64": np.int64, "boolean": np.bool_}  # anything else is given as Python's objects
+_DTYPES = {"int64": "int64", "boolean": "bool"}  # of numpy; anything else is given as Python's objects
 _TYPES = {"string": "VARCHAR", "int64": "BIGINT", "int32": "INTEGER", "float64": "DOUBLE", "boolean": "BOOLEAN"}
 
 
@@ -55,19 +58,53 @@ class Duck:
         rest = iter(rows)
         some = list(islice(rest, PUT_AT_ONCE))
         while some:
-            values: dict[str, Any] = {
-                column: np.array(one, dtype=_DTYPES.get(kind, object))
-                for (column, kind), one in zip(schema.items(), zip(*some))
-            }
-            self._connection.register("values_to_put", values)
-            self._connection.execute(f'INSERT INTO "{name}" SELECT * FROM values_to_put')
-            self._connection.unregister("values_to_put")
+            self._insert(name, schema, some)
             some = list(islice(rest, PUT_AT_ONCE))
         return ibis.table(dict(schema), name=name)
+
+    def _insert(self, name: str, schema: Mapping[str, str], rows: list[tuple[Any, ...]]) -> None:
+        if len(rows) <= FEW_ROWS:
+            lists = ", ".join(f"unnest(?::{_TYPES[kind]}[])" for kind in schema.values())
+            self._connection.execute(f'INSERT INTO "{name}" SELECT {lists}', [list(one) for one in zip(*rows)])
+            return
+        import numpy
+
+        values = {
+            column: numpy.array(one, dtype=_DTYPES.get(kind, "object"))
+            for (column, kind), one in zip(schema.items(), zip(*rows))
+        }
+        self._connection.register("values_to_put", values)
+        self._connection.execute(f'INSERT INTO "{name}" SELECT * FROM values_to_put')
+        self._connection.unregister("values_to_put")
 
 
 def _sql(expression: ir.Table) -> str:
     return _compiled(expression.op())
+
+
+class _Late(ModuleType):
+    """A package that runs its __init__ when something is looked for that none of its modules has brought yet."""
+
+    def __getattr__(self, name: str) -> Any:
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        loader = self.__spec__ and self.__spec__.loader
+        assert loader
+        loader.exec_module(self)
+        return getattr(self, name)
+
+
+def _import_compiler() -> None:
+    """Import what ibis needs to write DuckDB's SQL, without the compilers for twenty other engines."""
+    name = "ibis.backends.sql.compilers"
+    spec = find_spec(name)
+    if name not in sys.modules and spec:
+        package = module_from_spec(spec)
+        package.__class__ = _Late
+        sys.modules[name] = package
+    import_module(f"{name}.duckdb")
+
+
+_import_compiler()
 
 
 @lru_cache(maxsize=256)

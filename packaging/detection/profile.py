@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import botocore.session
-from botocore.model import Shape
+from botocore.loaders import Loader  # not botocore.session, which imports twice as much
+from botocore.model import ServiceModel, Shape
 from botocore.validate import ParamValidator
 
 from connector.detect.profile import Profile, ProfileError, metric_name_faults, parse
@@ -78,7 +78,8 @@ def check(document: Any, operation: str = "CreateSecurityProfile") -> Iterator[s
 
 @lru_cache(maxsize=None)
 def _input_of(operation: str) -> Any:
-    return botocore.session.get_session().get_service_model("iot").operation_model(operation).input_shape
+    model = ServiceModel(Loader().load_service_model("iot", "service-2"), "iot")
+    return model.operation_model(operation).input_shape
 
 
 def _beyond(shape: Any, value: Any, place: str) -> Iterator[str]:

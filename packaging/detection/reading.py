@@ -11,78 +11,24 @@ import binascii
 import gc
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cbor2
-import msgspec
 
 from . import sniff
-from .batches import FILE_SHIFT, SEQUENCE, Batch
+from .batches import Batch
 from .documents import Fault, read_cbor
 from .parquet import is_table, read_parquet, read_table
-from .records import REFUSED, Content, Record, Text, with_damage
+from .records import REFUSED, Content, Record, Text, says_something, with_damage
 from .reports import from_document, integer, is_text, no_constant
-from .shapes import report_type
+from .shapes import converter, report_types
+from .spans import FILE_SHIFT, SEQUENCE, Outcome, Skipped, Span
 
 THING_FIELD = "thing"
 NOT_A_THING = "n/a"  # what clientid() gives for a message that did not come by MQTT
 
 MAX_FAULTS = 1000  # that are kept with their places; more are only counted
-
-
-@dataclass(frozen=True)
-class Span:
-    """A part of a file, or all of it.
-
-    number: of the file, in the order in which a report that comes twice is the first
-    device: the name of the thing where neither a report nor the path has one
-    start, end: byte offsets where a document begins; end None: the end of the file
-    """
-
-    recording: sniff.Recording
-    number: int
-    device: str
-    start: int = 0
-    end: int | None = None
-
-    @property
-    def size(self) -> int:
-        """How many bytes of the file it is."""
-        return (self.recording.size if self.end is None else self.end) - self.start
-
-
-class Skipped(NamedTuple):
-    """A record that could not be read.
-
-    number: of the file
-    place: its byte offset in what the file holds, decompressed; in Parquet its row
-    """
-
-    number: int
-    place: int
-    reason: str
-
-
-@dataclass
-class Outcome:
-    """The account of a part.
-
-    found: records that are there
-    kept: those that are in the rows
-    skipped: those that could not be read, the first MAX_FAULTS of them
-    skipped_count: how many those are
-    torn: the last record of a file, cut off where the file ends
-    has_rows: whether there is a file of rows
-    """
-
-    found: int = 0
-    kept: int = 0
-    skipped: list[Skipped] = field(default_factory=list)
-    skipped_count: int = 0
-    torn: list[Skipped] = field(default_factory=list)
-    has_rows: bool = False
 
 
 def read_spans(spans: list[Span], output: Path, thing_field: str | None) -> Outcome:
@@ -111,8 +57,9 @@ class Reader:
         self._batch = batch
         self._thing_field = thing_field or THING_FIELD
         self._must_name = thing_field is not None
-        self._types = [report_type(short, self._thing_field) for short in (False, True)]
-        self._text = Text(self._types)
+        types = [report_types(short, self._thing_field) for short in (False, True)]
+        self._text = Text(types)
+        self._converters = [converter(one) for one in types]
         self._outcome = Outcome()
 
     def read(self, span: Span) -> None:
@@ -130,7 +77,7 @@ class Reader:
             return
         with sniff.content(span.recording, span.start) as stream:
             content = Content(stream, span.start, span.end)
-            records: Iterator[Record]
+            records: Iterator[Record | list[Record]]
             if span.recording.kind == sniff.CBOR:
                 records = (Record(place, None, document) for place, document in read_cbor(content))
             else:
@@ -142,26 +89,22 @@ class Reader:
         self._outcome.has_rows = self._batch.close()
         return self._outcome
 
-    def _take_all(self, span: Span, records: Iterator[Record]) -> None:
+    def _take_all(self, span: Span, records: Iterator[Record | list[Record]]) -> None:
         outcome = self._outcome
         last: Record | None = None
-        sequence = span.number << FILE_SHIFT
         for record in records:
-            outcome.found += 1
             if last is not None:  # a fault, of which only the last of a file may be cut off
                 self._skip(span, last.place, last.document.reason)
                 last = None
+            if isinstance(record, list):
+                outcome.found += len(record)
+                self._add_declared(span, record)
+                continue
+            outcome.found += 1
             if isinstance(record.document, Fault):
                 last = record
-                continue
-            try:
-                if record.declared is not None:
-                    self._add_declared(span, record, sequence + record.place)
-                else:
-                    self._add_document(span, record.document, sequence + record.place)
-                outcome.kept += 1
-            except (ValueError, RecursionError) as error:
-                self._skip(span, record.place, "nested too deep" if isinstance(error, RecursionError) else str(error))
+            else:
+                self._add_document(span, record.place, record.document)
         if last is not None:
             if last.document.cut and span.end is None:
                 outcome.torn.append(Skipped(span.number, last.place, last.document.reason))
@@ -181,22 +124,46 @@ class Reader:
             self._outcome.found += rows.num_rows
             self._outcome.kept += rows.num_rows - refused.num_rows
 
-    def _add_declared(self, span: Span, record: Record, sequence: int) -> None:
-        thing = self._thing(span, record.declared.thing)
+    def _add_declared(self, span: Span, records: list[Record]) -> None:
+        """Add reports as shapes.py has them. Where not all are taken, each half is tried, down to what is not taken."""
+        base = span.number << FILE_SHIFT
         try:
-            self._batch.add_declared(record.declared, thing, sequence)
+            named = [one.declared.thing for one in records]
+            things = {name: self._thing(span, name) for name in set(named)}
+            self._batch.add_declared(
+                [one.declared for one in records],
+                [things[name] for name in named],
+                [base + one.place for one in records],
+            )
+            self._outcome.kept += len(records)
         except ValueError:
-            self._add_document(span, _loads(record.document), sequence)
+            if len(records) == 1:
+                self._add_document(span, records[0].place, records[0].document)
+                return
+            middle = len(records) // 2
+            self._add_declared(span, records[:middle])
+            self._add_declared(span, records[middle:])
 
-    def _add_document(self, span: Span, document: Any, sequence: int) -> None:
-        document, named = self._unwrap(document)
+    def _add_document(self, span: Span, place: int, document: Any) -> None:
+        """Add a document, or its text, or skip it if it is no report."""
+        try:
+            if isinstance(document, bytes):
+                document = _loads(document)
+            self._add_unwrapped(span, (span.number << FILE_SHIFT) + place, *self._unwrap(document))
+            self._outcome.kept += 1
+        except (ValueError, RecursionError) as error:
+            self._skip(span, place, "nested too deep" if isinstance(error, RecursionError) else str(error))
+
+    def _add_unwrapped(self, span: Span, sequence: int, document: dict[str, Any], named: Any) -> None:
         thing = self._thing(span, named)
-        for kind in self._types:
+        for convert in self._converters:
             try:
-                self._batch.add_declared(msgspec.convert(document, kind), thing, sequence)
+                declared = convert(document)
+                if says_something(declared):
+                    self._batch.add_declared([declared], [thing], [sequence])
+                    return
             except REFUSED:
-                continue
-            return
+                pass
         self._batch.add_report(from_document(document, ""), thing, sequence)
 
     def _unwrap(self, document: Any) -> tuple[dict[str, Any], Any]:

@@ -23,23 +23,26 @@ import itertools
 import multiprocessing
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from . import sniff
 from .account import Account
-from .batches import SCHEMA, SEQUENCE
 from .errors import InputError
 from .places import places
 from .progress import Progress
-from .reading import Outcome, Skipped, Span, read_spans
+from .spans import SEQUENCE, Outcome, Skipped, Span
+
+if TYPE_CHECKING:
+    import duckdb
 
 TASK_BYTES = 32 * 2**20  # of files, that a process reads at a time
 MIN_PARALLEL_BYTES = 16 * 2**20  # less is read sooner than processes start
+PROCESS_BYTES = 64 * 2**20  # a process for so many: each takes 100 MB and a third of a second, whatever it reads
 MAX_BOUNDARY_SEARCH_BYTES = 4 * 2**20
 MAX_NAMED = 1000  # records whose line is looked up
 
@@ -90,12 +93,19 @@ class Recordings:
         )
 
 
-def read(source: Source, folder: Path, processes: int | None = None, memory_megabytes: int = 500) -> Recordings:
+def read(
+    source: Source,
+    folder: Path,
+    processes: int | None = None,
+    memory_megabytes: int = 500,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Recordings:
     """Read recordings.
 
     folder: an empty folder, where the rows are kept while they are used
     processes: how many read at a time; None: one for each processor
     memory_megabytes: what DuckDB may take
+    meanwhile: called once, when other processes read or before this one does; what it raises ends the reading
 
     Raises InputError where there is no report, a path can't be used, or with `strict` a record can't be read.
     """
@@ -105,7 +115,7 @@ def read(source: Source, folder: Path, processes: int | None = None, memory_mega
     processes = processes or len(os.sched_getaffinity(0))
     parts: list[Path] = []
     outcomes: list[Outcome] = []
-    for part, outcome in _run(tasks, folder, source.thing_field, processes):
+    for part, outcome in _run(tasks, folder, source.thing_field, processes, meanwhile):
         outcomes.append(outcome)
         if outcome.has_rows:
             parts.append(part)
@@ -137,6 +147,8 @@ def read(source: Source, folder: Path, processes: int | None = None, memory_mega
 
 def connect(folder: Path, threads: int, memory_megabytes: int) -> duckdb.DuckDBPyConnection:
     """Return DuckDB in memory, that spills into the folder."""
+    import duckdb  # late, as everything that takes long: other processes read in the meantime
+
     return duckdb.connect(
         config={
             "threads": threads,
@@ -183,23 +195,26 @@ def _divided(span: Span) -> Iterator[Span]:
 
 
 def _run(
-    tasks: Sequence[list[Span]], folder: Path, thing_field: str | None, processes: int
+    tasks: Sequence[list[Span]], folder: Path, thing_field: str | None, processes: int, meanwhile: Callable[[], object]
 ) -> Iterator[tuple[Path, Outcome]]:
     parts = [folder / f"part-{number}.parquet" for number in range(len(tasks))]
     size = sum(span.size for task in tasks for span in task)
     with Progress("reading", size) as progress:
-        if processes == 1 or len(tasks) == 1 or size < MIN_PARALLEL_BYTES:
+        if processes == 1 or size < MIN_PARALLEL_BYTES:
+            meanwhile()
             for task, part in zip(tasks, parts):
-                yield part, read_spans(task, part, thing_field)
+                yield part, _read_part(task, part, thing_field)
                 progress.advance(sum(span.size for span in task))
             return
         # Not forked: a process that has threads can't be, and Arrow and DuckDB have.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, context) as pool:
+        workers = max(1, min(processes, len(tasks), size // PROCESS_BYTES))
+        with ProcessPoolExecutor(workers, context, _leave_numpy) as pool:
             futures = {
-                pool.submit(read_spans, task, part, thing_field): (task, part) for task, part in zip(tasks, parts)
+                pool.submit(_read_part, task, part, thing_field): (task, part) for task, part in zip(tasks, parts)
             }
             try:
+                meanwhile()
                 for future in as_completed(futures):
                     task, part = futures[future]
                     yield part, future.result()
@@ -209,13 +224,25 @@ def _run(
                 raise
 
 
+def _leave_numpy() -> None:
+    """Keep Arrow from importing numpy, which it does if it can: much of what a process that reads has to import."""
+    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]
+
+
+def _read_part(task: list[Span], part: Path, thing_field: str | None) -> Outcome:
+    from .reading import read_spans  # late: a process that lets others read does without Arrow
+
+    return read_spans(task, part, thing_field)
+
+
 def _merge(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path]) -> tuple[int, int, int, int]:
     """Make the view `reports` of the parts, without what is there twice.
 
     Returns how many are kept, doubled and differing, as of Account, and how many things there are.
     """
-    columns = ", ".join(SCHEMA.names)
     rows = f"read_parquet({[str(part) for part in parts]!r})"
+    described = connection.execute(f"DESCRIBE SELECT * EXCLUDE ({SEQUENCE}) FROM {rows}").fetchall()
+    columns = ", ".join(name for name, *_ in described)
     connection.execute(
         f"""CREATE TABLE first AS SELECT thing, report_id, min({SEQUENCE}) AS {SEQUENCE}
         FROM {rows} GROUP BY thing, report_id HAVING count(*) > 1"""

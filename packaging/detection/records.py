@@ -10,6 +10,9 @@ import msgspec
 from . import sniff
 from .decompress import DamagedError
 from .documents import CHUNK_BYTES, Fault, scan
+from .shapes import Types, decoder
+
+PIECES_AT_ONCE = 128  # decoded, before they are used: what does not fit into a processor's cache takes twice the time
 
 REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)  # what decoding into declared types raises
 
@@ -33,11 +36,13 @@ class Text:
     types: of a report, in either style of names
     """
 
-    def __init__(self, types: Iterable[type[msgspec.Struct]]) -> None:
-        self._decoders: list[Callable[[bytes], Any]] = [msgspec.json.Decoder(kind).decode for kind in types]
+    def __init__(self, types: Iterable[Types]) -> None:
+        self._decoders = [decoder(one) for one in types]
 
-    def records(self, stream: sniff.Readable, base: int) -> Iterator[Record]:
-        """Yield the records of JSON text. base: the byte offset of what the stream gives first.
+    def records(self, stream: sniff.Readable, base: int) -> Iterator[Record | list[Record]]:
+        """Yield the records of JSON text, those that the types accept many at a time.
+
+        base: the byte offset of what the stream gives first
 
         The text is taken apart at line ends and between "}" and "{". Each piece that the types accept is a report: a
         piece that was cut out of a string by mistake is none, as no key of a report can stand outside strings. The
@@ -49,19 +54,23 @@ class Text:
             read = stream.read(CHUNK_BYTES)
             more = bool(read)
             buffer += read
-            decode = self._decode if _is_utf8(buffer) else self._decode_text
             position, failed = 0, -1
-            for piece in buffer.replace(b"}{", b"}\n{").split(b"\n"):
-                declared = decode(piece) if piece else None
+            accepted: list[Record] = []
+            for piece, declared in self._decoded(buffer):
                 if declared is not None:
                     if failed >= 0:
                         yield from _scanned(buffer[failed:position], base + failed, False)[0]
                         failed = -1
-                    yield Record(base + position, declared, piece)
+                    accepted.append(Record(base + position, declared, piece))
                 elif failed < 0 and piece and not piece.isspace():
                     failed = position
+                if accepted and (failed >= 0 or len(accepted) == PIECES_AT_ONCE):
+                    yield accepted
+                    accepted = []
                 position += len(piece)
                 position += buffer[position : position + 1] == b"\n"
+            if accepted:
+                yield accepted
             rest = len(buffer)
             if failed >= 0:
                 records, taken = _scanned(buffer[failed:], base + failed, more)
@@ -70,15 +79,37 @@ class Text:
             base += rest
             buffer = buffer[rest:]
 
+    def _decoded(self, buffer: bytes) -> Iterator[tuple[bytes, Any]]:
+        """Yield the pieces of a text, and for each a report as shapes.py has it, or None."""
+        is_utf8 = _is_utf8(buffer)
+        decode = self._decode if is_utf8 else self._decode_text
+        lines = buffer.split(b"\n")
+        for first in range(0, len(lines), PIECES_AT_ONCE):
+            pieces = lines[first : first + PIECES_AT_ONCE]
+            reports = self._decode_all(pieces[:-1]) if is_utf8 else None
+            last = decode(pieces[-1])  # of the whole text it is cut off, as a rule
+            if reports is not None and (last is not None or b"}{" not in pieces[-1]):
+                yield from zip(pieces, [*reports, last])
+                continue
+            for piece in b"\n".join(pieces).replace(b"}{", b"}\n{").split(b"\n"):
+                yield piece, decode(piece)
+
+    def _decode_all(self, lines: list[bytes]) -> list[Any] | None:
+        """Return the reports of lines, None for an empty line; or None if one is not a report in the usual names."""
+        decode = self._decoders[0]
+        try:
+            reports = [decode(line) if line else None for line in lines]
+        except REFUSED:
+            return None
+        return reports if all(report is None or says_something(report) for report in reports) else None
+
     def _decode(self, piece: bytes) -> Any:
-        """Return a report as shapes.py has it, or None."""
-        for decode in self._decoders:
+        for decode in self._decoders if piece else ():
             try:
                 report = decode(piece)
             except REFUSED:
                 continue
-            header = report.header
-            if header is None or header.report_id is None or (report.metrics is None and report.custom_metrics is None):
+            if not says_something(report):
                 return None
             if decode is not self._decoders[0]:
                 self._decoders.reverse()  # a file has one style of names
@@ -119,11 +150,11 @@ class Content:
         return read
 
 
-def with_damage(records: Iterator[Record], content: Content) -> Iterator[Record]:
+def with_damage(records: Iterator[Record | list[Record]], content: Content) -> Iterator[Record | list[Record]]:
     """Yield records, then that the file could not be read to its end, unless the last record says so already."""
     last: Any = None
     for record in records:
-        last = record.document
+        last = record.document if isinstance(record, Record) else None
         yield record
     damage = content.damage
     if damage and not (damage.cut and isinstance(last, Fault) and last.cut):
@@ -143,6 +174,11 @@ def _scanned(content: bytes, base: int, more: bool) -> tuple[list[Record], int]:
         before = index
         records.append(Record(place, None, item))
     return records, size(text[:taken])
+
+
+def says_something(report: Any) -> bool:
+    """Return whether a report has anything beside its header, as it must."""
+    return report.metrics is not None or report.custom_metrics is not None
 
 
 def _is_utf8(content: bytes) -> bool:

@@ -7,7 +7,8 @@ that uses a short name anywhere, and the reverse: from_document() reads document
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +21,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 PortNumber = Annotated[int, msgspec.Meta(ge=1, le=MAX_PORT)]
 Time = Annotated[int, msgspec.Meta(ge=1, le=MAX_TIME_SECONDS)]
 Number = Annotated[float, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
+
+MAX_KNOWN_BLOCKS = 10_000  # that list ports, about 5 MB
 
 _Refused = Annotated[str, msgspec.Meta(min_length=1, max_length=0)]  # no value is of this type
 
@@ -36,15 +39,39 @@ class CustomValue(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 CustomMetrics = dict[str, Annotated[list[CustomValue], msgspec.Meta(min_length=1, max_length=1)]]
 
 
-def report_type(short: bool, thing_field: str) -> type[msgspec.Struct]:
-    """Return the type of a report in short or long names.
+class Listening(NamedTuple):
+    """A block that lists ports, with the numbers only. None: not in the document."""
 
-    Its attributes have the long names; those of members that are not in the document are None. thing_field: the field
+    ports: list[int] | None
+    total: int | None
+
+
+class Types(NamedTuple):
+    """The types of a report in one style of names.
+
+    report: all of it
+    outer: the same, with the blocks that list ports left as JSON: they are the same in most reports of a device
+    ports: such a block
+    """
+
+    report: type[msgspec.Struct]
+    outer: type[msgspec.Struct]
+    ports: type[msgspec.Struct]
+
+
+def report_types(short: bool, thing_field: str) -> Types:
+    """Return the types of a report in short or long names.
+
+    Their attributes have the long names; those of members that are not in the document are None. thing_field: the field
     that names the thing, which becomes the attribute `thing`.
     """
 
-    def struct(name: str, *fields: tuple[names.Field, Any], thing: bool = False) -> Any:
-        members: list[Any] = [(field.long, kind, None) for field, kind in fields]
+    def struct(
+        name: str, *fields: tuple[names.Field, Any], needed: names.Field | None = None, thing: bool = False
+    ) -> Any:
+        members: list[Any] = [
+            (field.long, kind) if field == needed else (field.long, kind, None) for field, kind in fields
+        ]
         renamed = {field.long: field.short if short else field.long for field, _ in fields}
         for field, _ in fields:
             other = field.long if short else field.short
@@ -53,11 +80,11 @@ def report_type(short: bool, thing_field: str) -> type[msgspec.Struct]:
         if thing:
             members.append(("thing", str, None))
             renamed["thing"] = thing_field
-        return msgspec.defstruct(name, members, rename=renamed, gc=False)
+        return msgspec.defstruct(name, members, rename=renamed, gc=False, kw_only=True)
 
-    port = struct("Port", (names.PORT, PortNumber))
+    port = struct("Port", (names.PORT, PortNumber), needed=names.PORT)
     ports = struct("Ports", (names.PORTS, _list(port)), (names.TOTAL, Count))
-    connection = struct("Connection", (names.REMOTE_ADDR, str))
+    connection = struct("Connection", (names.REMOTE_ADDR, str), needed=names.REMOTE_ADDR)
     established = struct("Established", (names.CONNECTIONS, _list(connection)), (names.TOTAL, Count))
     connections = struct("Connections", (names.ESTABLISHED_CONNECTIONS, established))
     traffic = struct(
@@ -67,18 +94,67 @@ def report_type(short: bool, thing_field: str) -> type[msgspec.Struct]:
         (names.PACKETS_IN, Count),
         (names.PACKETS_OUT, Count),
     )
-    metrics = struct(
-        "Metrics",
-        (names.NETWORK_STATS, traffic),
-        (names.LISTENING_TCP_PORTS, ports),
-        (names.LISTENING_UDP_PORTS, ports),
-        (names.TCP_CONNECTIONS, connections),
-    )
-    header = struct("Header", (names.REPORT_ID, Time))
-    report: type[msgspec.Struct] = struct(
-        "Report", (names.HEADER, header), (names.METRICS, metrics), (names.CUSTOM_METRICS, CustomMetrics), thing=True
-    )
+    header = struct("Header", (names.REPORT_ID, Time), needed=names.REPORT_ID)
+
+    def report(listed: Any) -> Any:
+        metrics = struct(
+            "Metrics",
+            (names.NETWORK_STATS, traffic),
+            (names.LISTENING_TCP_PORTS, listed),
+            (names.LISTENING_UDP_PORTS, listed),
+            (names.TCP_CONNECTIONS, connections),
+        )
+        return struct(
+            "Report",
+            (names.HEADER, header),
+            (names.METRICS, metrics),
+            (names.CUSTOM_METRICS, CustomMetrics),
+            needed=names.HEADER,
+            thing=True,
+        )
+
+    return Types(report(ports), report(msgspec.Raw), ports)
+
+
+def converter(types: Types) -> Callable[[Any], Any]:
+    """Return a function that makes a report of a decoded document. It raises what REFUSED in records.py names."""
+
+    def convert(document: Any) -> Any:
+        return _with_ports(msgspec.convert(document, types.report), _listening)
+
+    return convert
+
+
+def decoder(types: Types) -> Callable[[bytes], Any]:
+    """Return a function that makes a report of JSON. It raises what REFUSED in records.py names."""
+    decode = msgspec.json.Decoder(types.outer).decode
+    decode_ports = msgspec.json.Decoder(types.ports).decode
+    known: dict[bytes, Listening] = {}
+
+    def listening(raw: msgspec.Raw) -> Listening:
+        text = bytes(raw)
+        found = known.get(text)
+        if found is None:
+            if len(known) >= MAX_KNOWN_BLOCKS:
+                known.clear()
+            found = known[text] = _listening(decode_ports(text))
+        return found
+
+    return lambda text: _with_ports(decode(text), listening)
+
+
+def _with_ports(report: Any, listening: Callable[[Any], Listening]) -> Any:
+    blocks = report.metrics
+    if blocks is not None:
+        if blocks.listening_tcp_ports is not None:
+            blocks.listening_tcp_ports = listening(blocks.listening_tcp_ports)
+        if blocks.listening_udp_ports is not None:
+            blocks.listening_udp_ports = listening(blocks.listening_udp_ports)
     return report
+
+
+def _listening(block: Any) -> Listening:
+    return Listening(None if block.ports is None else [entry.port for entry in block.ports], block.total)
 
 
 def _list(kind: Any) -> Any:

@@ -141,7 +141,7 @@ def test_version_is_that_of_the_connector(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_ctrl_c_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*arguments: Any) -> Any:
+    def interrupted(*arguments: Any, **options: Any) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(recordings, "read", interrupted)
@@ -161,6 +161,6 @@ def test_missing_packages_name_the_environment_to_make(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={})
     assert result.returncode == 1
     assert result.stderr == (
-        "detect.py: No module named 'botocore'. Make an environment with what it needs, and use its python:"
+        "detect.py: No module named 'zstandard'. Make an environment with what it needs, and use its python:"
         " packaging/venv.sh build/tools packaging/requirements-tools.txt\n"
     )

@@ -267,9 +267,40 @@ def test_value_of_another_kind_is_not_converted(tmp_path: Path, read: Callable[.
     assert [one.split(": ")[0] for one in found.account.skipped] == [f"{path}:{line}" for line in range(1, 7)]
 
 
+@pytest.mark.parametrize(
+    "entry", ['{"interface":"lo"}', '{"port":null}', '{"port":"22"}', '{"port":22.5}', "{}", "[]", "22"]
+)
+def test_port_that_is_no_number_costs_its_record(tmp_path: Path, read: Callable[..., Recordings], entry: str) -> None:
+    """Though such blocks are decoded once, and many reports become columns together."""
+    path = tmp_path / "r"
+    good = '{"header":{"report_id":%d},"metrics":{"listening_tcp_ports":{"ports":[{"port":22}],"total":1}}}\n'
+    lines = [good % number for number in range(1, 300)]
+    for number in (150, 152):
+        lines[number] = lines[number].replace('{"port":22}', entry)
+    path.write_text("".join(lines))
+    found = read(path)
+    expected = [(number, [22]) for number in range(1, 300) if number not in (151, 153)]
+    assert rows(found, "report_id, tcp_ports") == expected
+    assert [one.split(": ")[0] for one in found.account.skipped] == [f"{path}:151", f"{path}:153"]
+
+
+def test_what_is_done_meanwhile_can_end_the_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "r", [report(0, "g")])
+    (tmp_path / "rows").mkdir()
+
+    def meanwhile() -> None:
+        raise InputError("not a profile")
+
+    for least in (0, 2**20):  # in other processes, and in this one
+        monkeypatch.setattr(recordings, "MIN_PARALLEL_BYTES", least)
+        with pytest.raises(InputError, match="not a profile"):
+            recordings.read(Source((str(path),)), tmp_path / "rows", processes=2, meanwhile=meanwhile)
+
+
 def test_large_file_is_read_in_parts_by_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recordings, "TASK_BYTES", 20_000)
     monkeypatch.setattr(recordings, "MIN_PARALLEL_BYTES", 0)
+    monkeypatch.setattr(recordings, "PROCESS_BYTES", 20_000)
     path = write(tmp_path / "r", [report(number, f"g{number % 7}") for number in range(2000)])
     lines = path.read_bytes().splitlines(keepends=True)
     lines[1500] = b"INFO stopped\n"

@@ -11,13 +11,14 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
+from detection import batches, reading, records, sniff
 from detection import documents as documents_module
-from detection import reading, records, sniff
 from detection.batches import Batch, row
 from detection.decompress import DamagedError
 from detection.documents import Fault, read_cbor, scan
-from detection.reading import Reader, Span
+from detection.reading import Reader
 from detection.reports import from_document
+from detection.spans import Outcome, Span
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fleet_files import COMPRESSIONS, LAYOUTS, in_short_names
@@ -157,7 +158,7 @@ class Plain:
         yield from fault
 
 
-def columns(recording: sniff.Recording, folder: Path) -> tuple[list[dict[str, Any]], reading.Outcome]:
+def columns(recording: sniff.Recording, folder: Path) -> tuple[list[dict[str, Any]], Outcome]:
     """Read a file into columns."""
     part = folder / "part.parquet"
     outcome = reading.read_spans([Span(recording, 0, "device")], part, None)
@@ -165,11 +166,13 @@ def columns(recording: sniff.Recording, folder: Path) -> tuple[list[dict[str, An
     return table.to_pylist() if table else [], outcome
 
 
-@pytest.mark.parametrize("chunk", [7, 64, 2**20])
+@pytest.mark.parametrize(("chunk", "pieces", "gathered"), [(7, 1, 1), (64, 2, 3), (2**20, 3, 2), (2**20, 128, 4000)])
 @settings(max_examples=60)
 @given(DOCUMENTS, st.sampled_from(sorted(LAYOUTS)), st.sampled_from(sorted(COMPRESSIONS)), damages(), damages())
 def test_columns_are_what_plain_reading_gives(
     chunk: int,
+    pieces: int,
+    gathered: int,
     monkeypatch: pytest.MonkeyPatch,
     documents: list[Any],
     layout: str,
@@ -179,6 +182,8 @@ def test_columns_are_what_plain_reading_gives(
 ) -> None:
     monkeypatch.setattr(records, "CHUNK_BYTES", chunk)
     monkeypatch.setattr(documents_module, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(records, "PIECES_AT_ONCE", pieces)
+    monkeypatch.setattr(batches, "MAX_GATHERED", gathered)
     content = COMPRESSIONS[compression](inner(LAYOUTS[layout](documents)))
     if compression != "plain":
         content = outer(content)
