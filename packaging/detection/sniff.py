@@ -128,13 +128,30 @@ def _paths(argument: str) -> Iterator[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    """Yield the files below a folder. Raises InputError for a folder that can't be read: its devices would be missing."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: {error.strerror}") from error
+
+    seen: set[str] = set()  # a link may lead to a folder above
+    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [name for name in folders if name[0] not in "._"]
-        yield from (Path(parent, name) for name in files if name[0] not in "._")
+        for name in files:
+            path = Path(parent, name)
+            # Not pipes, sockets and devices: a pipe would be waited for.
+            if name[0] not in "._" and (path.is_file() or not path.exists()):
+                yield path
 
 
 def _recording(path: Path, thing_from: re.Pattern[str] | None) -> Recording:
     thing = thing_of(path, thing_from)
+    if path.exists() and not path.is_file():  # a pipe can't be read from its beginning again
+        raise InputError(f"{path}: neither a file nor a folder")
     try:
         with path.open("rb") as file:
             magic = file.read(4)
