@@ -106,8 +106,17 @@ class Traffic(NamedTuple):
                     wrong.append(_impossible(name, difference(reading, start.last)))
                 else:
                     unsent = add(unsent, passed)
-        gone = [(name, index) for name, index in self.gone.items() if name not in now]
-        gone += [(name, self.indexes.get(name, 0)) for name in before if name not in now and name not in used]
+        gone: Dict[str, int] = {}
+        earlier = [(name, self.indexes.get(name, 0)) for name in before if name not in now and name not in used]
+        for name, index in [*self.gone.items(), *earlier]:
+            # A name leads to one index: one that is forgotten here must not seem new when it comes back.
+            if name not in now:
+                last_index = max(last_index, gone.pop(name, 0))
+                gone[name] = index
+            elif index != snapshot.indexes.get(name, index):
+                last_index = max(last_index, index)
+        for name in list(gone)[:-MAX_GONE]:
+            last_index = max(last_index, gone.pop(name))
         return Traffic(
             scope=self.scope,
             excluded=snapshot.excluded,
@@ -117,7 +126,7 @@ class Traffic(NamedTuple):
             indexes=snapshot.indexes,
             last_index=last_index,
             others=others,
-            gone=dict(gone[-MAX_GONE:]),
+            gone=gone,
             problems={"network_stats": f"left out of the reports: {'; '.join(wrong[:3])}"} if wrong else {},
         )
 
@@ -136,7 +145,8 @@ class Traffic(NamedTuple):
         index = snapshot.indexes.get(name, 0)
         if index and self.last_index:
             old = self.indexes.get(name, 0) if name in before else self.gone.get(name, index)
-            return index > self.last_index and index != old and old not in snapshot.indexes.values()
+            came_back = index == old or index in self.gone.values()
+            return index > self.last_index and not came_back and old not in snapshot.indexes.values()
         if self.excluded != snapshot.excluded or len(went) > MAX_GONE:
             return False
         reading = (snapshot.counters or {})[name]

@@ -225,6 +225,17 @@ IDENTITIES: Dict[str, Tuple[Sequence[Snapshot], Numbers]] = {
         ],
         NOTHING,
     ),
+    "moved away and back, after others had its name": (
+        [
+            reading({"eth0": E1, "wan0": E1}, {"eth0": 2, "wan0": 6}),
+            reading({"eth0": E1, "wan0": E1, "wwan0": E1}, {"eth0": 2, "wan0": 6, "wwan0": 9}),
+            reading({"eth0": E1, "wan0": E1}, {"eth0": 2, "wan0": 6}),
+            reading({"eth0": E1, "wwan0": E1}, {"eth0": 2, "wwan0": 6}),
+            reading({"eth0": E1}, {"eth0": 2}),
+            reading({"eth0": E1, "wwan0": E0}, {"eth0": 2, "wwan0": 9}),
+        ],
+        NOTHING,
+    ),
     "gone": ([reading({"eth0": E1, "ppp0": E0}), reading({"eth0": (70, 20, 2, 1)})], (60, 0, 1, 0)),
     "without indexes: by name": ([reading({"eth0": E0}), reading({"eth0": (4_300_060, *E0[1:])})], (60, 0, 0, 0)),
     "without indexes: a new one": ([reading({"eth0": E0}), reading({"eth0": E0, "usb0": E1})], E1),
