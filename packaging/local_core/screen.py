@@ -88,15 +88,15 @@ class Screen:
             outcome = "no report topic, so no verdict"
         elif not verdict.accepted:
             outcome = f"REJECTED, {verdict.code}: {verdict.reason}"
-        self.say(f"{delivery.topic}, {len(delivery.payload)} bytes: {outcome}")
         report = delivery.report
         if report is None:  # a topic of one's own, which nobody judges
             try:
                 report = json.loads(delivery.payload)
             except ValueError:
-                self.say(repr(delivery.payload[:MAX_SHOWN_BYTES]))
-                return
-        self.say(json.dumps(report, indent=2))
+                pass
+        text = repr(delivery.payload[:MAX_SHOWN_BYTES]) if report is None else json.dumps(report, indent=2)
+        # At once, so that no line of the function comes in between.
+        self.say(f"{delivery.topic}, {len(delivery.payload)} bytes: {outcome}\n{text}")
 
     def _write(self, delivery: Delivery, record: TextIO) -> None:
         match = REPORT_TOPIC.fullmatch(delivery.topic)
