@@ -128,7 +128,7 @@ def _paths(argument: str) -> Iterator[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder. Raises InputError for a folder that can't be read: its devices would be missing."""
+    """Yield the files below a folder. Raises InputError for one that can't be read: its devices would be missing."""
 
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: {error.strerror}") from error
