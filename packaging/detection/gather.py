@@ -71,7 +71,8 @@ class Gathered:
 
     def add(self, columns: Mapping[str, Column], rows: int) -> None:
         """Add some rows, given as the columns of the schema."""
-        for name, kept in self._columns.items():
+        for name, column in self._columns.items():
+            kept: tuple[list[Any], ...] = column
             for all_rows, added in zip(kept, columns[name]):
                 all_rows.extend(added)
         self.rows += rows
