@@ -61,7 +61,7 @@ CUSTOM_COLUMNS = {
 
 PART_SCHEMA = SCHEMA.append(pyarrow.field(SEQUENCE, pyarrow.int64()))
 
-MAX_ROWS = 25_000  # of a row group
+MAX_ROWS = 8_000  # of a row group
 MAX_GATHERED = 4000  # rows that wait to become columns of Arrow, which take less memory
 
 

@@ -18,7 +18,7 @@ import cbor2
 from .reports import integer, no_constant
 from .sniff import Readable
 
-CHUNK_BYTES = 2**20  # read at a time
+CHUNK_BYTES = 2**18  # read at a time
 MAX_DOCUMENT_BYTES = 16 * 2**20  # what is longer is no report; AWS IoT takes 128 KB
 
 # The names that come first in a report, an envelope, or what a rule added to one. A search for the next document looks

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 TASK_BYTES = 32 * 2**20  # of files, that a process reads at a time
 MIN_PARALLEL_BYTES = 16 * 2**20  # less is read sooner than processes start
-PROCESS_BYTES = 64 * 2**20  # a process for so many: each takes 100 MB and a third of a second, whatever it reads
+PROCESS_BYTES = 48 * 2**20  # a process for so many: each takes 80 MB and a third of a second, whatever it reads
 MAX_BOUNDARY_SEARCH_BYTES = 4 * 2**20
 MAX_NAMED = 1000  # records whose line is looked up
 
@@ -209,7 +209,7 @@ def _run(
         # Not forked: a process that has threads can't be, and Arrow and DuckDB have.
         context = multiprocessing.get_context("spawn")
         workers = max(1, min(processes, len(tasks), size // PROCESS_BYTES))
-        with ProcessPoolExecutor(workers, context, _leave_numpy) as pool:
+        with ProcessPoolExecutor(workers, context, _prepare_arrow) as pool:
             futures = {
                 pool.submit(_read_part, task, part, thing_field): (task, part) for task, part in zip(tasks, parts)
             }
@@ -224,9 +224,13 @@ def _run(
                 raise
 
 
-def _leave_numpy() -> None:
-    """Keep Arrow from importing numpy, which it does if it can: much of what a process that reads has to import."""
+def _prepare_arrow() -> None:
+    """Before Arrow is imported in a process that reads, keep it from what costs more than it gives there.
+
+    It imports numpy if it can, which takes long, and keeps freed memory for itself, 20 MB in each process.
+    """
     sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
 
 
 def _read_part(task: list[Span], part: Path, thing_field: str | None) -> Outcome:
