@@ -175,7 +175,7 @@ def _remove(folder: Path) -> None:
 def _table(rows: Sequence[Row], options: argparse.Namespace) -> str:
     version = ".".join(map(str, sys.version_info[:3]))
     lines = [
-        "# Recordings judged by `detect.py try`",
+        "# Recordings judged by `packaging/detect.py try`",
         "",
         f"On Python {version} with {os.cpu_count()} processors, start of the interpreter included. Resident memory is"
         " that of all processes together, at its peak. The other build always draws a picture, and takes one device and"
