@@ -10,6 +10,8 @@ import json
 import os
 from typing import Any, List
 
+from .state import open_file, replace_file
+
 FILE = "device-defender-connector.starts.json"
 MAX_FILE_BYTES = 4_096
 MAX_KEPT = 8
@@ -52,7 +54,7 @@ class Starts:
         if not self._path:
             return
         try:
-            with open(self._path, "rb", opener=_open) as file:
+            with open(self._path, "rb", opener=open_file) as file:
                 state = json.loads(file.read(MAX_FILE_BYTES).decode("ascii"))
             if state["boot"] == self._boot_id:
                 starts, errors = ([_moment(value, now) for value in state[key]] for key in ("starts", "errors"))
@@ -66,15 +68,8 @@ class Starts:
         del self._starts[:-MAX_KEPT], self._errors[:-MAX_KEPT]
         if not self._path:
             return
-        new = self._path + ".new"
         try:
-            try:
-                os.unlink(new)  # of a process that was killed while it wrote
-            except FileNotFoundError:
-                pass
-            with open(new, "w", encoding="ascii", opener=_open_new) as file:
-                json.dump({"boot": self._boot_id, "starts": self._starts, "errors": self._errors}, file)
-            os.replace(new, self._path)
+            replace_file(self._path, {"boot": self._boot_id, "starts": self._starts, "errors": self._errors})
         except OSError:
             self._known = False
 
@@ -90,12 +85,3 @@ def _moment(value: Any, now: float) -> float:
 def _wait(moments: List[float], most: int, now: float) -> float:
     """Return the seconds until one more moment is at most the `most`th within the window."""
     return moments[-most] + WINDOW_SECONDS + SPARE_SECONDS - now if len(moments) >= most else 0.0
-
-
-def _open(path: str, flags: int) -> int:
-    """Open without waiting where somebody has put a pipe in the file's place."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _open_new(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW, 0o600)

@@ -157,7 +157,7 @@ def load(directory: str, thing: str, boot: Boot) -> Memory:
 
 
 def _load(path: str, thing: str, boot: Boot) -> Memory:
-    with open(path, "rb", opener=_open) as file:
+    with open(path, "rb", opener=open_file) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise StateError(f"{path} is not a regular file and was ignored")
         content = file.read(MAX_FILE_BYTES + 1)
@@ -203,22 +203,27 @@ def save(directory: str, thing: str, boot: Boot, memory: Memory) -> None:
     if memory.pending:  # which versions before the native component ignore
         state["pending"] = memory.pending
     path = os.path.join(directory, FILE)
-    new = path + ".new"
     try:
-        try:
-            os.unlink(new)  # of a function that was killed while it wrote
-        except FileNotFoundError:
-            pass
-        with open(new, "w", encoding="ascii", opener=_open_new) as file:
-            json.dump(state, file, separators=(",", ":"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
+        replace_file(path, state)
     except (OSError, MemoryError) as error:
         raise StateError(f"{path} can't be written: {_reason(error)}") from error
 
 
-def _open(path: str, flags: int) -> int:
+def replace_file(path: str, document: Any) -> None:
+    """Write a document as JSON beside the old file, mode 0600, and put it in its place. Raises OSError, MemoryError."""
+    new = path + ".new"
+    try:
+        os.unlink(new)  # of a process that was killed while it wrote
+    except FileNotFoundError:
+        pass
+    with open(new, "w", encoding="ascii", opener=_open_new) as file:
+        json.dump(document, file, separators=(",", ":"))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+
+
+def open_file(path: str, flags: int) -> int:
     """Open without following a link, and without waiting where somebody has put a pipe in the file's place."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 

@@ -73,7 +73,7 @@ FUNCTION = Kind(
 
 COMPONENT = Kind(
     prefix=f"{NAME}-native",
-    requirements=("requirements.txt", "requirements-native.txt"),
+    requirements=("requirements.txt", "packaging/requirements-native.txt"),
     left_out=(
         *_NEEDED_BY_NONE,
         "connector/handler.py",

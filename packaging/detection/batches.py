@@ -9,12 +9,9 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from connector import names
-from connector.detect import metrics
-
 from .declared import Declared, address_text
 from .gather import Column, Gathered, of_row, plain
-from .reports import CUSTOM_KINDS, MAX_TIME_SECONDS, Report
+from .reports import COLUMNS, CUSTOM_COLUMNS, MAX_TIME_SECONDS, Report
 from .spans import SEQUENCE
 
 SCHEMA = pyarrow.schema(
@@ -37,27 +34,6 @@ SCHEMA = pyarrow.schema(
         ("ip_lists", pyarrow.map_(pyarrow.string(), pyarrow.list_(pyarrow.string()))),
     ]
 )
-
-# The metrics whose column has their value as it is.
-COLUMNS = {
-    metrics.BYTES_IN: "bytes_in",
-    metrics.BYTES_OUT: "bytes_out",
-    metrics.PACKETS_IN: "packets_in",
-    metrics.PACKETS_OUT: "packets_out",
-    metrics.CONNECTIONS_TOTAL: "tcp_connections",
-    metrics.TCP_PORTS_TOTAL: "tcp_ports_total",
-    metrics.UDP_PORTS_TOTAL: "udp_ports_total",
-    metrics.TCP_PORTS: "tcp_ports",
-    metrics.UDP_PORTS: "udp_ports",
-    metrics.DESTINATIONS: "destinations",
-}
-# The column of custom metrics of a type, by the type as reports.py calls it.
-CUSTOM_COLUMNS = {
-    CUSTOM_KINDS[names.NUMBER]: "numbers",
-    CUSTOM_KINDS[names.NUMBER_LIST]: "number_lists",
-    CUSTOM_KINDS[names.STRING_LIST]: "string_lists",
-    CUSTOM_KINDS[names.IP_LIST]: "ip_lists",
-}
 
 PART_SCHEMA = SCHEMA.append(pyarrow.field(SEQUENCE, pyarrow.int64()))
 

@@ -23,6 +23,8 @@ from connector.detect import metrics
 from connector.detect.alarm import MAX_SILENCE_SECONDS, deciding_place
 from connector.detect.profile import Behavior
 
+from .reports import COLUMNS, CUSTOM_COLUMNS
+
 SCHEMA = {
     "thing": "string",
     "report_id": "int64",  # epoch seconds
@@ -42,19 +44,6 @@ SCHEMA = {
     "ip_lists": "map<string, array<string>>",
 }
 
-COLUMNS = {
-    metrics.BYTES_IN: "bytes_in",
-    metrics.BYTES_OUT: "bytes_out",
-    metrics.PACKETS_IN: "packets_in",
-    metrics.PACKETS_OUT: "packets_out",
-    metrics.CONNECTIONS_TOTAL: "tcp_connections",
-    metrics.TCP_PORTS_TOTAL: "tcp_ports_total",
-    metrics.UDP_PORTS_TOTAL: "udp_ports_total",
-    metrics.TCP_PORTS: "tcp_ports",
-    metrics.UDP_PORTS: "udp_ports",
-    metrics.DESTINATIONS: "destinations",
-}
-MAPS = {"number": "numbers", "numbers": "number_lists", "strings": "string_lists", "cidrs": "ip_lists"}
 # The column with the number of all elements, of which a report may list a sample.
 TOTALS = {
     metrics.TCP_PORTS: "tcp_ports_total",
@@ -74,7 +63,7 @@ def reading(table: ir.Table, metric: str, kind: str) -> ir.Column:
     """Return the column of a metric; of a custom metric, of its readings of this kind."""
     if metric in COLUMNS:
         return table[COLUMNS[metric]]
-    column: ir.Column = table[MAPS[kind]][metric]
+    column: ir.Column = table[CUSTOM_COLUMNS[kind]][metric]
     return column
 
 
@@ -111,12 +100,12 @@ def carried(table: ir.Table) -> ir.Table:
 
 def kinds(table: ir.Table, metric: str) -> ir.Table:
     """Return one row: in how many reports a custom metric is of each kind."""
-    return table.agg(**{kind: table[column][metric].notnull().sum() for kind, column in MAPS.items()})
+    return table.agg(**{kind: table[column][metric].notnull().sum() for kind, column in CUSTOM_COLUMNS.items()})
 
 
 def custom_names(table: ir.Table, kind: str) -> ir.Table:
     """Return the names of the custom metrics of a kind."""
-    return table.select(name=table[MAPS[kind]].keys().unnest()).distinct().order_by("name")
+    return table.select(name=table[CUSTOM_COLUMNS[kind]].keys().unnest()).distinct().order_by("name")
 
 
 def datapoints(table: ir.Table, metric: str, kind: str) -> ir.Table:

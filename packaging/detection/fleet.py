@@ -17,6 +17,7 @@ from connector.detect.metrics import is_timed
 from connector.detect.profile import Behavior
 
 from . import columns
+from .reports import COLUMNS
 
 
 class Engine(Protocol):
@@ -136,7 +137,7 @@ class Fleet:
         ]
         if not summed:
             return points
-        name = f"{self._name}_{columns.COLUMNS[metric]}_{duration}"
+        name = f"{self._name}_{COLUMNS[metric]}_{duration}"
         things = self.engine.put(f"{name}_things", {"thing": "string"}, ((thing,) for thing in summed))
         ends = self.engine.put(
             f"{name}_ends", {"thing": "string", "time": "int64"}, self._ends(things, duration, carrying)

@@ -17,6 +17,7 @@ from . import columns
 from .fleet import Fleet, Source, Times, source
 from .judge import NUMBER_KINDS, Judged, judge, native, plain
 from .outcome import Alarm, Device, Outcome, Result, Series
+from .reports import CUSTOM_COLUMNS
 from .summary import rule
 
 
@@ -147,7 +148,7 @@ class _Reasons:
 
     def _kinds_of(self, metric: str) -> dict[str, int]:
         (times,) = self._fleet.engine.rows(columns.kinds(self._fleet.table, metric))
-        return dict(zip(columns.MAPS, times))
+        return dict(zip(CUSTOM_COLUMNS, times))
 
 
 @cache

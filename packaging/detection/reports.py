@@ -1,4 +1,4 @@
-"""Reads recorded reports: one JSON document a line, in long or short names.
+"""One recorded report: a JSON document in long or short names, and the readings in it.
 
 Source of the shapes: developer guide, "Device metrics document specification".
 """
@@ -12,15 +12,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from connector import names
 from connector.detect import metrics
 from connector.detect.measurement import Measurement, Reading
 from connector.detect.profile import MAX_COUNT
-
-from .errors import InputError
 
 LONG_NAMES = {field.short: field.long for field in names.FIELDS}
 
@@ -37,6 +34,26 @@ CUSTOM_KINDS = {
     names.NUMBER_LIST: "numbers",
     names.STRING_LIST: "strings",
     names.IP_LIST: "cidrs",
+}
+
+# The columns of a table of reports: of the service's own metrics, and of custom metrics by their kind.
+COLUMNS = {
+    metrics.BYTES_IN: "bytes_in",
+    metrics.BYTES_OUT: "bytes_out",
+    metrics.PACKETS_IN: "packets_in",
+    metrics.PACKETS_OUT: "packets_out",
+    metrics.CONNECTIONS_TOTAL: "tcp_connections",
+    metrics.TCP_PORTS_TOTAL: "tcp_ports_total",
+    metrics.UDP_PORTS_TOTAL: "udp_ports_total",
+    metrics.TCP_PORTS: "tcp_ports",
+    metrics.UDP_PORTS: "udp_ports",
+    metrics.DESTINATIONS: "destinations",
+}
+CUSTOM_COLUMNS = {
+    "number": "numbers",
+    "numbers": "number_lists",
+    "strings": "string_lists",
+    "cidrs": "ip_lists",
 }
 
 MAX_PORT = 2**16 - 1
@@ -61,32 +78,6 @@ class Report:
     where: str
     time: int
     readings: Measurement
-
-
-def read(path: Path) -> list[Report]:
-    """Return the reports of a file, in the order of their time. Raises InputError at the first fault, with its line."""
-    reports: list[Report] = []
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    for number, line in enumerate(lines, 1):
-        where = f"{path}:{number}"
-        if not line.strip():
-            continue
-        try:
-            report = parse(line, where)
-        except ValueError as error:
-            raise InputError(f"{where}: {error}") from error
-        if reports and report.time <= reports[-1].time:
-            raise InputError(
-                f"{where}: report_id {report.time} is not above {reports[-1].time} of {reports[-1].where};"
-                " a recording is of one device, oldest report first"
-            )
-        reports.append(report)
-    if not reports:
-        raise InputError(f"{path}: no reports; record some with: python -m connector -n 288 -s 300 > {path}")
-    return reports
 
 
 def parse(line: bytes, where: str) -> Report:

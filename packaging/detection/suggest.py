@@ -28,6 +28,7 @@ from . import columns
 from .errors import InputError
 from .fleet import Fleet, Source
 from .judge import NUMBER_KINDS, judge, percentile, plain
+from .reports import COLUMNS, CUSTOM_COLUMNS
 from .summary import count, elements, moment, number
 
 DAY_SECONDS = 24 * 3600
@@ -156,8 +157,8 @@ def _behaviors(fleet: Fleet, headroom: float, notes: list[str]) -> list[dict[str
 def _metrics(fleet: Fleet) -> dict[str, str]:
     """Return the kind of each metric that any report carries."""
     (carried,) = fleet.engine.rows(columns.carried(fleet.table))
-    found = {metric: METRICS[metric].kind for metric, times in zip(columns.COLUMNS, carried) if times}
-    for kind in columns.MAPS:
+    found = {metric: METRICS[metric].kind for metric, times in zip(COLUMNS, carried) if times}
+    for kind in CUSTOM_COLUMNS:
         for (metric,) in fleet.engine.rows(columns.custom_names(fleet.table, kind)):
             if metric in found:
                 raise InputError(

@@ -10,11 +10,11 @@ import pytest
 from detection.fleet import Fleet
 from detection.judge import Judged, judge, native
 from detection.replay import Reader
-from detection.reports import Report, from_document, read
+from detection.reports import Report, from_document
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.detect_reference import ADDRESSES, CIDRS, FORWARD, PROFILE_DOCUMENTS, SHIPPED, report, series_strategy
-from support.detect_tool import FIXTURES
+from support.detect_tool import FIXTURES, recorded
 from support.fleet import connect, fleet_of
 
 from connector.detect.alarm import INVALIDATED, Change
@@ -130,4 +130,4 @@ def test_columns_give_the_events_of_the_engine(document: Any, lists: Any, fleet:
 
 @pytest.mark.parametrize("recording", ["ordinary", "incident"])
 def test_shipped_profiles_give_the_same_events_on_the_recordings(recording: str) -> None:
-    assert check({"gateway-1": read(FIXTURES / f"{recording}.jsonl")}, SHIPPED)
+    assert check({"gateway-1": recorded(FIXTURES / f"{recording}.jsonl")}, SHIPPED)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from detection.reports import read
 from detection.watch import Watch
 from hypothesis import given, settings
 from support.detect_reference import (
@@ -21,7 +20,7 @@ from support.detect_reference import (
     report,
     series_strategy,
 )
-from support.detect_tool import FIXTURES
+from support.detect_tool import FIXTURES, recorded
 
 from connector.detect.engine import Detector
 from connector.detect.profile import parse
@@ -64,7 +63,7 @@ def test_watch_prints_the_events_of_the_reference(document: Any, series: Any) ->
 @pytest.mark.parametrize("document", SHIPPED, ids=lambda document: str(document["securityProfileName"]))
 def test_recording_gives_the_same_events_everywhere(document: Any, recording: str) -> None:
     path: Path = FIXTURES / f"{recording}.jsonl"
-    reports = read(path)
+    reports = recorded(path)
     detector = Detector([parse(document)], "gateway-1")
     events = [event for one in reports for event in detector.judge(one.readings, one.time)]
     watched: list[dict[str, Any]] = []

@@ -14,9 +14,8 @@ from detection.engines import Spark
 from detection.errors import InputError
 from detection.fleet import Fleet
 from detection.judge import judge
-from detection.reports import read
 from support.detect_reference import SHIPPED
-from support.detect_tool import FIXTURES, INCIDENT, ORDINARY, try_profile
+from support.detect_tool import FIXTURES, INCIDENT, ORDINARY, recorded, try_profile
 from support.fleet import connect, make_table
 
 from connector.detect.profile import parse
@@ -62,7 +61,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
 def parquet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """The reports of two devices in DuckDB, and the same in Parquet, some of them twice."""
     connection = connect()
-    fleet = {name: read(FIXTURES / f"{name}.jsonl") for name in ("ordinary", "incident")}
+    fleet = {name: recorded(FIXTURES / f"{name}.jsonl") for name in ("ordinary", "incident")}
     make_table(connection, "reports", fleet)
     folder = tmp_path_factory.mktemp("parquet")
     connection.execute(f"COPY reports TO '{folder}/1.parquet'")

@@ -43,7 +43,7 @@ def copy_repository(folder: Path, wheels: Path | None = WHEELS) -> Path:
     for name in (
         "LICENSE",
         "requirements.txt",
-        "requirements-native.txt",
+        "packaging/requirements-native.txt",
         "packaging/build_zip.py",
         "packaging/bytecode.py",
         "packaging/zip_entries.py",

@@ -5,12 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from detection.reports import Report, parse
+
 ROOT = Path(__file__).parents[2]
 PROFILES = ROOT / "packaging" / "security_profiles"
 FIXTURES = ROOT / "tests" / "detection" / "fixtures"
 ORDINARY, INCIDENT = FIXTURES / "ordinary.jsonl", FIXTURES / "incident.jsonl"
 
 SHIPPED = sorted(path.stem for path in PROFILES.glob("*.json"))
+
+
+def recorded(path: Path) -> list[Report]:
+    """Return the reports of a recording of one device, a report a line."""
+    return [parse(line, str(path)) for line in path.read_bytes().splitlines()]
 
 
 def run(*arguments: Any) -> int:

@@ -10,7 +10,7 @@ import duckdb
 from detection import columns
 from detection.duck import Duck
 from detection.fleet import Fleet
-from detection.reports import Report
+from detection.reports import COLUMNS, CUSTOM_COLUMNS, Report
 
 from connector.detect.event import element_text
 
@@ -55,15 +55,15 @@ def fleet_of(
 
 def _row(thing: str, report: Report) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(columns.SCHEMA)
-    row.update({column: {} for column in columns.MAPS.values()}, thing=thing, report_id=report.time)
+    row.update({column: {} for column in CUSTOM_COLUMNS.values()}, thing=thing, report_id=report.time)
     for metric, reading in report.readings.items():
         value = reading.value
         if reading.kind not in ("count", "number"):
             value = [element_text(element) for element in value]
-        if metric in columns.COLUMNS:
-            row[columns.COLUMNS[metric]] = value
+        if metric in COLUMNS:
+            row[COLUMNS[metric]] = value
         else:
-            row[columns.MAPS[reading.kind]][metric] = value
+            row[CUSTOM_COLUMNS[reading.kind]][metric] = value
     for metric, total in columns.TOTALS.items():
         sampled = report.readings.get(metric)
         if sampled is not None and sampled.unlisted and row[total] is None:
