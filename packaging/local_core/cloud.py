@@ -109,3 +109,24 @@ class Cloud:
                 if time.monotonic() > end:
                     raise FunctionError(f"{late} in {timeout:g} s", log())
                 self.changed.wait(WAKE_SECONDS)
+
+
+class WithCloud:
+    """What a core shows of its cloud."""
+
+    _cloud: Cloud
+
+    @property
+    def deliveries(self) -> List[Delivery]:
+        """All messages that reached the cloud so far."""
+        return self._cloud.deliveries
+
+    @property
+    def alarms(self) -> List[Event]:
+        """The events of `profiles`, judged from the reports."""
+        return self._cloud.alarms
+
+    @property
+    def violations(self) -> List[Event]:
+        """The events that the connector has published, of the profiles that it judges itself."""
+        return self._cloud.violations

@@ -18,7 +18,7 @@ from connector.detect.profile import Profile
 from connector.names import VIOLATIONS_TOPIC
 
 from .alarms import Detect, Event
-from .cloud import Cloud
+from .cloud import Cloud, WithCloud
 from .errors import FunctionError
 from .faults import Faults
 from .function import Function, built_for, find_interpreter, remove, unpack
@@ -35,7 +35,7 @@ CORE_VERSIONS = {1: "1.11.6", 2: "2.14.0"}
 RUNTIME = Path(__file__).with_name("runtime")
 
 
-class LocalCore:
+class LocalCore(WithCloud):
     """Run a function from its zip (or a directory it is unpacked in) as the one function of a core's group.
 
     Use as a context manager, or call `start` and `stop`. Everything is on loopback and ends with `stop`.
@@ -205,21 +205,6 @@ class LocalCore:
     def function_log(self) -> str:
         """What the function printed and logged, over all its starts."""
         return "\n".join(list(self._log))
-
-    @property
-    def deliveries(self) -> List[Delivery]:
-        """All messages that reached the cloud so far."""
-        return self._cloud.deliveries
-
-    @property
-    def alarms(self) -> List[Event]:
-        """The events of `profiles`, judged from the reports."""
-        return self._cloud.alarms
-
-    @property
-    def violations(self) -> List[Event]:
-        """The events that the connector has published, of the profiles that it judges itself."""
-        return self._cloud.violations
 
     def wait_for_delivery(self, timeout: float = 30.0) -> Delivery:
         """Return the next delivery that this method has not returned yet.

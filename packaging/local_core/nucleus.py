@@ -14,7 +14,7 @@ from connector.detect.profile import Profile
 from connector.names import VIOLATIONS_TOPIC
 
 from .alarms import Detect, Event
-from .cloud import Cloud
+from .cloud import Cloud, WithCloud
 from .component import FINISHED, RUNNING, STOPPED, Component
 from .component_config import ACCESS_CONTROL, Configuration
 from .errors import FunctionError
@@ -34,7 +34,7 @@ SOCKET_VARIABLE = "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"
 TOKEN_VARIABLE = "SVCUID"
 
 
-class LocalNucleus:
+class LocalNucleus(WithCloud):
     """Run one native component, or none, with everything in this process and a socket in a folder of its own.
 
     Use as a context manager, or call `start` and `stop`.
@@ -176,21 +176,6 @@ class LocalNucleus:
     def component_log(self) -> str:
         """What the component printed and logged, over all its starts."""
         return "\n".join(list(self._log))
-
-    @property
-    def deliveries(self) -> List[Delivery]:
-        """All messages that reached the cloud so far."""
-        return self._cloud.deliveries
-
-    @property
-    def alarms(self) -> List[Event]:
-        """The events of `profiles`, judged from the reports."""
-        return self._cloud.alarms
-
-    @property
-    def violations(self) -> List[Event]:
-        """The events that the connector has published, of the profiles that it judges itself."""
-        return self._cloud.violations
 
     def wait_for_delivery(self, timeout: float = 30.0) -> Delivery:
         """Return the next delivery that this method has not returned yet.

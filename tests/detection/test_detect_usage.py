@@ -164,3 +164,13 @@ def test_missing_packages_name_the_environment_to_make(tmp_path: Path) -> None:
         "detect.py: No module named 'zstandard'. Make an environment with what it needs, and use its python:"
         " packaging/venv.sh build/tools packaging/requirements-tools.txt\n"
     )
+
+
+@pytest.mark.parametrize("option", ["--picture", "--page"])
+def test_folder_that_is_missing_is_said_before_anything_is_read(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "missing" / "x.svg"
+    profile = PROFILES / "DataExfiltration.json"
+    assert run("try", profile, "--reports", tmp_path / "no.jsonl", option, path) == 2
+    assert capsys.readouterr() == ("", f"detect.py: {path}: No such file or directory\n")
