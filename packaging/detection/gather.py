@@ -72,9 +72,10 @@ class Gathered:
     def add(self, columns: Mapping[str, Column], rows: int) -> None:
         """Add some rows, given as the columns of the schema."""
         for name, column in self._columns.items():
-            kept: tuple[list[Any], ...] = column
-            for all_rows, added in zip(kept, columns[name]):
-                all_rows.extend(added)
+            added = columns[name]
+            column.lengths.extend(added.lengths)
+            column.keys.extend(added.keys)
+            column.values.extend(added.values)
         self.rows += rows
 
     def take(self) -> pyarrow.RecordBatch:
