@@ -10,6 +10,8 @@ import zstandard
 INPUT_BYTES = 2**16  # compressed, read at a time
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+# A frame of zstd that holds no content: pzstd writes one before each other frame.
+_SKIPPABLE = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
 
 
 class DamagedError(Exception):
@@ -25,7 +27,7 @@ class DamagedError(Exception):
 
 def is_compressed(head: bytes) -> bool:
     """Return whether a file that begins with these bytes, 4 or more, is one that Decompressed reads."""
-    return head.startswith((_GZIP, _ZSTD))
+    return head.startswith((_GZIP, _ZSTD, *_SKIPPABLE))
 
 
 class Decompressed:
@@ -83,6 +85,6 @@ class Decompressed:
 def _member(data: bytes) -> Any:
     if data.startswith(_GZIP):
         return zlib.decompressobj(wbits=31)  # 31: with gzip's header and checksum
-    if data.startswith(_ZSTD):
+    if data.startswith((_ZSTD, *_SKIPPABLE)):
         return zstandard.ZstdDecompressor().decompressobj()
     raise DamagedError("what follows the compressed data is not compressed")

@@ -20,10 +20,14 @@ from .sniff import Readable
 
 CHUNK_BYTES = 2**18  # read at a time
 MAX_DOCUMENT_BYTES = 16 * 2**20  # what is longer is no report; AWS IoT takes 128 KB
+MAX_ARRAYS = 8  # of CBOR, one in the other, that are looked into
 
 # The names that come first in a report, an envelope, or what a rule added to one. A search for the next document looks
 # for them where nothing else shows that a document begins.
-_FIRST_NAMES = ("header", "hed", "thing", "data")
+_FIRST_NAMES = (
+    *("header", "hed", "metrics", "met", "custom_metrics", "cmet", "report", "data"),
+    *("thing", "timestamp", "topic", "clientid"),
+)
 
 _DECODER = json.JSONDecoder(parse_constant=no_constant, parse_int=integer)
 # Commas and brackets: the elements of an array are documents. NUL: what a disk has at the end of a file whose writer
@@ -82,7 +86,7 @@ def scan(text: str, more: bool) -> tuple[list[tuple[int, Any]], int]:
 
 
 def read_cbor(stream: Readable) -> Iterator[tuple[int, Any]]:
-    """Yield (byte offset, document or Fault) for each CBOR item of a file; those of an array one by one."""
+    """Yield (byte offset, document or Fault) for each CBOR item of a file; those of arrays one by one, as in JSON."""
     base = 0
     buffer = b""
     more = True
@@ -111,11 +115,20 @@ def read_cbor(stream: Readable) -> Iterator[tuple[int, Any]]:
                 file, decoder = _cbor_at(buffer, position)
                 continue
             # Each element takes a byte or more, so their offsets differ, though they are not where the element is.
-            for number, element in enumerate(item if isinstance(item, (list, tuple)) else (item,)):
+            for number, element in enumerate(_elements(item)):
                 yield base + position + number, element
             position = file.tell()
         base += position
         buffer = buffer[position:]
+
+
+def _elements(item: Any, deepest: int = MAX_ARRAYS) -> Iterator[Any]:
+    """Yield what is in arrays; deeper ones, which may contain themselves in CBOR, as they are."""
+    if not isinstance(item, (list, tuple)) or not deepest:
+        yield item
+        return
+    for element in item:
+        yield from _elements(element, deepest - 1)
 
 
 def _cbor_at(buffer: bytes, position: int) -> tuple[Any, cbor2.CBORDecoder]:

@@ -124,8 +124,8 @@ def read(
     if source.strict and skipped_count:
         more = [f"{skipped_count - len(skipped):,} more"] if skipped_count > len(skipped) else []
         raise InputError("\n".join([*skipped, *more]))
+    torn = _named(files, [one for outcome in outcomes for one in outcome.torn])
     if not parts:
-        torn = _named(files, [one for outcome in outcomes for one in outcome.torn])
         raise InputError("\n".join([*skipped[:20], *torn[:20], _nothing(source)]))
     connection = connect(folder, processes, memory_megabytes)
     kept, doubled, differing, things = _merge(connection, parts)
@@ -137,7 +137,8 @@ def read(
         differing=differing,
         skipped_count=skipped_count,
         skipped=tuple(skipped),
-        torn=tuple(_named(files, [one for outcome in outcomes for one in outcome.torn])),
+        torn_count=sum(len(outcome.torn) for outcome in outcomes),
+        torn=tuple(torn),
         things=things,
     )
     if not account.adds_up:

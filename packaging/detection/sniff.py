@@ -20,6 +20,10 @@ from .errors import InputError
 
 TEXT, CBOR, PARQUET, UNKNOWN = "text", "cbor", "parquet", "unknown"
 
+# What stands where a thing's name should, if there was none: clientid() gives the first for a message that did not come
+# by MQTT, Hive and Spark write the second.
+NOT_A_THING, HIVE_NULL = "n/a", "__HIVE_DEFAULT_PARTITION__"
+
 HEAD_BYTES = 4096  # of the decompressed content, from which a file's kind is told
 
 _PARQUET = b"PAR1"
@@ -28,8 +32,9 @@ _PARQUET = b"PAR1"
 _NAMES = (b"header", b"hed", b"metrics", b"met", b"custom_metrics", b"cmet", b"report", b"data")
 _JSON = re.compile(b'"(?:%s)"\\s*:' % b"|".join(_NAMES))
 _CBOR = re.compile(b"|".join(b"%c%s[\x40-\xbf]" % (0x60 + len(name), name) for name in _NAMES))
+_CBOR_BEGINS = range(0x80, 0xE0)  # an array, a map or a tag; no text in UTF-8 begins so
 _OTHER_ENDINGS = re.compile(r"\.(?:jsonl?|ndjson|cbor|parquet|log|txt|gz|zst|gzip|zstd)$", re.IGNORECASE)
-_HIVE_THING = re.compile(r"(?:^|/)thing=([^/]+)/")
+_HIVE_THING = re.compile(rf"(?:^|/)thing=({NOT_A_THING}|[^/]+)/")
 
 
 class Readable(Protocol):
@@ -68,11 +73,15 @@ def find(arguments: Iterable[str], thing_from: re.Pattern[str] | None = None) ->
     """
     found: dict[str, Path] = {}
     for argument in arguments:
-        paths = list(_paths(argument))
+        try:
+            paths = list(_paths(argument))
+        except OSError as error:  # of a name that is too long, or a folder above that can't be entered
+            raise InputError(f"{argument:.200}: {error.strerror}") from error
         if not paths:
             raise InputError(f"{argument}: no files there")
         for path in paths:
-            found.setdefault(os.path.realpath(path), path)
+            real = os.path.realpath(path)
+            found[real] = min(found.get(real, path), path, key=lambda one: _preference(one, real))
     return [_recording(path, thing_from) for path in sorted(found.values())]
 
 
@@ -81,12 +90,12 @@ def thing_of(path: Path, thing_from: re.Pattern[str] | None = None) -> str | Non
     text = path.as_posix()
     if thing_from is None:
         hive = _HIVE_THING.search(text)
-        return unquote(hive[1]) if hive else None
+        return _unquoted(hive[1]) if hive else None
     match = thing_from.search(text)
     thing = match and match[1 if thing_from.groups else 0]
     if not thing:
         raise InputError(f"{path}: --thing-from {thing_from.pattern!r} finds no thing in this path")
-    return thing
+    return _as_text(thing)
 
 
 def file_things(paths: Iterable[Path]) -> dict[Path, str]:
@@ -94,11 +103,11 @@ def file_things(paths: Iterable[Path]) -> dict[Path, str]:
 
     It is the file's name without endings such as `.jsonl.gz`; the whole path for files that would share a name.
     """
-    names = {path: _bare_name(path) for path in paths}
+    names = {path: _as_text(_bare_name(path)) for path in paths}
     counts: dict[str, int] = {}
     for name in names.values():
         counts[name] = counts.get(name, 0) + 1
-    return {path: name if counts[name] == 1 else str(path) for path, name in names.items()}
+    return {path: name if counts[name] == 1 else _as_text(str(path)) for path, name in names.items()}
 
 
 @contextmanager
@@ -110,6 +119,11 @@ def content(recording: Recording, start: int = 0) -> Iterator[Readable]:
         else:
             file.seek(start)
             yield file
+
+
+def _preference(path: Path, real: str) -> tuple[bool, bool, Path]:
+    """Return what sorts the paths of one file: first one that names its thing, then the file itself, then links."""
+    return (_HIVE_THING.search(path.as_posix()) is None, os.path.abspath(path) != real, path)
 
 
 def _paths(argument: str) -> Iterator[Path]:
@@ -134,30 +148,33 @@ def _below(folder: Path) -> Iterator[Path]:
         raise InputError(f"{error.filename}: {error.strerror}") from error
 
     seen: set[str] = set()  # a link may lead to a folder above
-    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if name[0] not in "._"]
-        for name in files:
-            path = Path(parent, name)
-            # Not pipes, sockets and devices: a pipe would be waited for.
-            if name[0] not in "._" and (path.is_file() or not path.exists()):
-                yield path
+    waiting = [str(folder)]
+    for start in waiting:  # which grows: links come after all that is there itself, so that it has its own names
+        for parent, folders, files in os.walk(start, onerror=refuse):
+            real = os.path.realpath(parent)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if name[0] not in "._")
+            waiting += [link for link in (os.path.join(parent, name) for name in folders) if os.path.islink(link)]
+            for name in files:
+                path = Path(parent, name)
+                # Not pipes, sockets and devices: a pipe would be waited for.
+                if name[0] not in "._" and (os.path.isfile(path) or not os.path.exists(path)):
+                    yield path
 
 
 def _recording(path: Path, thing_from: re.Pattern[str] | None) -> Recording:
     thing = thing_of(path, thing_from)
-    if path.exists() and not path.is_file():  # a pipe can't be read from its beginning again
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe can't be read from its beginning again
         raise InputError(f"{path}: neither a file nor a folder")
     try:
         with path.open("rb") as file:
             magic = file.read(4)
             file.seek(0)
             compressed = is_compressed(magic)
-            kind = PARQUET if magic == _PARQUET else _kind(_head(Decompressed(file) if compressed else file))
+            kind = _kind(_head(Decompressed(file) if compressed else file))
         return Recording(path, kind, compressed, path.stat().st_size, thing)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
@@ -171,11 +188,28 @@ def _head(file: Readable) -> bytes:
 
 
 def _kind(head: bytes) -> str:
-    if _JSON.search(head):
-        return TEXT
-    if _CBOR.search(head):
+    if head.startswith(_PARQUET):
+        return PARQUET
+    in_json, in_cbor = _JSON.search(head), _CBOR.search(head)
+    # CBOR may hold JSON as the payload of an envelope, and a word in JSON may look like a name in CBOR.
+    if in_cbor and (not in_json or (in_cbor.start() < in_json.start() and head[0] in _CBOR_BEGINS)):
         return CBOR
+    if in_json:
+        return TEXT
     return UNKNOWN if b"\0" in head.rstrip(b"\0") else TEXT
+
+
+def _unquoted(name: str) -> str:
+    """Return the value in the name of a Hive folder; as it is where it is no text, so that two stay two."""
+    try:
+        return _as_text(unquote(name, errors="strict"))
+    except UnicodeDecodeError:
+        return _as_text(name)
+
+
+def _as_text(name: str) -> str:
+    """Return a file's name with the bytes that are no UTF-8 written out, as a table of text can't hold them."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _bare_name(path: Path) -> str:

@@ -17,6 +17,23 @@ def test_link_to_a_folder_above_is_followed_once(tmp_path: Path) -> None:
     assert [recording.path.name for recording in find([str(tmp_path)])] == ["a.jsonl"]
 
 
+def test_folder_and_file_are_known_by_their_own_names_not_by_those_of_links(tmp_path: Path) -> None:
+    """Whatever order a folder has them in: the name of a folder can be that of the device."""
+    (tmp_path / "thing=g" / "day").mkdir(parents=True)
+    (tmp_path / "thing=g" / "day" / "r").write_text("{}")
+    (tmp_path / "z").write_text("{}")
+    (tmp_path / "a").symlink_to(tmp_path / "z")
+    (tmp_path / "latest").mkdir()
+    for name in "ay":
+        (tmp_path / "latest" / name).symlink_to(tmp_path / "thing=g" / "day")
+    (tmp_path / "latest" / "s").symlink_to(tmp_path / "thing=g" / "day" / "r")
+    found = {str(one.path.relative_to(tmp_path)): one.thing for one in find([str(tmp_path)])}
+    assert found == {"thing=g/day/r": "g", "z": None}
+    links = [str(tmp_path / name) for name in ("latest/y/r", "thing=g/day/r", "latest/s", "z", "a")]
+    for arguments in (links, links[::-1]):
+        assert {str(one.path.relative_to(tmp_path)): one.thing for one in find(arguments)} == found
+
+
 def test_pipe_in_a_folder_is_no_recording(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "a.jsonl").write_text("{}")
