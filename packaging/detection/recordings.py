@@ -26,13 +26,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import sniff
 from .account import Account
-from .errors import InputError
+from .errors import DetectionError, InputError
 from .places import places
 from .progress import Progress
 from .spans import SEQUENCE, Outcome, Skipped, Span
@@ -220,6 +221,10 @@ def _run(
                     task, part = futures[future]
                     yield part, future.result()
                     progress.advance(sum(span.size for span in task))
+            except BrokenProcessPool as error:
+                raise DetectionError(
+                    "a process that read recordings was ended from outside, as happens where memory runs out"
+                ) from error
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import multiprocessing
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import cbor2
 import pytest
 from detection import recordings
+from detection.errors import DetectionError
 from support.detect_tool import PROFILES, run
 from support.fleet_files import compact
 
@@ -235,3 +237,19 @@ def test_null_where_a_value_is_needed_costs_the_record(
     found = tried(capsys, "r")["reports"]
     assert (found["kept"], found["skipped_count"]) == (1, 1)
     assert found["skipped"][0].startswith(f"r:2: {reason}")
+
+
+def test_process_that_is_ended_from_outside_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel ends one where memory runs out."""
+    monkeypatch.setattr(recordings, "TASK_BYTES", 2000)
+    monkeypatch.setattr(recordings, "MIN_PARALLEL_BYTES", 0)
+    monkeypatch.setattr(recordings, "PROCESS_BYTES", 1000)
+    write("r", *(report(number) for number in range(500)))
+    (tmp_path / "rows").mkdir()
+
+    def end_readers() -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    with pytest.raises(DetectionError, match="^a process that read recordings was ended from outside"):
+        recordings.read(recordings.Source(("r",)), tmp_path / "rows", 2, meanwhile=end_readers)
