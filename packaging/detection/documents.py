@@ -50,6 +50,14 @@ class Fault(NamedTuple):
     cut: bool = False
 
 
+def next_bytes(left: int) -> int:
+    """Return how much to read next. left: bytes in which no document ended, and which are searched again with it.
+
+    Twice as much each time: else what is not ended by anything would be searched again every CHUNK_BYTES.
+    """
+    return max(CHUNK_BYTES, left)
+
+
 def scan(text: str, more: bool) -> tuple[list[tuple[int, Any]], int]:
     """Return (index, document or Fault) for each JSON object in a text, and how much of the text that took.
 
@@ -91,7 +99,7 @@ def read_cbor(stream: Readable) -> Iterator[tuple[int, Any]]:
     buffer = b""
     more = True
     while more or buffer:
-        read = stream.read(CHUNK_BYTES)
+        read = stream.read(next_bytes(len(buffer)))
         more = bool(read)
         buffer += read
         position = 0

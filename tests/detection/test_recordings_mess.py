@@ -12,7 +12,7 @@ from typing import Any
 
 import cbor2
 import pytest
-from detection import recordings
+from detection import documents, recordings, records
 from detection.errors import DetectionError
 from support.detect_tool import PROFILES, run
 from support.fleet_files import compact
@@ -253,3 +253,21 @@ def test_process_that_is_ended_from_outside_is_an_error(tmp_path: Path, monkeypa
 
     with pytest.raises(DetectionError, match="^a process that read recordings was ended from outside"):
         recordings.read(recordings.Source(("r",)), tmp_path / "rows", 2, meanwhile=end_readers)
+
+
+def test_what_nothing_ends_is_searched_a_few_times_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not again for each piece that is read: a file that is no recording took a second a megabyte."""
+    searched = []
+
+    def counting(text: str, more: bool) -> Any:
+        searched.append(len(text))
+        return documents.scan(text, more)
+
+    monkeypatch.setattr(records, "scan", counting)
+    monkeypatch.setattr(documents, "CHUNK_BYTES", 2**10)
+    size = 2**17
+    write("r", content=compact(report()) + b"\n" + b"a" * size)
+    (tmp_path / "rows").mkdir()
+    found = recordings.read(recordings.Source(("r",)), tmp_path / "rows", 1)
+    assert found.account.lines() == ["2 records in 1 file: 1 read, 1 skipped; 1 device", "skipped: r:2: not JSON"]
+    assert sum(searched) < 4 * size
