@@ -5,6 +5,7 @@ Source: Data Firehose guide, "Amazon S3 object name format": object names have n
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -76,7 +77,7 @@ def find(arguments: Iterable[str], thing_from: re.Pattern[str] | None = None) ->
         try:
             paths = list(_paths(argument))
         except OSError as error:  # of a name that is too long, or a folder above that can't be entered
-            raise InputError(f"{argument:.200}: {error.strerror}") from error
+            raise InputError(f"{str(error.filename or argument):.200}: {error.strerror}") from error
         if not paths:
             raise InputError(f"{argument}: no files there")
         for path in paths:
@@ -133,12 +134,21 @@ def _paths(argument: str) -> Iterator[Path]:
     elif path.exists():
         yield path
     else:
+        _refuse_closed(argument)
         for match in glob.iglob(argument, recursive=True):
             matched = Path(match)
             if matched.is_dir():
                 yield from _below(matched)
             else:
                 yield matched
+
+
+def _refuse_closed(pattern: str) -> None:
+    """Raise InputError for a folder that a glob looks into and that can't be read: glob passes over it."""
+    for folders in Path(pattern).parents:
+        for folder in glob.iglob(str(folders), recursive=True):
+            if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+                raise InputError(f"{folder}: {os.strerror(errno.EACCES)}")
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -67,3 +67,18 @@ def test_folder_that_can_not_be_read_is_an_error(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "scandir", refusing)
     with pytest.raises(InputError, match="closed: Permission denied$"):
         find([str(tmp_path)])
+
+
+@pytest.mark.parametrize("pattern", ["*/r", "**/r", "day/clo*/*"])
+def test_folder_that_a_glob_passes_over_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    for folder in ("open", "closed"):
+        (tmp_path / "day" / folder).mkdir(parents=True)
+        (tmp_path / "day" / folder / "r").write_text("{}")
+    monkeypatch.chdir(tmp_path if pattern[0] == "d" else tmp_path / "day")
+    assert find([pattern])
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("closed") and access(path, mode))
+    with pytest.raises(InputError, match="closed: Permission denied$"):
+        find([pattern])
