@@ -8,8 +8,7 @@ from typing import Any
 import pyarrow
 from pyarrow import compute
 
-from .declared import address_text
-from .reports import CUSTOM_NAME, MAX_NUMBER, MAX_PORT, MAX_TIME_SECONDS, packed_address
+from .reports import CUSTOM_NAME, MAX_NUMBER, MAX_PORT, MAX_TIME_SECONDS, packed
 
 COUNTS = (
     *("bytes_in", "bytes_out", "packets_in", "packets_out"),
@@ -73,10 +72,10 @@ def _are_numbers(numbers: Any) -> bool:
 
 
 def _are_addresses(texts: Any) -> bool:
-    """Return whether texts are addresses in the one form that they have in the table."""
+    """Return whether texts are addresses, without a scope."""
     try:
-        return all(address_text(packed_address(text, "")) == text for text in texts.unique().to_pylist())
-    except ValueError:
+        return all(packed(text) for text in texts.unique().to_pylist())
+    except (OSError, ValueError):  # ValueError: not ASCII, or a null character
         return False
 
 

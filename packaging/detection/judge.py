@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from connector.detect.profile import MAX_COUNT, Behavior, Profile
 from . import columns
 from .fleet import Fleet, Source, source
 from .progress import Progress
+from .reports import packed
 
 MAX_ELEMENTS = 8  # of those in violation, on each device
 
@@ -130,9 +130,7 @@ def plain(value: Any) -> Any:
 
 def native(kind: str, element: Any) -> Any:
     """Return an element as the engine has it: addresses are packed."""
-    if kind != "cidrs":
-        return element
-    return socket.inet_pton(socket.AF_INET6 if ":" in element else socket.AF_INET, element)
+    return packed(element) if kind == "cidrs" else element
 
 
 def _unknown(behavior: Behavior) -> str | None:

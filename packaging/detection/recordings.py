@@ -7,7 +7,7 @@
       tcp_connections BIGINT,     -- total of the established ones
       tcp_ports_total BIGINT, udp_ports_total BIGINT,
       tcp_ports INTEGER[], udp_ports INTEGER[],   -- as listed, with repetitions; NULL: not in the report; []: none
-      destinations VARCHAR[],     -- remote addresses as listed, without ports, in Python's form of an address
+      destinations VARCHAR[],     -- remote addresses as listed, without ports, as inet_ntop() writes them
       -- custom metrics by type; NULL: none of that type
       numbers MAP(VARCHAR, DOUBLE), number_lists MAP(VARCHAR, DOUBLE[]),
       string_lists MAP(VARCHAR, VARCHAR[]), ip_lists MAP(VARCHAR, VARCHAR[]))

@@ -9,6 +9,7 @@ import ipaddress
 import json
 import math
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -219,6 +220,11 @@ def packed_address(text: Any, place: str) -> bytes:
         return ipaddress.ip_address(_text(text, place).partition("%")[0]).packed
     except ValueError:
         raise ValueError(f"{place}: {_shown(text)} is not an IP address") from None
+
+
+def packed(address: str) -> bytes:
+    """Return a packed address of its text in the table of reports. Raises OSError or ValueError for what is none."""
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
 def _shown(value: Any) -> str:

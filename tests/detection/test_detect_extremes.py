@@ -64,3 +64,16 @@ def test_limit_beyond_64_bits_is_compared(limit: int, violations: int, capsys: p
     assert run("try", "p.json", "--reports", "r", "--json", "--page", "p.html", "--picture", "p.svg") == 0
     (found,) = json.loads(capsys.readouterr().out)["devices"][0]["behaviors"]
     assert (found["limit"], found["violations"]) == (limit, violations)
+
+
+def test_address_reads_as_in_an_event_of_the_device(capsys: pytest.CaptureFixture[str]) -> None:
+    """With any Python: `ipaddress` writes an IPv4 address in IPv6 in one of two ways."""
+    connections = [{"remote_addr": address} for address in ("[::FFFF:c000:0201]:443", "[2001:DB8::1]:443")]
+    blocks = {"tcp_connections": {"established_connections": {"connections": connections, "total": 2}}}
+    write((1767225600, {"metrics": blocks}))
+    criteria = {"comparisonOperator": "in-cidr-set", "value": {"cidrs": ["10.0.0.0/8"]}}
+    behavior = {"name": "Known", "metric": "aws:destination-ip-addresses", "criteria": criteria}
+    Path("p.json").write_text(json.dumps({"securityProfileName": "P", "behaviors": [behavior]}))
+    assert run("try", "p.json", "--reports", "r", "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)["devices"][0]["behaviors"]
+    assert found["elements"] == [["2001:db8::1", 1], ["::ffff:192.0.2.1", 1]]

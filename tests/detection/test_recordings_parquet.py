@@ -96,7 +96,7 @@ def test_envelopes_in_a_table_are_read(capsys: pytest.CaptureFixture[str]) -> No
     [
         ("destinations", ["gateway"]),
         ("destinations", [None]),
-        ("destinations", ["2001:DB8::1"]),
+        ("destinations", ["fe80::1%eth0"]),
         ("tcp_ports", [None]),
         ("udp_ports", [22, 0]),
         ("bytes_in", -5),
