@@ -24,7 +24,7 @@ from .decompress import DamagedError
 from .documents import Fault, read_cbor
 from .parquet import decompressed, is_table, read_parquet, read_table
 from .records import REFUSED, Content, Record, Text, says_something, with_damage
-from .reports import from_document, integer, is_text, no_constant
+from .reports import HIVE_NULL, NOT_A_THING, from_document, integer, is_text, no_constant
 from .shapes import converter, report_types
 from .spans import FILE_SHIFT, Outcome, Skipped, Span
 
@@ -205,16 +205,16 @@ class Reader:
             raise ValueError(f"{self._thing_field}: the name of a thing is expected, not {named!r:.50}")
         by_path = span.recording.thing
         for name in (named, by_path):
-            if name not in (None, sniff.NOT_A_THING, sniff.HIVE_NULL):
+            if name not in (None, NOT_A_THING, HIVE_NULL):
                 return str(name)
-        if sniff.NOT_A_THING in (named, by_path):
+        if NOT_A_THING in (named, by_path):
             raise ValueError(
-                f"{self._thing_field}: {sniff.NOT_A_THING} is what clientid() gives for a report that did not come by"
+                f"{self._thing_field}: {NOT_A_THING} is what clientid() gives for a report that did not come by"
                 " MQTT; let the rule select topic(3), or name the thing by the path (--thing-from)"
             )
-        if sniff.HIVE_NULL in (named, by_path):
+        if HIVE_NULL in (named, by_path):
             raise ValueError(
-                f"{self._thing_field}: {sniff.HIVE_NULL} is what Hive writes where there is no value; let the reports"
+                f"{self._thing_field}: {HIVE_NULL} is what Hive writes where there is no value; let the reports"
                 " name their things, or name the thing by the path (--thing-from)"
             )
         if self._must_name:

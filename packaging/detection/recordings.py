@@ -113,7 +113,7 @@ def read(
     files = sniff.find(source.paths, source.thing_from)
     devices = sniff.file_things(file.path for file in files)
     tasks = list(_tasks([Span(file, number, devices[file.path]) for number, file in enumerate(files)]))
-    processes = processes or len(os.sched_getaffinity(0))
+    processes = processes or _processors()
     parts: list[Path] = []
     outcomes: list[Outcome] = []
     for part, outcome in _run(tasks, folder, source.thing_field, processes, meanwhile):
@@ -145,6 +145,11 @@ def read(
     if not account.adds_up:
         raise AssertionError(f"records were lost while reading: {account}")
     return Recordings(connection, account)
+
+
+def _processors() -> int:
+    """Return how many processors this process may use; where the system does not say, as macOS, how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def connect(folder: Path, threads: int, memory_megabytes: int) -> duckdb.DuckDBPyConnection:

@@ -64,6 +64,10 @@ MAX_INTEGER_DIGITS = 1000
 
 MAX_TIME_SECONDS = 253402300799  # the end of the year 9999; agents that count milliseconds are beyond it
 
+# What stands where a thing's name should, if there was none: clientid() gives the first for a message that did not come
+# by MQTT, Hive and Spark write the second.
+NOT_A_THING, HIVE_NULL = "n/a", "__HIVE_DEFAULT_PARTITION__"
+
 CUSTOM_NAME = re.compile(r"(?!aws:)[a-zA-Z0-9:_-]{1,128}")
 
 

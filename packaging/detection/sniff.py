@@ -18,12 +18,9 @@ from urllib.parse import unquote
 
 from .decompress import DamagedError, Decompressed, is_compressed
 from .errors import InputError
+from .reports import NOT_A_THING
 
 TEXT, CBOR, PARQUET, UNKNOWN = "text", "cbor", "parquet", "unknown"
-
-# What stands where a thing's name should, if there was none: clientid() gives the first for a message that did not come
-# by MQTT, Hive and Spark write the second.
-NOT_A_THING, HIVE_NULL = "n/a", "__HIVE_DEFAULT_PARTITION__"
 
 HEAD_BYTES = 4096  # of the decompressed content, from which a file's kind is told
 

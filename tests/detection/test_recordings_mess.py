@@ -271,3 +271,12 @@ def test_what_nothing_ends_is_searched_a_few_times_only(tmp_path: Path, monkeypa
     found = recordings.read(recordings.Source(("r",)), tmp_path / "rows", 1)
     assert found.account.lines() == ["2 records in 1 file: 1 read, 1 skipped; 1 device", "skipped: r:2: not JSON"]
     assert sum(searched) < 4 * size
+
+
+def test_system_that_does_not_say_which_processors_may_be_used(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As macOS, where an operator may work."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    write("r", report())
+    assert tried(capsys, "r")["reports"]["kept"] == 1
