@@ -20,6 +20,7 @@ from .sniff import Readable
 
 CHUNK_BYTES = 2**18  # read at a time
 MAX_DOCUMENT_BYTES = 16 * 2**20  # what is longer is no report; AWS IoT takes 128 KB
+MIN_DEEP = 500  # levels that Python's decoder goes down at least, so no document begins in as many characters
 MAX_ARRAYS = 8  # of CBOR, one in the other, that are looked into
 
 # The names that come first in a report, an envelope, or what a rule added to one. A search for the next document looks
@@ -84,7 +85,8 @@ def scan(text: str, more: bool) -> tuple[list[tuple[int, Any]], int]:
                 item = _fault(text, error)
                 if more and item.cut and len(text) - start < MAX_DOCUMENT_BYTES:
                     return found, start
-                following = _NEXT_JSON.search(text, start + 1)
+                nested = MIN_DEEP if isinstance(error, RecursionError) else 1
+                following = _NEXT_JSON.search(text, start + nested)
                 if following is None and more and len(text) - start < MAX_DOCUMENT_BYTES:
                     return found, start
                 position = following.start() if following else len(text)

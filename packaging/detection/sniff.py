@@ -6,10 +6,11 @@ Source: Data Firehose guide, "Amazon S3 object name format": object names have n
 from __future__ import annotations
 
 import errno
+import fnmatch
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from .errors import InputError
 from .reports import NOT_A_THING
 
 TEXT, CBOR, PARQUET, UNKNOWN = "text", "cbor", "parquet", "unknown"
+
+ANY_FOLDERS = "**"  # in a glob: any number of folders, or none
 
 HEAD_BYTES = 4096  # of the decompressed content, from which a file's kind is told
 
@@ -130,22 +133,44 @@ def _paths(argument: str) -> Iterator[Path]:
         yield from _below(path)
     elif path.exists():
         yield path
+    elif ANY_FOLDERS in path.parts:
+        yield from _deep(path)
     else:
-        _refuse_closed(argument)
-        for match in glob.iglob(argument, recursive=True):
-            matched = Path(match)
+        for matched in _matches(path):
             if matched.is_dir():
                 yield from _below(matched)
             else:
                 yield matched
 
 
-def _refuse_closed(pattern: str) -> None:
-    """Raise InputError for a folder that a glob looks into and that can't be read: glob passes over it."""
-    for folders in Path(pattern).parents:
-        for folder in glob.iglob(str(folders), recursive=True):
-            if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+def _matches(pattern: Path) -> Iterator[Path]:
+    """Yield what a glob names. Raises InputError for a folder that it looks into and that can't be read."""
+    for folders in pattern.parents:
+        for folder in glob.iglob(str(folders)):
+            if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):  # glob passes over it
                 raise InputError(f"{folder}: {os.strerror(errno.EACCES)}")
+    yield from map(Path, glob.iglob(str(pattern)))
+
+
+def _deep(pattern: Path) -> Iterator[Path]:
+    """Yield the files that a glob with `**` names, or that are in a folder that it names.
+
+    By a walk that goes into each folder once: glob follows two links to a folder above for ever.
+    """
+    at = pattern.parts.index(ANY_FOLDERS)
+    for folder in _matches(Path(*pattern.parts[:at])):
+        for path in _below(folder) if folder.is_dir() else ():
+            names = path.relative_to(folder).parts
+            if any(_fits(names[:count], pattern.parts[at:]) for count in range(1, len(names) + 1)):
+                yield path
+
+
+def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern or not names:
+        return not names and all(one == ANY_FOLDERS for one in pattern)
+    if pattern[0] == ANY_FOLDERS:
+        return _fits(names, pattern[1:]) or _fits(names[1:], pattern)
+    return fnmatch.fnmatchcase(names[0], pattern[0]) and _fits(names[1:], pattern[1:])
 
 
 def _below(folder: Path) -> Iterator[Path]:

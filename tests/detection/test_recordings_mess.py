@@ -280,3 +280,12 @@ def test_system_that_does_not_say_which_processors_may_be_used(
     monkeypatch.delattr(os, "sched_getaffinity")
     write("r", report())
     assert tried(capsys, "r")["reports"]["kept"] == 1
+
+
+def test_what_is_nested_too_deep_is_not_searched_at_each_level(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each search goes down a thousand levels again, which took ten seconds a megabyte."""
+    write("r", content=b'{"header":' * 20_000 + b"\n" + compact(report()))
+    found = tried(capsys, "r")["reports"]
+    assert (found["kept"], found["found"] - found["skipped_count"]) == (1, 1)
+    assert found["skipped"][0] == "r:1: nested too deep"
+    assert found["skipped_count"] < 15_000  # of 20,000; how deep Python goes depends on its version
