@@ -259,11 +259,11 @@ def parse(environ: Mapping[str, str]) -> Tuple[Config, List[str]]:
     Raises ConfigError where AWS_IOT_THING_NAME, which the core sets, is missing or invalid: there is no topic without.
     """
     thing = environ.get("AWS_IOT_THING_NAME", "")
-    if not re.fullmatch("[a-zA-Z0-9:_-]{1,128}", thing):
+    if not names.is_thing_name(thing):
         shown = repr(thing[:MAX_SHOWN_CHARS]) if thing else "not set"
         raise ConfigError(
-            f"AWS_IOT_THING_NAME is {shown}: the Greengrass core sets it to the name of its thing (1 to 128 of "
-            "a-zA-Z0-9:_-); without it there is no topic to report to"
+            f"AWS_IOT_THING_NAME is {shown}: the Greengrass core sets it to the name of its thing "
+            f"({names.THING_NAME}); without it there is no topic to report to"
         )
     values, warnings = read(environ)
     report_format = values["ReportFormat"]
