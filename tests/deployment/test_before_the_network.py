@@ -82,6 +82,11 @@ def test_dry_run_needs_no_region_and_no_credentials(
     )
 
 
+def test_dry_run_of_a_thing_group(make_zip: Any, capsys: Any) -> None:
+    assert deploy.main(["v2", "apply", "--thing-group", "fleet", "--zip", make_zip(), "--dry-run"]) == 0
+    assert "\nTarget: thing group fleet\n" in capsys.readouterr().out
+
+
 def test_dry_run_of_a_v1_group(make_zip: Any, capsys: Any) -> None:
     argv = ["v1", "apply", "--group", "gateways", "--zip", make_zip("38"), "--dry-run", "--isolation", "NoContainer"]
     assert deploy.main(argv) == 0
