@@ -105,8 +105,8 @@ class Deliveries:
             memory = self._apply(memory, *self._answers.popleft())
         now = self._clock.monotonic()
         for report_id in [report_id for report_id, until in self._awaited.items() if until <= now]:
-            del self._awaited[report_id]
-            memory = self._missing(memory, report_id)
+            taken = self._awaited.pop(report_id) - VERDICT_SECONDS
+            memory = self._missing(memory, report_id, taken)
         return memory
 
     def _apply(self, memory: Memory, report_id: Optional[int], accepted: bool) -> Memory:
@@ -128,13 +128,14 @@ class Deliveries:
         memory = _count(memory, report_id)
         return memory._replace(pending=tuple(one for one in memory.pending if one.report_id != report_id))
 
-    def _missing(self, memory: Memory, report_id: int) -> Memory:
-        """The answer to a report did not come in time."""
+    def _missing(self, memory: Memory, report_id: int, taken: float) -> Memory:
+        """The answer to a report, which the peer took at `taken` on the monotonic clock, did not come in time."""
         if self._any_came:
             self._health.failed(
                 DELIVERY,
                 f"Device Defender has not answered report {report_id} within {VERDICT_SECONDS:.0f} s, so the next one "
                 "has its traffic too; subscribing to the answers anew",
+                since=taken,
             )
             self._renew()
             return memory

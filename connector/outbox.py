@@ -99,7 +99,7 @@ class Outbox:
                     if not self._publisher.is_accepted(self._call):
                         return self._clock.monotonic() + FIRST_RETRY_SECONDS  # the end of the call wakes the clock
                 except PublishError as error:
-                    self._failed(error)
+                    self._failed(error, self._call.started)
                 else:
                     self._accepted(self._sending)
                 self._call = None
@@ -117,11 +117,12 @@ class Outbox:
         try:
             self._call = self._publisher.begin(self._topic, payload, message.number)
         except PublishError as error:
-            self._failed(error)
+            self._failed(error, self._clock.monotonic())
 
-    def _failed(self, error: PublishError) -> None:
+    def _failed(self, error: PublishError, since: float) -> None:
+        """since: when the call began."""
         if not self._clock.stopped:
-            self._health.failed(f"publishing {self._what}", str(error), type(error).__name__)
+            self._health.failed(f"publishing {self._what}", str(error), type(error).__name__, since)
         self._due = self._clock.monotonic() + retry_delay(self._failures, self._max_delay, self._rng)
         self._failures += 1
 

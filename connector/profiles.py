@@ -77,7 +77,7 @@ def _read_packaged(name: str) -> bytes:
     if os.path.isfile(path):
         return _read_file(path)
     raise ProfileError(
-        "there is no profile of this name in the zip; a file of the device is named by its absolute path"
+        "no profile of this name comes with the connector; a file of the device is named by its absolute path"
     )
 
 

@@ -224,11 +224,12 @@ class Reporter:
         self._log_size(made, len(payload))
         if self._deliveries is not None:
             self._memory = self._deliveries.begin(self._memory, made)
+        asked = self._clock.monotonic()
         try:
             self._publisher.publish(self._config.topic, payload, made)
         except PublishError as error:
             if not self._clock.stopped:
-                self._health.failed("publishing", str(error), type(error).__name__)
+                self._health.failed("publishing", str(error), type(error).__name__, asked)
             # At a stop, too: an interface may be gone at the next start, and the report may have been accepted, with
             # this id.
             self._save(self._memory)

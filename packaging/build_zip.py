@@ -24,10 +24,9 @@ import tempfile
 import zipfile
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import Iterator, NamedTuple, NoReturn
 
 import bytecode
-from packaging.requirements import Requirement
 from zip_entries import Entry, content, stored, taken_over, zip_bytes
 from zip_kind import COMPONENT, FUNCTION, NAME, Kind
 
@@ -101,6 +100,8 @@ def pins(python: str, arch: str, kind: Kind = FUNCTION) -> list[Pin]:
 
     pip can't do it: it evaluates markers (PEP 508) for the Python it runs on, even with --python-version.
     """
+    from packaging.requirements import Requirement  # only here: --help can do without the environment
+
     target = {
         "implementation_name": "cpython",
         "implementation_version": f"{python}.0",
@@ -317,9 +318,16 @@ def build_all(kind: Kind) -> None:
     show(*write("SHA256SUMS" + kind.prefix[len(NAME) :], sums.encode()))
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose usage errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help lists the options)\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="build_zip.sh",
         description=f"Build dist/{NAME}-<version>-py<XY>-<arch>.zip for a Greengrass core. It has bytecode if there is "
         "a CPython of that version on PATH or in pyenv; else its name ends with -nobytecode.zip.",

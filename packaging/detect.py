@@ -96,7 +96,8 @@ def _try(options: argparse.Namespace) -> int:
         else:
             _print_account(account)
             print()
-            print(summary.summarize(outcome) if len(outcome.devices) == 1 else table.tabulate(outcome))
+            show = summary.summarize if len(outcome.devices) == 1 else table.tabulate
+            print(show(outcome, options.all))
         written = []
         if options.picture:
             from detection import plot

@@ -8,7 +8,7 @@ import re
 from typing import Any, List, Optional, Tuple
 
 from connector import __version__
-from connector.flags import Parser, SetAction, add_flags
+from connector.flags import Parser, SetAction, add_flags, thing_name
 
 EPILOG = """examples:
   run_local.py ZIP                    watch the reports, one every 300 s as in the field
@@ -88,7 +88,7 @@ def parse(arguments: Optional[List[str]], description: Optional[str]) -> argpars
     shown.add_argument("--lines", action="store_true", help="show one line a report, also elsewhere")
     add("--record", metavar="FILE", help="append each accepted report to this file, as detect.py reads it")
     add("--python", help="interpreter for the function (default: the one that runs this, without its environment)")
-    add("--thing", default="local-core", metavar="NAME", help="thing name (default: %(default)s)")
+    add("--thing", type=thing_name, default="local-core", metavar="NAME", help="thing name (default: %(default)s)")
     add("--set", action=SetAction, metavar="NAME=VALUE", help="a parameter of the connector; the same as --NAME VALUE")
     add(
         "--env",

@@ -49,6 +49,7 @@ LONGEST = (
     "zip/test_hanging_core.py",
     "connector/test_soak.py",
     "detection/test_page_browser.py",
+    "detection/test_page_chart.py",
     "zip/test_flood.py",
     "deployment/test_deploy_readme.py",
     "direct/test_systemd_readme.py",
@@ -70,6 +71,7 @@ TOGETHER = (
     "connector/test_namespace.py",
     "deployment/test_native_on_a_nucleus.py",
     "detection/test_page_browser.py",
+    "detection/test_page_chart.py",
 )
 
 

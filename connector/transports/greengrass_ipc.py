@@ -111,13 +111,13 @@ class GreengrassIpc(Transport):
                 failures = [error for error in errors if error is not None]
                 self._failed = bool(failures)
                 for error in failures[:1]:
-                    self._health.failed(SUBSCRIPTION, error, error.partition(":")[0])
+                    self._health.failed(SUBSCRIPTION, error, error.partition(":")[0], self._attempted)
                 if not failures:
                     self._health.recovered(SUBSCRIPTION)
                     self._logger.debug("subscribed to %s", plain(", ".join(self._topics)))
         except Exception as error:  # such as MemoryError: reports go on without answers, and a later one tries again
             self._failed = True
-            self._health.failed(SUBSCRIPTION, words(error))
+            self._health.failed(SUBSCRIPTION, words(error), since=self._attempted)
         finally:
             self._idle.set()
 

@@ -73,6 +73,7 @@ class MqttTransport(Transport):
         self._without_topics = False  # the next connection subscribes to nothing
         self._begun = 0.0  # of the present connection
         self._short = 0  # connections in a row that did not last
+        self._short_since = 0.0  # when the first of them ended
         self._logged_versions: Set[Any] = set()
         self._closing = False
         # These two are guarded by the condition, which is notified when a message is done.
@@ -182,6 +183,8 @@ class MqttTransport(Transport):
             self._short = 0
         else:
             self._short += 1
+            if self._short == 1:
+                self._short_since = self._monotonic()
         if end.taken_over:
             self._health.failed(CONNECTION, f"{why}. {self._other_client()}")
         elif self._short == MANY_SHORT:
@@ -189,6 +192,7 @@ class MqttTransport(Transport):
                 CONNECTION,
                 f"{MANY_SHORT} in a row ended within {MIN_LASTING_SECONDS:.0f} s, the last because {why}. "
                 f"{self._other_client()}",
+                since=self._short_since,
             )
         again = False  # whether the next attempt is another, so that the messages need not fail
         if end.unsupported:

@@ -31,6 +31,17 @@ LIGHT = "aws_nucleus_lite"
 _KEPT = ("deploymentName", "deploymentPolicies", "iotJobConfiguration", "parentTargetArn", "tags")
 
 
+def title_of(kind: str, name: str) -> str:
+    """Return a target as messages name it. kind: thing or thinggroup, as in its ARN."""
+    return f"{'thing group' if kind == 'thinggroup' else kind} {name}"
+
+
+def title_of_arn(arn: str) -> str:
+    """Return the target that has the ARN as messages name it. Its name may have colons."""
+    kind, _, name = arn.split(":", 5)[5].partition("/")
+    return title_of(kind, name)
+
+
 @dataclass
 class Target(ABC):
     """A thing or a thing group with its deployment, and the connector's component.
@@ -60,7 +71,7 @@ class Target(ABC):
     @property
     def title(self) -> str:
         """The target as messages name it."""
-        return f"{self.kind} {self.name}"
+        return title_of(self.kind, self.name)
 
     @property
     def arn(self) -> str:

@@ -22,7 +22,7 @@ from deployment.native_component import deployed_of as deployed_of_native
 from deployment.native_component import python_of
 from deployment.plan import Change, Document
 from deployment.settings import Settings
-from deployment.v2 import LIGHT, Target
+from deployment.v2 import LIGHT, Target, title_of_arn
 from deployment.v2_function import without_function
 from deployment.zip_object import ZipObject
 
@@ -120,7 +120,7 @@ class NativeTarget(Target):
                 continue
             components = self._client.get_deployment(deploymentId=item["deploymentId"]).get("components", {})
             if self.other in components:
-                where = item["targetArn"].split(":")[-1]
+                where = title_of_arn(item["targetArn"])
                 raise DeployError(
                     f"thing {self.thing} gets {self.other} by the deployment for {where}: both would report for the "
                     f"same thing. Remove it there first, or deploy {self.component} there"

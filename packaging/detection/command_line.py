@@ -96,6 +96,11 @@ def _add_try(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--json", action="store_true", help="print the result of each device and behavior as JSON")
     command.add_argument(
+        "--all",
+        action="store_true",
+        help="show each behavior that was not replayed; without, more than three are summed up by reason",
+    )
+    command.add_argument(
         "--fail-on-alarm", action="store_true", help="exit with 3 if there is an alarm that alerts somebody"
     )
     command.add_argument(

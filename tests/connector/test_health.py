@@ -38,6 +38,18 @@ def test_failure_and_recovery_are_logged_once() -> None:
     ]
 
 
+def test_recovery_counts_from_the_time_that_the_first_failure_began() -> None:
+    watched = Watched()
+    began = watched.clock.monotonic()
+    watched.clock.pass_by(30)
+    watched.health.failed("publishing", "no answer in 30 s", since=began)
+    watched.clock.pass_by(33)
+    watched.health.failed("publishing", "no answer in 30 s", since=watched.clock.monotonic() - 30)
+    watched.clock.pass_by(5)
+    watched.health.recovered("publishing")
+    assert watched.records.lines[1:] == ["INFO publishing: recovered after 1 min 8 s"]
+
+
 def test_second_reason_that_lasts_is_logged_once() -> None:
     """At the boot the core is not up yet; then it is, and has no subscription until somebody adds one."""
     watched = Watched()

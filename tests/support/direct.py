@@ -90,9 +90,9 @@ def endpoint(port: int, authority: Authority, device: Pair, **more: Any) -> Endp
     return Endpoint(port=port, cert_file=str(device.cert), key_file=str(device.key), **values)
 
 
-def transport(where: Endpoint, log: Log, **more: Any) -> MqttTransport:
+def transport(where: Endpoint, log: Log, monotonic: Callable[[], float] = time.monotonic, **more: Any) -> MqttTransport:
     settings = Settings(where, **{"client_id": CLIENT_ID, "protocol": MQTT_5, **more})
-    made = MqttTransport(settings, make_context(where), random.Random(4), logger(log))
+    made = MqttTransport(settings, make_context(where), random.Random(4), logger(log), monotonic)
     made.on_message = lambda message, topic: None
     return made
 
