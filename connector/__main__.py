@@ -46,10 +46,7 @@ ProcDestinationPath is /proc unless given.
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    """Print reports as the command line says, `run`: report over MQTT, or `component`: over Greengrass IPC.
-
-    Return the exit code.
-    """
+    """Print reports; with `run` send them over MQTT, with `component` over Greengrass IPC. Return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["component"]:
         try:

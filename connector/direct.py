@@ -1,7 +1,7 @@
 """`python -m connector run`: report without Greengrass, over MQTT with client certificates.
 
-The loop, the account of the traffic, the state file and the log are those of the Lambda function; only the transport is
-another (transports/mqtt.py, which needs the extra `mqtt`).
+The loop, the unsent traffic, the state file and the log are those of the Lambda function; only the transport differs
+(transports/mqtt.py, which needs the extra `mqtt`).
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _run(transport: Any, parsed: config.Config, parameters: Mapping[str, str], e
 
 
 def _forbid_core_files() -> None:
-    """Have no core file written, which would hold the private key."""
+    """Turn core files off: one would contain the private key."""
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (OSError, ValueError):

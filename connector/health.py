@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Callable, Dict, Mapping, Optional, Set
 
-MAX_TEXT = 500  # characters of a message from outside in one log line
+MAX_TEXT_CHARS = 500  # of a message from outside in one log line
 MIN_REPEATS = 3  # failures in a row for another reason before that reason is logged too
 
 
@@ -69,8 +69,8 @@ class Health:
                 self.recovered(what)
 
 
-def plain(text: object, longest: int = MAX_TEXT) -> str:
-    """Return the text as printable ASCII of bounded length, so that no outsider can forge or flood log lines."""
+def plain(text: object, longest: int = MAX_TEXT_CHARS) -> str:
+    """Return the text as printable ASCII, cut to `longest` characters: no outsider can forge or flood the log."""
     shown = str(text)
     cut = shown[:longest] + ("..." if len(shown) > longest else "")
     return "".join(character if " " <= character <= "~" else "?" for character in cut)

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.loop import FakeClock, Records
 
-from connector.health import MAX_TEXT, Health, duration, plain
+from connector.health import MAX_TEXT_CHARS, Health, duration, plain
 
 
 class Watched:
@@ -125,7 +125,7 @@ def test_any_text_is_logged_as_one_line_of_printable_ascii(text: str) -> None:
     watched.health.failed("a", text)
     (line,) = watched.records.lines
     logged = line[len("WARNING a: ") :]
-    assert len(logged) <= MAX_TEXT + len("...")
+    assert len(logged) <= MAX_TEXT_CHARS + len("...")
     assert all(" " <= character <= "~" for character in logged)
 
 
