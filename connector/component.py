@@ -40,14 +40,14 @@ A Greengrass nucleus starts this; by hand it finds no nucleus to connect to. Par
 configuration, else from environment variables of the same names. A changed configuration takes effect at once.
 
 Exit codes: 0 ended by SIGTERM; 1 the connection to the nucleus is lost, which only a new process can make again;
-2 wrong usage, not started by a nucleus, or a package is missing.
+2 wrong usage, not started by a nucleus, or a package is missing; 130 ended by Ctrl-C.
 """
 
 
-def main(arguments: List[str], environ: Mapping[str, str], prog: str) -> int:
+def main(argv: List[str], environ: Mapping[str, str], prog: str) -> int:
     """Run the command line; return the exit code. prog: the command's name, for messages."""
-    if arguments:
-        _parse(arguments, prog)
+    if argv:
+        _parse(argv, prog)
     # The Java nucleus writes what a component prints to stderr as warnings.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout, level=logging.INFO)
     logging.getLogger("awsiot").setLevel(logging.CRITICAL)  # the connector logs one line for all of its
@@ -74,15 +74,17 @@ def main(arguments: List[str], environ: Mapping[str, str], prog: str) -> int:
     except ConnectorError as error:
         print(f"{prog}: {plain(error, 1000)}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        return 130
 
 
-def _parse(arguments: List[str], prog: str) -> None:
+def _parse(argv: List[str], prog: str) -> None:
     """Serve --help and --version, and refuse anything else."""
-    import argparse  # only here, and with flags.py: 0.4 MB that a component does not need
+    import argparse  # only here, and with usage.py: 0.4 MB that a component does not need
 
-    from . import flags
+    from .usage import Parser
 
-    parser = flags.Parser(
+    parser = Parser(
         prog=prog,
         description="Report to AWS IoT Device Defender as a native Greengrass component.",
         epilog=EPILOG,
@@ -90,7 +92,7 @@ def _parse(arguments: List[str], prog: str) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.parse_args(arguments)
+    parser.parse_args(argv)
 
 
 class Component:
@@ -172,15 +174,17 @@ class Component:
             running = agent.start(
                 settings.parameters, self._make_transport(connection, settings), logger, ends_on_sigterm=False
             )
-            settings = self._changed_settings(connection, settings)
-            if self._goes_on:
-                # A report whose answer would be lost with the old subscription would be counted twice.
-                until = self._clock.monotonic() + VERDICT_SECONDS
-                while self._goes_on and running.reporter.awaits_answer and self._clock.monotonic() < until:
-                    self._clock.wait(SETTLE_SECONDS)
-                logger.info("the configuration has changed: reporting starts anew with it")
-            running.clock.stop()
-            running.loop.join()
+            try:
+                settings = self._changed_settings(connection, settings)
+                if self._goes_on:
+                    # A report whose answer would be lost with the old subscription would be counted twice.
+                    until = self._clock.monotonic() + VERDICT_SECONDS
+                    while self._goes_on and running.reporter.awaits_answer and self._clock.monotonic() < until:
+                        self._clock.wait(SETTLE_SECONDS)
+                    logger.info("the configuration has changed: reporting starts anew with it")
+            finally:  # also at Ctrl-C, so that the loop saves what is unsent
+                running.clock.stop()
+                running.loop.join()
 
     def _changed_settings(self, connection: IpcConnection, settings: Settings) -> Settings:
         """Wait for changed settings and return them; at a stop, or a lost connection, return the present ones."""

@@ -22,6 +22,7 @@ from .errors import ConnectorError
 from .health import plain
 from .publisher import Publisher
 from .snapshot import Snapshot, Source
+from .usage import Parser
 
 logger = logging.getLogger("connector")
 
@@ -41,9 +42,9 @@ Exit codes: 0 ended by SIGTERM, or --check, --dry-run or --once succeeded; 1 it 
 """
 
 
-def main(arguments: List[str], environ: Mapping[str, str], prog: str) -> int:
+def main(argv: List[str], environ: Mapping[str, str], prog: str) -> int:
     """Run the command line; return the exit code. prog: the command's name, for messages."""
-    options = _parser(prog).parse_args(arguments)
+    options = _parser(prog).parse_args(argv)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.INFO)
     _forbid_core_files()
     try:
@@ -60,7 +61,7 @@ def main(arguments: List[str], environ: Mapping[str, str], prog: str) -> int:
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = flags.Parser(
+    parser = Parser(
         prog=prog,
         description="Report to AWS IoT Device Defender over MQTT, without Greengrass.",
         epilog=EPILOG,

@@ -7,20 +7,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any, Callable, Dict, Iterable, Mapping, NoReturn, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 from .config import PARAMETERS, RESOURCE_ID
 from .names import THING_NAME, is_thing_name
 from .parameter import Parameter
 
 READ_BY_FUNCTION = tuple(parameter for parameter in PARAMETERS if parameter.name != RESOURCE_ID)
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose usage errors are one line, `<tool>: <what is wrong>`, and not the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} ({self.prog} --help lists the options)\n")
 
 
 def add_flags(

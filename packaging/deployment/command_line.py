@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from connector import __version__
 from connector.component_settings import MAX_PAYLOAD_BYTES, PAYLOAD
 from connector.flags import thing_name
+from connector.usage import hint
 from deployment import component, parameters, settings, settings_file
 from deployment.errors import UsageError
 from deployment.settings_file import SettingsFile
@@ -45,11 +46,11 @@ _TARGETS = ("thing", "thing_group", "group")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, without the whole usage."""
+    """A parser whose usage errors are UsageErrors, which deploy.py prints as it prints all others."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError with the message and where the flags are listed."""
-        raise UsageError(f"{message} (`{self.prog} --help` lists the flags)")
+        """Raise UsageError with the message, and where the options are listed."""
+        raise UsageError(f"{message} {hint(self)}")
 
 
 def parser() -> argparse.ArgumentParser:

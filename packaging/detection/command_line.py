@@ -6,17 +6,11 @@ import argparse
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
 
 from connector import __version__
+from connector.usage import Parser
 
 from . import watch
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """End with one line that matters, not with the whole usage."""
-        self.exit(2, f"{self.prog}: {message}; {self.prog} --help shows the usage\n")
 
 
 def parser(description: str | None, run: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
@@ -24,7 +18,7 @@ def parser(description: str | None, run: Mapping[str, Callable[[argparse.Namespa
 
     run: the function of each command, which returns the exit code
     """
-    parser = _Parser(prog="detect.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="detect.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"detect.py {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_try(commands.add_parser("try", help="show when a profile would have alarmed and cleared"))
