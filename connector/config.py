@@ -195,9 +195,9 @@ PARAMETERS = (
         valid="an absolute path, or empty",
         pattern=r"(?:/[^/\x00][^\x00]*)?",
         parse=parse_directory,
-        description="Writable directory on the device where the baseline of network_stats is kept over a restart of "
-        "the connector, so that the next report has the traffic in between. The default of the native component is its "
-        "work folder.",
+        description="Writable directory on the device where the last counters, unreported traffic, the report id and "
+        "alarms are kept over a restart of the connector, so that the next report has the traffic in between. The "
+        "default of the native component is its work folder.",
     ),
     Parameter(
         name="SecurityProfiles",
