@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _try(options: argparse.Namespace) -> int:
     for path in (options.picture, options.page):
-        if path and not path.parent.is_dir():  # said now, not after all was judged
+        if path and not path.parent.is_dir():  # checked first: reading and judging may take minutes
             raise InputError(f"{path}: No such file or directory")
     profiles: list[Profile] = []
 

@@ -151,14 +151,14 @@ def _watch(core: Union[LocalCore, LocalNucleus], once: bool) -> int:
 
 
 def wants_documents(options: argparse.Namespace, terminal: bool) -> bool:
-    """Return whether whole reports are shown: one is read, many are watched, and a file may be read by a program."""
+    """Return whether to show whole reports: with --once, and where the output goes to a program or a file."""
     if options.full or options.lines:
         return bool(options.full)
     return bool(options.once) or not terminal
 
 
 def _open_recording(path: Optional[str], files: contextlib.ExitStack) -> Optional[TextIO]:
-    """Return the recording, to be continued where there is one. Raises OSError."""
+    """Open the recording; an existing file is appended to. Return None without a path. Raises OSError."""
     return files.enter_context(open(path, "a", encoding="utf-8")) if path else None
 
 

@@ -25,7 +25,7 @@ EPILOG = """examples:
   run_local.py ZIP --SecurityProfiles RemoteManagementPorts --interval 5
   run_local.py ZIP --mqtt localhost:1883
 
-what is shown: on a terminal one line a report, with --once, and where the output is no terminal, the whole report.
+what is shown: on a terminal one line per report; the whole report with --once, and where the output is no terminal.
 --full and --lines choose.
 
 faults, as KIND or KIND:COUNT; each publish takes one, in the order given:
@@ -40,16 +40,16 @@ faults, as KIND or KIND:COUNT; each publish takes one, in the order given:
   restart        the core drops all connections and starts again on the same port
   refuse         nothing listens on the core's port, for COUNT seconds from the start
 
-faults with --native; * only of nucleus lite:
-  mqtt-lost[:SECONDS]      the MQTT connection is lost for so long, then made again
-  mqtt-restart*            the MQTT daemon is restarted: subscriptions are dead without a sign
-  mqtt-hang*[:SECONDS]     the MQTT daemon hangs for so long: an error after 10 s, and the message comes later
-  ipc-hang*[:SECONDS]      the IPC daemon hangs for so long: calls are not answered
+faults with --native; those with * only of nucleus lite:
+  mqtt-lost[:SECONDS]      the MQTT connection is lost, then made again
+  mqtt-restart*            the MQTT daemon is restarted: subscriptions are forgotten, and components don't notice
+  mqtt-hang*[:SECONDS]     the MQTT daemon hangs: a publish fails after 10 s, and its message arrives later
+  ipc-hang*[:SECONDS]      the IPC daemon hangs: calls are not answered
   ipc-restart*             the IPC daemon is restarted: connections are closed, the component's token is refused
-  broker-refuse[:COUNT]    the broker refuses messages, which are answered with OK, and lost
-  broker-silent[:SECONDS]  the broker is silent for so long: messages are answered with OK, and lost
-  error[:COUNT]            publishes are answered with ServiceError
-  unanswered[:COUNT]       reports are neither accepted nor rejected
+  broker-refuse[:COUNT]    the broker refuses messages: each is answered with OK, and lost
+  broker-silent[:SECONDS]  the broker answers nothing: messages are answered with OK, and lost
+  error[:COUNT]            publishes are answered with ServiceError, and not sent
+  unanswered[:COUNT]       the service answers reports neither with accepted nor with rejected
 
 exit codes: 0 ended by SIGTERM or by the reader of its output, or with --once accepted, or sent to a topic that the
 service does not judge; 1 rejected with --once, no report, or the function ended or could not be started; 2 bad usage;
@@ -94,7 +94,7 @@ def parse(argv: Optional[List[str]], description: Optional[str]) -> argparse.Nam
     )
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--full", action="store_true", help="show whole reports, also on a terminal")
-    shown.add_argument("--lines", action="store_true", help="show one line a report, also elsewhere")
+    shown.add_argument("--lines", action="store_true", help="show one line per report, also where it is no terminal")
     add("--record", metavar="FILE", help="append each accepted report to this file, as detect.py reads it")
     add("--python", help="interpreter for the function (default: the one that runs this, without its environment)")
     add("--thing", type=thing_name, default="local-core", metavar="NAME", help="thing name (default: %(default)s)")
@@ -134,7 +134,7 @@ def parse(argv: Optional[List[str]], description: Optional[str]) -> argparse.Nam
         "--generation",
         type=int,
         choices=(1, 2),
-        help="what a message without a subscription meets: V2 answers HTTP 400, V1 drops it (default: 2)",
+        help="what happens to a message without a subscription: V2 answers HTTP 400, V1 drops it (default: 2)",
     )
     add(
         "--encoding-type",
