@@ -25,7 +25,7 @@ from deployment.rollout import Rollout, is_in_force
 from deployment.settings import Settings
 
 AWS_COMPONENT = "aws.greengrass.DeviceDefender"
-LIGHT = "aws_nucleus_lite"
+LITE = "aws_nucleus_lite"
 
 # What a deployment has beside its components, and a revision of it keeps.
 _KEPT = ("deploymentName", "deploymentPolicies", "iotJobConfiguration", "parentTargetArn", "tags")
@@ -166,7 +166,7 @@ class Target(ABC):
 
     @abstractmethod
     def python_notes(self, deployed: Deployed | None) -> list[str]:
-        """Return a note if the zip is for another Python than what the cores run now: they don't report theirs."""
+        """Return a note if the zip is for another Python than the connector on the cores now. They report none."""
 
     def wait(self, waiting: Waiting) -> None:
         """Wait until every core has answered; raise DeployError with the reasons if one failed."""
@@ -276,7 +276,7 @@ class Target(ABC):
         """Return why a core can't run the component, by what it reports; empty if it can."""
 
     @property
-    def _awss_component_note(self) -> list[str]:
+    def _aws_component_note(self) -> list[str]:
         """A note where the deployment holds AWS's own component for the same purpose."""
         if AWS_COMPONENT not in self._components:
             return []
@@ -288,7 +288,7 @@ class Target(ABC):
     @property
     @abstractmethod
     def other_flag(self) -> str:
-        """What is to be said on the command line for the other kind."""
+        """The option with which the command line chooses the other kind of component."""
 
     def _replaced_note(self) -> str:
         return (
