@@ -32,7 +32,7 @@ The first report has no network_stats and no cpu_usage: they are the change sinc
 
   python -m connector                          one report of this machine
   python -m connector -n 2 -s 10               two, ten seconds apart; the second has the traffic between them
-  python -m connector -n 288 -s 300 > day.jsonl    a day's reports, one a line
+  python -m connector -n 288 -s 300 > day.jsonl    a day's reports, one per line
 
 JSON is indented on a terminal and one line per report elsewhere; CBOR is hexadecimal on a terminal and bytes elsewhere.
 

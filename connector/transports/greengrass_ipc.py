@@ -41,7 +41,7 @@ class GreengrassIpc(Transport):
         self._logger = logger
         self._health = Health(logger, time.monotonic)
         self._topics: Sequence[str] = ()
-        self._streams: List[Any] = []  # operations of the client, one a topic
+        self._streams: List[Any] = []  # operations of the client, one for each topic
         self._attempted = 0.0  # when subscribing began last, seconds on the monotonic clock
         self._failed = False  # whether a topic has no subscription
         self._closed = False

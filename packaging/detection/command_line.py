@@ -138,9 +138,9 @@ def _add_suggest(command: argparse.ArgumentParser) -> None:
 
 def _add_watch(command: argparse.ArgumentParser) -> None:
     command.description = (
-        "Print the events of connectors that judge security profiles themselves, one a line. With --profile, judge the"
-        " reports as well. Ends at the end of the input or with Ctrl-C; exits with 3 if an alarm has begun that has not"
-        " ended."
+        "Print the events of connectors that judge security profiles themselves, one per line. With --profile, judge"
+        " the reports as well. Ends at the end of the input or with Ctrl-C; exits with 3 if an alarm has begun"
+        " that has not ended."
     )
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("input", nargs="?", choices=["-"], help="read standard input: one event or report a line")

@@ -80,7 +80,7 @@ class Text:
             buffer = buffer[rest:]
 
     def _decoded(self, buffer: bytes) -> Iterator[tuple[bytes, Any]]:
-        """Yield the pieces of a text, and for each a report as shapes.py has it, or None."""
+        """Yield the pieces of a text, and for each its report as shapes.py reads it, or None if it is no report."""
         is_utf8 = _is_utf8(buffer)
         decode = self._decode if is_utf8 else self._decode_text
         lines = buffer.split(b"\n")

@@ -12,7 +12,7 @@ from .outcome import Device, Outcome, Result
 from .summary import PERCENTILES, WIDTH, count, has_percentiles, moment, number, printable
 
 MAX_ROWS = 40
-MAX_NAME = 40  # characters of a device's name, the end of a longer one is cut
+MAX_NAME_CHARS = 40  # characters of a device's name, the end of a longer one is cut
 
 
 def tabulate(outcome: Outcome, every: bool = False) -> str:
@@ -70,7 +70,7 @@ def _row(device: Device, result: Result, seconds: int) -> tuple[str, ...]:
     if result.elements:
         worst = printable(result.worst) + (f" and {result.distinct - 1:,} more" if result.distinct > 1 else "")
     return (
-        printable(device.thing)[:MAX_NAME],
+        printable(device.thing)[:MAX_NAME_CHARS],
         _name(result),
         f"{len(result.alarms):,}",
         span(seconds) if result.alarms else "",

@@ -98,7 +98,7 @@ def test_a_rejected_report_is_in_the_next_one_at_its_usual_time(loop: NucleusLoo
     assert loop.nucleus.renewed == []  # an answer came
 
 
-def test_without_any_answer_ok_has_to_do_after_some_reports_and_that_is_logged_once(loop: NucleusLoop) -> None:
+def test_without_any_answer_ok_counts_as_delivery_after_some_reports_and_that_is_logged_once(loop: NucleusLoop) -> None:
     loop.nucleus.usual_fate = NEVER_ANSWERED
     loop.run(2000)
     assert MAX_REPORTS_WITHOUT_ANSWER == 3

@@ -53,7 +53,7 @@ class Log(logging.Handler):
             self._changed.notify_all()
 
     def wait_for(self, words: str, times: int = 1) -> str:
-        """Return the line with these words that came as the so-manieth. Fails after MAX_WAIT_SECONDS."""
+        """Return the nth line with these words. Fails after MAX_WAIT_SECONDS."""
         with self._changed:
             found = self._changed.wait_for(lambda: len(self.having(words)) >= times, MAX_WAIT_SECONDS)
             assert found, f"no {times} lines with {words!r} in {self.lines}"
