@@ -173,8 +173,9 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc", host_seen: bool
             return None
 
     host = read_host(wanted.proc, wanted.custom_metrics)
-    for name, reason in host.missing.items():
-        problems["custom metric " + name] = f"left out of the reports: {reason}"
+    for names, reason in host.missing.items():
+        kind = "custom metrics" if "," in names else "custom metric"
+        problems[f"{kind} {names}"] = f"left out of the reports: {reason}"
     nothing = Snapshot(custom=host.values, cpu=host.cpu, problems=problems)
 
     proc = attempt(NETWORK, "nothing of the network can be read", lambda: locate(wanted.proc, own, host_seen))
