@@ -70,22 +70,24 @@ trap 'rm -rf "$unpacked"' EXIT
 "${PYTHON:-python3}" -m zipfile -e "$zip" "$unpacked"
 echo "$built"
 
-echo "== load its compiled module"
+echo "== load its compiled modules"
 cd "$unpacked"
 "$wrapper" - <<'END'
 import platform
 import sys
 
 import cbor2
+import psutil
 
+assert platform.machine() == "aarch64"
+print("machine", platform.machine(), "Python", platform.python_version())
 document = {"metrics": [1, -1, 2.5, "text", None, True]}
 assert cbor2.loads(cbor2.dumps(document)) == document
-module = sys.modules.get("cbor2._cbor2") or sys.modules["_cbor2"]
-print("machine", platform.machine(), "Python", platform.python_version())
-print("loaded ", module.__file__)
-with open(module.__file__, "rb") as file:
-    assert file.read(20)[18:] == b"\xb7\x00", "not an ELF file for aarch64"
-assert platform.machine() == "aarch64"
+assert psutil.virtual_memory().total > 0
+for module in (sys.modules.get("cbor2._cbor2") or sys.modules["_cbor2"], sys.modules["psutil._psutil_linux"]):
+    print("loaded ", module.__file__)
+    with open(module.__file__, "rb") as file:
+        assert file.read(20)[18:] == b"\xb7\x00", "not an ELF file for aarch64"
 END
 
 echo "== print a report of this machine"

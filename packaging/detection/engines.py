@@ -17,8 +17,8 @@ import ibis.expr.types as ir
 import pyarrow
 import sqlglot
 
-from . import columns
 from .errors import InputError
+from .reports import TABLE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -53,7 +53,7 @@ class Spark:
 
         try:
             frame = self._session.read.parquet(*paths)
-            frame = frame.select(*columns.SCHEMA).dropDuplicates(["thing", "report_id"])
+            frame = frame.select(*TABLE).dropDuplicates(["thing", "report_id"])
         except PySparkException as error:
             reason = str(error).splitlines()[0]
             raise InputError(

@@ -9,7 +9,8 @@ from connector.health import duration as span
 
 from . import skipped
 from .outcome import Device, Outcome, Result
-from .summary import PERCENTILES, WIDTH, count, has_percentiles, moment, number, printable
+from .skipped import WIDTH
+from .summary import PERCENTILES, count, has_percentiles, moment, number, printable
 
 MAX_ROWS = 40
 MAX_NAME_CHARS = 40  # characters of a device's name, the end of a longer one is cut
@@ -44,8 +45,8 @@ def tabulate(outcome: Outcome, every: bool = False) -> str:
     sum_up = not every and skipped.is_long(nowhere)
     if sum_up:
         behaviors = [results for results in behaviors if any(result.skipped is None for result in results)]
-    head = ("profile/behavior", "devices in alarm", "alarms", "normal")
-    lines += ["", *_aligned([head, *map(_behavior, behaviors)], "<>><")]
+    titles = ("profile/behavior", "devices in alarm", "alarms", "normal")
+    lines += ["", *_aligned([titles, *map(_behavior, behaviors)], "<>><")]
     if sum_up:
         lines += ["", *skipped.by_reason(nowhere)]
     if has_percentiles(devices[0].results):

@@ -176,7 +176,7 @@ Not replayed (--all shows each with its rule, --json too):
 def short_recording(*things: str) -> Path:
     """Write a report of each thing, with ports and connections only."""
     connections = {"connections": [{"remote_addr": "10.0.0.1:443"}], "total": 1}
-    metrics = {"tcp_connections": {"established_connections": connections}}
+    metrics: dict[str, Any] = {"tcp_connections": {"established_connections": connections}}
     metrics.update(dict.fromkeys(("listening_tcp_ports", "listening_udp_ports"), {"ports": [], "total": 0}))
     reports = [{"thing": thing, "header": {"report_id": 1767600000}, "metrics": metrics} for thing in things]
     path = Path("short.jsonl")
