@@ -21,11 +21,11 @@ from support.fleet_files import COMPRESSIONS
 
 EMPTY_BYTES = 2**18  # as much as is read at a time
 FILLERS = {
-    "letters": b"x" * 2**20,
-    "lines": b"x" * 50_000 + b"\n" + b"x" * 2**20,
-    "white space": b" " * 2**20,
-    "NUL": b"\0" * 2**20,
-    "string": b'{"a": "' + b"x" * 2**20,
+    "letters": b"x" * 2**23,
+    "lines": b"x" * 50_000 + b"\n" + b"x" * 2**23,
+    "white space": b" " * 2**23,
+    "NUL": b"\0" * 2**23,
+    "string": b'{"a": "' + b"x" * 2**23,
 }
 
 
@@ -73,7 +73,7 @@ def test_reports_after_much_that_is_no_report_are_read(read: Callable[[bytes], A
 
 
 def test_content_of_a_file_that_is_not_compressed_is_read_to_its_end(read: Callable[[bytes], Account]) -> None:
-    assert read(report(0) + b" " * 2**20 + b"\n" + report(1)).kept == 2
+    assert read(report(0) + b" " * 2**23 + b"\n" + report(1)).kept == 2
 
 
 def test_reports_that_compress_well_are_read(read: Callable[[bytes], Account]) -> None:
