@@ -6,5 +6,8 @@ unset CDPATH
 # Ctrl-C ends with 130 and without a message about the command that it interrupted.
 trap 'exit 130' INT
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+for argument in "$@"; do # without the environment, which the build needs
+  case $argument in -h | --help) exec "${PYTHON:-python3}" "$root/packaging/build_zip.py" --help ;; esac
+done
 python=$("$root/packaging/venv.sh" "$root/build/venv-%" "$root/packaging/requirements.txt")
 exec "$python" "$root/packaging/build_zip.py" "$@"

@@ -32,7 +32,7 @@ The first report has no network_stats and no cpu_usage: they are the change sinc
 
   python -m connector                          one report of this machine
   python -m connector -n 2 -s 10               two, ten seconds apart; the second has the traffic between them
-  python -m connector -n 288 -s 300 > day.jsonl    a day's reports, one a line
+  python -m connector -n 288 -s 300 > day.jsonl    a day's reports, one per line
 
 JSON is indented on a terminal and one line per report elsewhere; CBOR is hexadecimal on a terminal and bytes elsewhere.
 
@@ -45,13 +45,10 @@ ProcDestinationPath is /proc unless given.
 """
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
-    """Print reports as the command line says, `run`: report over MQTT, or `component`: over Greengrass IPC.
-
-    Return the exit code.
-    """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["component"]:
+def main(argv: Optional[List[str]] = None) -> int:
+    """Print reports; with `run` send them over MQTT, with `component` over Greengrass IPC. Return the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["component"]:
         try:
             from . import component
         except ImportError:
@@ -59,15 +56,15 @@ def main(arguments: Optional[List[str]] = None) -> int:
                 "`component` is not part of the Lambda function's zip: build_zip.sh --native makes the component's"
             )
             return 2
-        return component.main(arguments[1:], os.environ, f"{_prog()} component")
-    if arguments[:1] == ["run"]:
+        return component.main(argv[1:], os.environ, f"{_prog()} component")
+    if argv[:1] == ["run"]:
         try:
             from . import direct
         except ImportError:
             _complain("`run` is not part of the Lambda function's zip: pip install 'device-defender-connector[mqtt]'")
             return 2
-        return direct.main(arguments[1:], os.environ, f"{_prog()} run")
-    options = _parser().parse_args(arguments)
+        return direct.main(argv[1:], os.environ, f"{_prog()} run")
+    options = _parser().parse_args(argv)
     try:
         return _print_reports(options)
     except ConnectorError as error:
@@ -82,9 +79,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    import argparse  # only here, and with flags.py: 0.4 MB that a native component does not need
+    import argparse  # only here, and with the two below: 0.4 MB that a native component does not need
 
-    from .flags import Parser, add_flags
+    from .flags import add_flags
+    from .usage import Parser
 
     parser = Parser(
         prog=_prog(),

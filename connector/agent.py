@@ -1,4 +1,4 @@
-"""Puts a connector together and starts it, for any entry: settings and a transport in, a running loop out."""
+"""Connects the parts of the connector and starts the loop, for any entry point, from settings and a transport."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def start(
 
     settings: the parameters by name, as in `config.PARAMETERS`, and AWS_IOT_THING_NAME; on a core the environment.
     source: makes what takes the snapshots.
-    ends_on_sigterm: SIGTERM ends the process, where the caller is the main thread and there is no other handler. False
-        where the caller sees to that.
+    ends_on_sigterm: whether SIGTERM ends the process; that takes the main thread, and no other handler. False where the
+        caller handles SIGTERM.
 
     Raises ConfigError where these settings can't work.
     """

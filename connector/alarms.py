@@ -1,7 +1,7 @@
-"""Alarms raised on the device: each reading judged by security profiles, what changes logged and published.
+"""Alarms raised on the device: judges each reading by security profiles; logs and publishes alarms that begin or end.
 
-Imported only where a profile is given. A reading is judged by what the tables show, every port and destination, not by
-the bounded lists of a report.
+Imported only where a profile is given. What is judged is every port and destination in the tables, not the bounded
+lists of a report.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Alarms:
     """Judges readings, and keeps the events until they are accepted.
 
     used: the profiles. interval: usual seconds between readings.
-    unsaved: whether there is an event, or one less, that `dump` has not returned yet.
+    unsaved: bool, whether the waiting events have changed since the last `dump`.
     """
 
     def __init__(
@@ -115,8 +115,8 @@ class Alarms:
     def judge(self, snapshot: Snapshot, before: Memory, after: Memory, now: int) -> None:
         """Judge a reading and begin to send the events. Never raises: an error here must not cost the report.
 
-        A reading of which nothing could be read, so that it gives no report, is not judged: the next one's time counts
-        from the last one that was, as it does for who judges reports.
+        If nothing could be read there is no report and nothing is judged. The next reading's time then counts from the
+        last judged one, as it does where reports are judged (packaging/detect.py).
 
         before, after: the memory without and with this reading. now: its time, epoch seconds, as in the report's id.
         """
@@ -160,7 +160,10 @@ class Alarms:
         self._outbox.add(document)
 
     def dump(self) -> Dict[str, Any]:
-        """Return what a restart must not lose, for JSON. Criteria, up to 1,000 networks, are there once a behavior."""
+        """Return what a restart must not lose, for JSON.
+
+        The criteria of a behavior (up to 1,000 networks) are stored once, not with each of its events.
+        """
         criteria: Dict[str, Any] = {}
         events: List[Dict[str, Any]] = []
         for document in self._outbox.documents:
@@ -196,7 +199,7 @@ def _key(document: Dict[str, Any]) -> str:
 def measured(snapshot: Snapshot, traffic: Optional[Counters], cpu_before: Optional[CpuTimes]) -> Measurement:
     """Return a reading as the engine takes it.
 
-    traffic: what passed since the reading before, None where that is unknown. cpu_before: processor times then.
+    traffic: what passed since the previous reading, None if unknown. cpu_before: processor times at that reading.
     """
     custom: Dict[str, float] = dict(snapshot.custom)
     cpu = cpu_usage(cpu_before, snapshot.cpu)

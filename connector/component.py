@@ -1,8 +1,8 @@
 """`python -m connector component`: report as a native Greengrass component, over Greengrass IPC.
 
-The loop, the account of the traffic, the state file and the log are those of the Lambda function; only the transport is
-another (transports/greengrass_ipc.py, which needs the extra `ipc`). What is done here is the process' life: settings
-from the component's configuration, followed while it runs, and an end only where nothing else helps.
+The loop, the unsent traffic, the state file and the log are those of the Lambda function; only the transport differs
+(transports/greengrass_ipc.py, which needs the extra `ipc`). This module runs the process: it reads the settings from
+the component's configuration, restarts the loop when they change, and ends the process when only a new one can help.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("connector")
 
-# A nucleus that starts may take a while until it answers. After that time another process, with a new token, may help.
+# A nucleus that is starting may take a while to answer. After this time a new process, with a new token, may help.
 MAX_CONNECT_SECONDS = 60.0
-MAX_CONFIGURATION_SECONDS = 60.0  # then reports begin without it, and it is asked for again
+MAX_CONFIGURATION_SECONDS = 60.0  # then reporting starts without the configuration, which is asked for again later
 FIRST_PAUSE_SECONDS = 1.0  # between two attempts; doubled each time
 RETRY_SECONDS = 300.0
 SETTLE_SECONDS = 1.0  # a deployment changes one value after the other
@@ -40,14 +40,14 @@ A Greengrass nucleus starts this; by hand it finds no nucleus to connect to. Par
 configuration, else from environment variables of the same names. A changed configuration takes effect at once.
 
 Exit codes: 0 ended by SIGTERM; 1 the connection to the nucleus is lost, which only a new process can make again;
-2 wrong usage, not started by a nucleus, or a package is missing.
+2 wrong usage, not started by a nucleus, or a package is missing; 130 ended by Ctrl-C.
 """
 
 
-def main(arguments: List[str], environ: Mapping[str, str], prog: str) -> int:
+def main(argv: List[str], environ: Mapping[str, str], prog: str) -> int:
     """Run the command line; return the exit code. prog: the command's name, for messages."""
-    if arguments:
-        _parse(arguments, prog)
+    if argv:
+        _parse(argv, prog)
     # The Java nucleus writes what a component prints to stderr as warnings.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout, level=logging.INFO)
     logging.getLogger("awsiot").setLevel(logging.CRITICAL)  # the connector logs one line for all of its
@@ -74,15 +74,17 @@ def main(arguments: List[str], environ: Mapping[str, str], prog: str) -> int:
     except ConnectorError as error:
         print(f"{prog}: {plain(error, 1000)}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        return 130
 
 
-def _parse(arguments: List[str], prog: str) -> None:
+def _parse(argv: List[str], prog: str) -> None:
     """Serve --help and --version, and refuse anything else."""
-    import argparse  # only here, and with flags.py: 0.4 MB that a component does not need
+    import argparse  # only here, and with usage.py: 0.4 MB that a component does not need
 
-    from . import flags
+    from .usage import Parser
 
-    parser = flags.Parser(
+    parser = Parser(
         prog=prog,
         description="Report to AWS IoT Device Defender as a native Greengrass component.",
         epilog=EPILOG,
@@ -90,7 +92,7 @@ def _parse(arguments: List[str], prog: str) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.parse_args(arguments)
+    parser.parse_args(argv)
 
 
 class Component:
@@ -161,7 +163,7 @@ class Component:
         return self._lost is None and not self._clock.stopped
 
     def _report(self, connection: IpcConnection) -> None:
-        """Report, with the settings of the moment, until a stop or the loss of the connection. Raises ConfigError."""
+        """Report with the current settings until a stop or the loss of the connection. Raises ConfigError."""
         try:
             connection.watch_configuration(self._on_change)
         except ConnectorError as error:
@@ -172,18 +174,20 @@ class Component:
             running = agent.start(
                 settings.parameters, self._make_transport(connection, settings), logger, ends_on_sigterm=False
             )
-            settings = self._changed_settings(connection, settings)
-            if self._goes_on:
-                # A report whose answer would be lost with the old subscription would be counted twice.
-                until = self._clock.monotonic() + VERDICT_SECONDS
-                while self._goes_on and running.reporter.awaits_answer and self._clock.monotonic() < until:
-                    self._clock.wait(SETTLE_SECONDS)
-                logger.info("the configuration has changed: reporting starts anew with it")
-            running.clock.stop()
-            running.loop.join()
+            try:
+                settings = self._changed_settings(connection, settings)
+                if self._goes_on:
+                    # A report whose answer would be lost with the old subscription would be counted twice.
+                    until = self._clock.monotonic() + VERDICT_SECONDS
+                    while self._goes_on and running.reporter.awaits_answer and self._clock.monotonic() < until:
+                        self._clock.wait(SETTLE_SECONDS)
+                    logger.info("the configuration has changed: reporting starts anew with it")
+            finally:  # also at Ctrl-C, so that the loop saves what is unsent
+                running.clock.stop()
+                running.loop.join()
 
     def _changed_settings(self, connection: IpcConnection, settings: Settings) -> Settings:
-        """Return other settings, once there are any; at a stop and where the connection is lost those there are."""
+        """Wait for changed settings and return them; at a stop, or a lost connection, return the present ones."""
         while self._goes_on:
             if self._is_changed:
                 self._clock.wait(SETTLE_SECONDS)
@@ -226,13 +230,13 @@ class Component:
         return settings
 
     def _remembered(self, settings: Settings) -> Starts:
-        """Return the starts of before, with this one."""
+        """Return the remembered starts, this one included."""
         values, _ = config.read(settings.parameters)
         boot = read_boot(values["ProcDestinationPath"])
         return Starts(values["StateDirectory"], boot.boot_id if boot else "", self._started)
 
     def _end(self) -> int:
-        """Wait until an end does no harm, and return the exit code. What is unsent is saved by now."""
+        """Wait until ending can't make the component BROKEN; return the exit code. Unsent traffic is saved already."""
         if self._clock.stopped:
             return 0
         starts = self._starts or self._remembered(component_settings.read({}, self._environ, self._directory)[0])
@@ -255,7 +259,7 @@ class Component:
 
 
 def _configuration(connection: IpcConnection) -> Dict[str, Any]:
-    """Return the whole configuration, or where that is not answered its parameters one by one. Raises IpcError."""
+    """Return the whole configuration; if that call fails, read it one parameter at a time. Raises IpcError."""
     try:
         return connection.configuration()
     except ConnectorError:  # nucleus lite drops an answer over 5,000 bytes

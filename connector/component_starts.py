@@ -1,7 +1,7 @@
-"""Remembers the starts of a component, and how long it has to wait before it may end, so that it is not given up.
+"""Remembers a component's starts, and says how long it must wait before it may end without becoming BROKEN.
 
-A nucleus starts a component again that has ended with an error, but only some times within an hour: then it is BROKEN
-until somebody deploys it anew. Nucleus lite counts starts, whatever came before them; the Java nucleus counts errors.
+A nucleus restarts a component that ended with an error, but only a few times within an hour: then it is BROKEN until
+somebody deploys it again. Nucleus lite counts starts, for whatever reason; the Java nucleus counts errors.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Starts:
     def wait_seconds(self, now: float) -> float:
         """Return how long an end with an error has to wait, 0 or more."""
         if not self._known:
-            # Nobody knows of those before: an end every half an hour is never one too many, whatever they were.
+            # Earlier starts are unknown. One end every half hour stays within both limits, whatever they were.
             return max(0.0, self._starts[-1] + WINDOW_SECONDS / MAX_ERRORS + SPARE_SECONDS - now)
         return max(0.0, _wait(self._starts, MAX_STARTS, now), _wait(self._errors, MAX_ERRORS, now))
 

@@ -51,7 +51,7 @@ class Config(NamedTuple):
     report_format: "json" or "cbor"
     topic: where reports go, filled in, str
     state_directory: absolute path, or "" where nothing is kept
-    security_profiles: names of profiles in the zip and absolute paths, in the order given, tuple of str
+    security_profiles: names of profiles and absolute paths, in the order given, tuple of str
     violations_topic: where events of alarms go, filled in, str
     log_level: name of a level of `logging`, str
     wanted: what a snapshot reads, Wanted
@@ -117,8 +117,8 @@ PARAMETERS = (
         default="/host_proc",
         valid="a path of one level, of letters, digits, _ and -",
         pattern=r"\/[a-zA-Z0-9_-]+",
-        description="Where the host's /proc is mounted in the function's file system; /proc itself where the function "
-        "runs without a container.",
+        description="Where the connector finds the host's /proc: where it is mounted in a container, or /proc itself "
+        "without one. /proc is also the default of the native component and of the direct agent.",
     ),
     Parameter(
         name=RESOURCE_ID,
@@ -127,7 +127,7 @@ PARAMETERS = (
         valid="letters, digits, _ and -",
         pattern="[a-zA-Z0-9_-]+",
         description="Id of the volume resource for /proc in a Greengrass V1 group. It belongs to the group's "
-        "definition; the function does not read it.",
+        "definition; the connector does not read it.",
     ),
     Parameter(
         name="MetricNames",
@@ -195,20 +195,22 @@ PARAMETERS = (
         valid="an absolute path, or empty",
         pattern=r"(?:/[^/\x00][^\x00]*)?",
         parse=parse_directory,
-        description="Writable directory on the device where the baseline of network_stats is kept over a restart of "
-        "the function, so that the next report has the traffic in between.",
+        description="Writable directory on the device where the last counters, unreported traffic, the report id and "
+        "alarms are kept over a restart of the connector, so that the next report has the traffic in between. The "
+        "default of the native component is its work folder.",
     ),
     Parameter(
         name="SecurityProfiles",
         title="Security profiles to judge on the device",
         default="",
-        valid="names of profiles in the zip and absolute paths of files, separated by commas, or empty",
+        valid="names of profiles that come with the connector and absolute paths of files, separated by commas, or "
+        "empty",
         pattern=list_pattern(r"(?:[a-zA-Z0-9:_-]{1,128}|/[^,\s\x00]+)"),
         parse=_security_profile,
         is_list=True,
         description="Security profiles of AWS IoT Device Defender Detect that the connector itself judges each reading "
-        "by, on the device: names of those in the zip (such as RemoteManagementPorts), and absolute paths of JSON "
-        "files. Alarms are logged and published to ViolationsTopic.",
+        "by, on the device: names of those that come with it (such as RemoteManagementPorts), and absolute paths of "
+        "JSON files. Alarms are logged and published to ViolationsTopic.",
     ),
     Parameter(
         name="ViolationsTopic",
@@ -226,7 +228,7 @@ PARAMETERS = (
         default="INFO",
         valid="one of " + " ".join(LOG_LEVELS),
         pattern="|".join(LOG_LEVELS),
-        description="Least severe message that the function logs.",
+        description="Least severe message that is logged.",
     ),
 )
 
@@ -259,11 +261,11 @@ def parse(environ: Mapping[str, str]) -> Tuple[Config, List[str]]:
     Raises ConfigError where AWS_IOT_THING_NAME, which the core sets, is missing or invalid: there is no topic without.
     """
     thing = environ.get("AWS_IOT_THING_NAME", "")
-    if not re.fullmatch("[a-zA-Z0-9:_-]{1,128}", thing):
+    if not names.is_thing_name(thing):
         shown = repr(thing[:MAX_SHOWN_CHARS]) if thing else "not set"
         raise ConfigError(
-            f"AWS_IOT_THING_NAME is {shown}: the Greengrass core sets it to the name of its thing (1 to 128 of "
-            "a-zA-Z0-9:_-); without it there is no topic to report to"
+            f"AWS_IOT_THING_NAME is {shown}: the Greengrass core sets it to the name of its thing "
+            f"({names.THING_NAME}); without it there is no topic to report to"
         )
     values, warnings = read(environ)
     report_format = values["ReportFormat"]

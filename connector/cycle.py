@@ -1,8 +1,8 @@
 """One reporting cycle without time, waiting or sending: the loop and `python -m connector` both make reports here.
 
-memory = observe(memory, take(...), clock)     what was read is accounted for, whatever happens to the report
-made = make_report(memory, snapshot, ...)      the report of this moment, as a dict and as bytes
-memory = delivered(memory, made)               once it was accepted, or printed
+memory = observe(memory, snapshot, now)        add what passed to the unsent traffic, whatever happens to the report
+made = make_report(memory, snapshot, ...)      make the report, as a dict and as bytes
+memory = delivered(memory, made)               once it was accepted, or printed: its traffic is no longer unsent
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .snapshot import Snapshot
 
 
 class Made(NamedTuple):
-    """A report and what it takes off the account once it is accepted.
+    """A report, and what is subtracted from the unsent traffic once it is accepted.
 
     report_id: int, as in the header.
     report: plain dicts and lists.
@@ -77,5 +77,5 @@ def make_report(
 
 
 def delivered(memory: Memory, made: Made) -> Memory:
-    """Return the memory after a report was accepted: its traffic is accounted for."""
+    """Return the memory after a report was accepted: its traffic is no longer unsent."""
     return memory._replace(traffic=memory.traffic.delivered(made.carried), cpu=made.cpu or memory.cpu)

@@ -1,4 +1,4 @@
-"""A message of the answer topics as a value, checked before any decoder gets the bytes.
+"""Decodes messages of the answer topics; checks the bytes before any decoder gets them.
 
 Whoever may publish on `<topic>/accepted` chooses the bytes, and the function has 16 MB. A decoder may reserve memory
 for as many bytes or elements as a message only declares, follow any depth, and make objects of tags. So the message's
@@ -14,7 +14,7 @@ from typing import Any, List, Optional
 MAX_MESSAGE_BYTES = 4096  # an answer has about 200
 MAX_DEPTH = 8  # of maps and arrays in each other; an answer has 2
 
-MAJOR_BYTES, MAJOR_TEXT, MAJOR_ARRAY, MAJOR_MAP, MAJOR_TAG, MAJOR_SIMPLE = 2, 3, 4, 5, 6, 7
+MAJOR_BYTES, MAJOR_TEXT, MAJOR_ARRAY, MAJOR_MAP, MAJOR_TAG = 2, 3, 4, 5, 6
 INDEFINITE = 31  # in a head's low five bits: the length is not declared, an item BREAK ends it
 BREAK = 0xFF
 

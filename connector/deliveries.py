@@ -1,19 +1,20 @@
-"""Which reports have arrived, over a transport whose "accepted" does not prove it: the service's answers decide.
+"""Which reports have arrived, over a transport whose OK does not prove it: Device Defender's answers decide.
 
 Imported only with such a transport (`Transport.proves_delivery`). A nucleus answers OK once it has written the report
 to its MQTT connection, so a report may be lost after OK; and one that was answered with an error may arrive minutes
-later. So every report that was handed over is pending: its traffic stays in the account and is in the next report too.
+later. So every report that was handed over is pending: its traffic stays unsent, and is in the next report too.
 
-- An accepted answer for its id takes it off the account, once, whenever it comes, also after a restart.
-- A rejected answer leaves it in, whatever the reason: the service has not counted the report. That holds for Throttled
-  too, and the next report, with the traffic of both, comes at its usual time: one that came sooner would be throttled.
-- No answer within VERDICT_SECONDS: it stays in. If answers came before, the transport subscribes anew.
-- No answer at all for the first MAX_REPORTS_WITHOUT_ANSWER reports that were taken: the account gives none, or they
-  can't come back. Then OK has to do: it takes a report off. Should an answer come later, answers decide again, and a
-  rejected one puts that report's traffic back.
+- Accepted: the traffic of the report with this id is no longer unsent. It is subtracted once, whenever the answer
+  comes, also after a restart.
+- Rejected, for any reason: the traffic stays unsent, as the service has not counted the report. The next report, with
+  the traffic of both, comes at its usual time, after Throttled too: an earlier one would be throttled again.
+- No answer within VERDICT_SECONDS: the traffic stays unsent. If answers came before, the transport subscribes anew.
+- No answer to any of the first MAX_REPORTS_WITHOUT_ANSWER reports that got an OK: the AWS account does not send
+  answers, or they can't reach this device. From then on OK counts as delivered. If an answer comes after all, answers
+  decide again, and a rejection makes that report's traffic unsent again.
 
-So what passed is reported at least once. The service counts traffic twice only where a report arrived and its answer
-did not, or came after MAX_PENDING_REPORTS later ones.
+So traffic is reported at least once. The service counts it twice only if a report arrived and its answer was lost, or
+came after MAX_PENDING_REPORTS later reports.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ from .traffic import add
 VERDICT_SECONDS = 30.0  # for the answer; it comes within a few seconds where it comes at all
 MAX_REPORTS_WITHOUT_ANSWER = 3
 MAX_PENDING_REPORTS = 8
-MAX_WAITING_ANSWERS = 64  # not applied yet; who may publish on the answer topics must not fill the memory
+MAX_WAITING_ANSWERS = 64  # not applied yet; bounded, as anyone who may publish on the answer topics can send them
 
 DELIVERY = "delivery of reports"
 
 
 class Deliveries:
-    """Keeps the account right by the answers.
+    """Subtracts delivered reports from the unsent traffic, by Device Defender's answers.
 
-    renew: has the transport subscribe anew. peer: who says OK, for the log.
+    renew: makes the transport subscribe anew. peer: who says OK, for the log.
     """
 
     def __init__(
@@ -53,22 +54,22 @@ class Deliveries:
         self._peer = peer
         self._answers: Deque[Tuple[Optional[int], bool]] = deque(maxlen=MAX_WAITING_ANSWERS)
         self._any_came = False
-        self._without = 0  # reports that were taken and not answered, while no answer ever came
-        self._ok_does = False
-        self._awaited: Dict[int, float] = {}  # reports whose answer may still come in time: until when
-        self._answered: Optional[int] = None  # the last report that had an answer
-        self._taken = self._accepted = 0  # the last reports that the peer took, and the service
+        self._unanswered = 0  # reports with an OK and no answer, while no answer ever came
+        self._trusts_ok = False  # whether OK counts as delivered
+        self._awaited: Dict[int, float] = {}  # report id -> until when its answer is in time, on the monotonic clock
+        self._answered: Optional[int] = None  # id of the last report that had an answer
+        self._taken = self._accepted = 0  # highest ids of the reports that the peer took, and that the service accepted
 
     def answer(self, report_id: Optional[int], accepted: bool) -> None:
         """Take an answer of the service, from any thread. report_id: None where the answer names no report."""
         if accepted and report_id is None:
-            return  # it proves nothing of any one report
+            return  # it does not say which report arrived
         self._answers.append((report_id, accepted))
         self._clock.wake()
 
     @property
     def deadline(self) -> float:
-        """Until when nothing is to be settled, in seconds on the monotonic clock."""
+        """When `settle` has to be called next, in seconds on the monotonic clock; infinity if nothing is awaited."""
         if self._answers:
             return float("-inf")
         return min(self._awaited.values(), default=float("inf"))
@@ -79,7 +80,7 @@ class Deliveries:
         return bool(self._awaited)
 
     def begin(self, memory: Memory, made: Made) -> Memory:
-        """Return the memory with a report that is handed over now, before anybody can have answered it."""
+        """Return the memory with a pending report. To be called before the report is handed over."""
         pending = (*memory.pending, Pending(made.report_id, made.carried, made.cpu))
         return memory._replace(pending=pending[-MAX_PENDING_REPORTS:])
 
@@ -87,61 +88,65 @@ class Deliveries:
         """Return the memory after the peer has said OK to a report."""
         self._taken = max(self._taken, report_id)
         memory = self.settle(memory)
-        if self._ok_does:
-            return _count(memory, report_id)
+        if self._trusts_ok:
+            return _subtract(memory, report_id)
         if self._answered != report_id:
             self._awaited[report_id] = self._clock.monotonic() + VERDICT_SECONDS
         return memory
 
     def arrived_after_all(self) -> bool:
-        """Return, once, whether the service has accepted a report that the peer had refused, or not answered."""
+        """Return, once, whether the service has accepted a report that got an error, or no answer, from the peer."""
         arrived = self._accepted > self._taken
         self._taken = max(self._taken, self._accepted)
         return arrived
 
     def settle(self, memory: Memory) -> Memory:
-        """Return the memory after all that was answered, and what was not in time. To be called at `deadline`."""
+        """Apply the answers that came, and those that did not come in time; return the memory."""
         while self._answers:
             memory = self._apply(memory, *self._answers.popleft())
         now = self._clock.monotonic()
         for report_id in [report_id for report_id, until in self._awaited.items() if until <= now]:
-            del self._awaited[report_id]
-            memory = self._missing(memory, report_id)
+            taken = self._awaited.pop(report_id) - VERDICT_SECONDS
+            memory = self._missing(memory, report_id, taken)
         return memory
 
     def _apply(self, memory: Memory, report_id: Optional[int], accepted: bool) -> Memory:
-        if report_id is None and memory.pending:  # a rejection, and it can only be of the latest
+        if report_id is None and memory.pending:  # a rejection without an id: taken for the latest report's
             report_id = memory.pending[-1].report_id
         if report_id is None or not any(one.report_id == report_id for one in memory.pending):
-            return memory  # it was answered before, is too old, or is another agent's
+            return memory  # accepted before, too old, or another agent's report
         self._any_came = True
         self._answered = report_id
         self._awaited.pop(report_id, None)
-        if self._ok_does:
-            self._ok_does = False
+        if self._trusts_ok:
+            self._trusts_ok = False
             self._logger.info("%s: Device Defender answers now, so its answers decide again", DELIVERY)
         self._health.recovered(DELIVERY)
         if not accepted:
             # It stays pending: a message that arrives twice is accepted once and rejected once, in any order.
-            return _put_back(memory, report_id)
+            return _add_back(memory, report_id)
         self._accepted = max(self._accepted, report_id)
-        memory = _count(memory, report_id)
+        memory = _subtract(memory, report_id)
         return memory._replace(pending=tuple(one for one in memory.pending if one.report_id != report_id))
 
-    def _missing(self, memory: Memory, report_id: int) -> Memory:
-        """The answer to a report did not come in time."""
+    def _missing(self, memory: Memory, report_id: int, taken: float) -> Memory:
+        """Return the memory after the answer to a report, which the peer took at `taken`, did not come in time.
+
+        taken: by the monotonic clock
+        """
         if self._any_came:
             self._health.failed(
                 DELIVERY,
                 f"Device Defender has not answered report {report_id} within {VERDICT_SECONDS:.0f} s, so the next one "
                 "has its traffic too; subscribing to the answers anew",
+                since=taken,
             )
             self._renew()
             return memory
-        self._without += 1
-        if self._without < MAX_REPORTS_WITHOUT_ANSWER or self._ok_does:
+        self._unanswered += 1
+        if self._unanswered < MAX_REPORTS_WITHOUT_ANSWER or self._trusts_ok:
             return memory
-        self._ok_does = True
+        self._trusts_ok = True
         self._logger.info(
             "%s: no answer of Device Defender came for the first %d reports, so from now on one that %s has taken "
             "counts as delivered: either the account does not use Device Defender Detect, or the component may not "
@@ -150,12 +155,12 @@ class Deliveries:
             MAX_REPORTS_WITHOUT_ANSWER,
             self._peer,
         )
-        # The last one only: it has the traffic of those before, of which nobody knows more.
-        return _count(memory, report_id)
+        # The last one only: it has the traffic of those before too.
+        return _subtract(memory, report_id)
 
 
-def _count(memory: Memory, report_id: int) -> Memory:
-    """Return the memory with a pending report off the account, unless it is already."""
+def _subtract(memory: Memory, report_id: int) -> Memory:
+    """Return the memory with a pending report's traffic no longer unsent; unchanged if it was subtracted before."""
     for place, one in enumerate(memory.pending):
         if one.report_id == report_id and not one.counted:
             cpu = one.cpu if memory.cpu is None or (one.cpu and one.cpu.total > memory.cpu.total) else memory.cpu
@@ -167,8 +172,8 @@ def _count(memory: Memory, report_id: int) -> Memory:
     return memory
 
 
-def _put_back(memory: Memory, report_id: int) -> Memory:
-    """Return the memory with a pending report on the account again, if it was taken off."""
+def _add_back(memory: Memory, report_id: int) -> Memory:
+    """Return the memory with a pending report's traffic unsent again, if it was subtracted."""
     for place, one in enumerate(memory.pending):
         if one.report_id == report_id and one.counted:
             traffic = memory.traffic._replace(unsent=add(memory.traffic.unsent or NOTHING, one.carried or NOTHING))

@@ -1,7 +1,7 @@
 """`python -m connector run`: report without Greengrass, over MQTT with client certificates.
 
-The loop, the account of the traffic, the state file and the log are those of the Lambda function; only the transport is
-another (transports/mqtt.py, which needs the extra `mqtt`).
+The loop, the unsent traffic, the state file and the log are those of the Lambda function; only the transport differs
+(transports/mqtt.py, which needs the extra `mqtt`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .errors import ConnectorError
 from .health import plain
 from .publisher import Publisher
 from .snapshot import Snapshot, Source
+from .usage import Parser
 
 logger = logging.getLogger("connector")
 
@@ -41,9 +42,9 @@ Exit codes: 0 ended by SIGTERM, or --check, --dry-run or --once succeeded; 1 it 
 """
 
 
-def main(arguments: List[str], environ: Mapping[str, str], prog: str) -> int:
+def main(argv: List[str], environ: Mapping[str, str], prog: str) -> int:
     """Run the command line; return the exit code. prog: the command's name, for messages."""
-    options = _parser(prog).parse_args(arguments)
+    options = _parser(prog).parse_args(argv)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.INFO)
     _forbid_core_files()
     try:
@@ -60,7 +61,7 @@ def main(arguments: List[str], environ: Mapping[str, str], prog: str) -> int:
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = flags.Parser(
+    parser = Parser(
         prog=prog,
         description="Report to AWS IoT Device Defender over MQTT, without Greengrass.",
         epilog=EPILOG,
@@ -184,7 +185,7 @@ def _run(transport: Any, parsed: config.Config, parameters: Mapping[str, str], e
 
 
 def _forbid_core_files() -> None:
-    """Have no core file written, which would hold the private key."""
+    """Turn core files off: one would contain the private key."""
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (OSError, ValueError):

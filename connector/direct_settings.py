@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import Dict, Mapping, NamedTuple, Optional, Tuple
 
-from . import config, flags
+from . import config, flags, names
 from .errors import ConfigError
 from .health import plain
 
@@ -66,8 +66,11 @@ def read(options: argparse.Namespace, environ: Mapping[str, str], dry_run: bool)
         value = getattr(options, name.replace("-", "_"))
         if value is not None:
             connection[name] = value
+    thing = connection.get("thing-name")
+    if thing and not names.is_thing_name(thing):
+        raise ConfigError(f"thing-name {plain(repr(thing))} is not {names.THING_NAME}")
     if dry_run:
-        parameters[THING] = connection.get("thing-name") or DRY_RUN_THING
+        parameters[THING] = thing or DRY_RUN_THING
         return Settings(connection, parameters, None, False)
     return _checked(connection, parameters)
 
@@ -79,8 +82,6 @@ def _checked(connection: Dict[str, str], parameters: Dict[str, str]) -> Settings
         missing.append(f"--thing-name (or {THING})")
     if missing:
         raise ConfigError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
-    if not re.fullmatch("[a-zA-Z0-9:_-]{1,128}", thing):
-        raise ConfigError(f"thing-name {plain(repr(thing))} is not 1 to 128 of a-zA-Z0-9:_-")
     if not re.fullmatch("[a-zA-Z0-9.:_-]{1,255}", connection["endpoint"]):
         raise ConfigError(
             f"endpoint {plain(repr(connection['endpoint']))} is not a host name, without https:// and port"

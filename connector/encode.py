@@ -1,4 +1,4 @@
-"""Fourth stage: a report as bytes, compact; equal reports give equal bytes."""
+"""Encodes a report as compact JSON or CBOR; equal reports give equal bytes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FORMATS = (JSON, CBOR)
 
 
 def prepare(report_format: str) -> None:
-    """Import what `encode` needs while the process is still small.
+    """Import what `encode` needs, at the start of the process.
 
-    The zip for any processor has cbor2 as source files. Compiling them takes 2 MB for a moment: a function with 16 MB
-    has that at its start, but not while it makes a report. If the import fails, `encode` raises the error.
+    The zip for any processor has cbor2 as source files. Compiling them takes 2 MB for a moment, which a function with a
+    limit of 16 MB has at its start, but not while it makes a report. If the import fails, `encode` raises the error.
     """
     if report_format == CBOR:
         try:

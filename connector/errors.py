@@ -1,10 +1,10 @@
-"""The kinds of error that a caller may want to tell apart."""
+"""The connector's errors: one root, and a class for each kind that a caller handles differently."""
 
 
 class ConnectorError(Exception):
     """The root of the connector's errors.
 
-    exit_code: int, what a command line tool ends with that can't go on after it.
+    exit_code: int, the exit code of a command line that this error ends.
     """
 
     exit_code = 1
@@ -25,4 +25,4 @@ class PublishError(ConnectorError):
 
 
 class NoSubscriptionError(PublishError):
-    """The core has no subscription that carries the message: nothing changes until somebody adds one."""
+    """The core has no subscription, or no permission, that lets the message through, until a person adds one."""

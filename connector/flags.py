@@ -7,19 +7,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any, Callable, Dict, Iterable, Mapping, NoReturn, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 from .config import PARAMETERS, RESOURCE_ID
+from .names import THING_NAME, is_thing_name
 from .parameter import Parameter
 
 READ_BY_FUNCTION = tuple(parameter for parameter in PARAMETERS if parameter.name != RESOURCE_ID)
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose usage errors are one line, `<tool>: <what is wrong>`, and not the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} ({self.prog} --help lists the options)\n")
 
 
 def add_flags(
@@ -85,6 +79,13 @@ def find(name: str) -> Parameter:
     lower = {spelling.lower(): parameter for spelling, parameter in known.items()}
     closest = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0)
     raise argparse.ArgumentTypeError(f"no parameter has this name; the closest is {lower[closest[0]].name}")
+
+
+def thing_name(text: str) -> str:
+    """Return the name of a thing or of a thing group; raise ArgumentTypeError if AWS IoT takes no such name."""
+    if not is_thing_name(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {THING_NAME}")
+    return text
 
 
 def _checking(parameter: Parameter) -> Callable[[str], str]:

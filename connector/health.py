@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable, Dict, Mapping, Set
+from typing import Callable, Dict, Mapping, Optional, Set
 
-MAX_TEXT = 500  # characters of a message from outside in one log line
+MAX_TEXT_CHARS = 500  # of a message from outside in one log line
 MIN_REPEATS = 3  # failures in a row for another reason before that reason is logged too
 
 
@@ -41,19 +41,21 @@ class Health:
         self._monotonic = monotonic
         self._failures: Dict[str, _Failure] = {}
 
-    def failed(self, what: str, sentence: str, reason: str = "") -> None:
+    def failed(self, what: str, sentence: str, reason: str = "", since: Optional[float] = None) -> None:
         """Log a failure: WARNING the first time, DEBUG from then on until `recovered`.
 
         reason: one of a few kinds, such as an error's class. Another reason than the logged ones gets a WARNING of its
         own after MIN_REPEATS in a row: at a boot "connection refused" must not hide that the core, once it is up, has
         no subscription.
+        since: when what failed began, such as a call that was not answered, seconds on the monotonic clock; now unless
+        given.
         """
-        failure = self._failures.setdefault(what, _Failure(self._monotonic()))
+        failure = self._failures.setdefault(what, _Failure(self._monotonic() if since is None else since))
         level = logging.WARNING if failure.is_news(reason) else logging.DEBUG
         self._logger.log(level, "%s: %s", what, plain(sentence))
 
     def recovered(self, what: str) -> None:
-        """Log that something works again and how long it did not; nothing if it had not failed."""
+        """Log that something works again and how long it did not, from the first failure; nothing if none was."""
         failure = self._failures.pop(what, None)
         if failure is not None:
             self._logger.info("%s: recovered after %s", what, duration(self._monotonic() - failure.since))
@@ -67,8 +69,8 @@ class Health:
                 self.recovered(what)
 
 
-def plain(text: object, longest: int = MAX_TEXT) -> str:
-    """Return the text as printable ASCII of bounded length, so that no outsider can forge or flood log lines."""
+def plain(text: object, longest: int = MAX_TEXT_CHARS) -> str:
+    """Return the text as printable ASCII, cut to `longest` characters: no outsider can forge or flood the log."""
     shown = str(text)
     cut = shown[:longest] + ("..." if len(shown) > longest else "")
     return "".join(character if " " <= character <= "~" else "?" for character in cut)

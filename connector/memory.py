@@ -1,4 +1,4 @@
-"""What is known of the reports before. state.py keeps it over a restart."""
+"""What the loop remembers from one report to the next. state.py keeps it over a restart."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .traffic import Traffic
 
 
 class Pending(NamedTuple):
-    """A report that the transport's peer was given, and whose arrival is not proven (deliveries.py).
+    """A report that was handed over, and whose arrival is not proven (deliveries.py).
 
     report_id: int. carried, cpu: as in `cycle.Made`.
-    counted: bool, whether `carried` is off the account all the same.
+    counted: bool, whether `carried` was subtracted from the unsent traffic all the same.
     """
 
     report_id: int
@@ -23,12 +23,12 @@ class Pending(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What is known of the reports before.
+    """What the loop remembers.
 
     report_id: int, the last one used, 0 for none.
     sent: float, when the last accepted report was sent, in seconds on the monotonic clock; None for never.
     cpu: processor times at that report, for `cpu_usage`.
-    traffic: the account of what was not reported yet.
+    traffic: the last counters, and the traffic that is still unsent.
     alarms: what alarms.py keeps, for JSON; None where no profile is given.
     pending: reports that may still be answered, oldest first; none where the transport proves delivery.
     """

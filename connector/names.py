@@ -5,6 +5,7 @@ Source: AWS IoT Device Defender developer guide, "Device metrics document specif
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -89,3 +90,9 @@ REJECTED = "rejected"
 
 # Of this project's own: where the events of alarms go that the connector itself raises.
 VIOLATIONS_TOPIC = "device-defender/{thing}/violations"
+
+THING_NAME = "1 to 128 of a-zA-Z0-9:_-"  # AWS IoT's rule for the names of things and of thing groups
+
+
+def is_thing_name(text: str) -> bool:
+    return re.fullmatch("[a-zA-Z0-9:_-]{1,128}", text) is not None

@@ -1,4 +1,4 @@
-"""sd_notify(3): tell systemd that the process is ready and alive, where systemd started it. Without its library."""
+"""sd_notify(3): tells systemd that the process is ready and alive, if systemd started it. Does not need libsystemd."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 from typing import Callable, Mapping
 
 ALIVE = "WATCHDOG=1"
-# Seconds that systemd waits for the next ALIVE: one is sent with each reading, of which one may be late or missing.
+# systemd waits this long for the next ALIVE. One is sent with each reading, and one reading may be late or missing.
 WATCHDOG_INTERVALS = 2
 WATCHDOG_SPARE_SECONDS = 300
 
@@ -27,7 +27,7 @@ def notifier(environ: Mapping[str, str]) -> Callable[[str], None]:
                 connection.setblocking(False)
                 connection.sendto(message.encode("ascii"), address)
         except OSError:
-            pass  # reporting must not depend on it; systemd restarts a service that is not heard of
+            pass  # reporting must not depend on it; systemd restarts a service that sends no ALIVE in time
 
     return tell
 

@@ -24,7 +24,7 @@ def encoded(document: Dict[str, Any]) -> bytes:
 
 
 class _Message(NamedTuple):
-    """number: of the message, ascending. document: for JSON."""
+    """A message that was not accepted yet. number: ascending in the order of sending. document: for JSON."""
 
     number: int
     document: Dict[str, Any]
@@ -33,9 +33,9 @@ class _Message(NamedTuple):
 class Outbox:
     """Sends each message to a topic at least once, in the order of `add`, one after the other.
 
-    publisher: its own, so that messages which are not answered don't use up the calls of the reports.
+    publisher: one of its own, so that unanswered messages don't count towards the unanswered calls of the reports.
     max_delay: longest time between two attempts, seconds. what: the messages' name in the log. encode: makes the bytes
-    of a document.
+    of a document. changed: bool, set when a message was added or accepted; whoever saves `documents` resets it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Outbox:
         return [message.document for message in self._messages]
 
     def add(self, document: Dict[str, Any]) -> None:
-        """Keep one more message, and the latest MAX_MESSAGES in all."""
+        """Keep one more message; over MAX_MESSAGES the oldest ones are dropped, which is logged."""
         self.changed = True
         self._added += 1
         self._messages.append(_Message(self._added, document))
@@ -92,14 +92,14 @@ class Outbox:
             )
 
     def send(self) -> float:
-        """Go on sending, without waiting; return until when nothing is to be done, seconds on the monotonic clock."""
+        """Go on sending, without waiting. Return when to call this again, in seconds on the monotonic clock."""
         while True:
             if self._call is not None:
                 try:
                     if not self._publisher.is_accepted(self._call):
                         return self._clock.monotonic() + FIRST_RETRY_SECONDS  # the end of the call wakes the clock
                 except PublishError as error:
-                    self._failed(error)
+                    self._failed(error, self._call.started)
                 else:
                     self._accepted(self._sending)
                 self._call = None
@@ -117,11 +117,12 @@ class Outbox:
         try:
             self._call = self._publisher.begin(self._topic, payload, message.number)
         except PublishError as error:
-            self._failed(error)
+            self._failed(error, self._clock.monotonic())
 
-    def _failed(self, error: PublishError) -> None:
+    def _failed(self, error: PublishError, since: float) -> None:
+        """since: when the call began."""
         if not self._clock.stopped:
-            self._health.failed(f"publishing {self._what}", str(error), type(error).__name__)
+            self._health.failed(f"publishing {self._what}", str(error), type(error).__name__, since)
         self._due = self._clock.monotonic() + retry_delay(self._failures, self._max_delay, self._rng)
         self._failures += 1
 
@@ -138,7 +139,7 @@ class Outbox:
         """Wait as the clock does, and send meanwhile. May return early."""
         try:
             until = self.send()
-        except Exception as error:  # such as MemoryError: what waits here, the reports, must go on
+        except Exception as error:  # such as MemoryError: the loop, which waits here, must go on
             self._health.failed(f"publishing {self._what}", repr(error), type(error).__name__)
             until = self._clock.monotonic() + FIRST_RETRY_SECONDS
         self._clock.wait(max(MIN_WAIT_SECONDS, min(seconds, until - self._clock.monotonic())))

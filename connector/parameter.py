@@ -83,12 +83,14 @@ def _parse_items(text: str, parse: Optional[Callable[[str], Any]]) -> Tuple[Tupl
 
 
 def parse_list_size(text: str) -> int:
+    """Return MaxListSize, 1 to 500. Raises ValueError."""
     if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= 500:
         raise ValueError
     return int(text)
 
 
 def parse_interface_pattern(text: str) -> str:
+    """Return a shell pattern for interface names. Raises ValueError where some Python can't compile it."""
     if re.search(r"\s", text):  # no interface has one in its name: a list without its commas
         raise ValueError
     try:
@@ -99,7 +101,7 @@ def parse_interface_pattern(text: str) -> str:
 
 
 def parse_topic(text: str) -> str:
-    """Apply AWS IoT's limits; wildcards are for filters. The values of {thing} and {format} are valid in any topic."""
+    """Return a topic with {thing} and {format} still in it. Raises ValueError by AWS IoT's limits, and for + and #."""
     fixed = fill_in(text, "", "")
     if not text or re.search(r"[+#{}\x00-\x1f\x7f-\x9f]", fixed) or utf8_bytes(text) > MAX_TOPIC_BYTES:
         raise ValueError
@@ -107,18 +109,22 @@ def parse_topic(text: str) -> str:
 
 
 def utf8_bytes(text: str) -> int:
+    """Return the length of a text in UTF-8, bytes."""
     return len(text.encode("utf-8"))
 
 
 def fill_in(topic: str, thing: str, report_format: str) -> str:
+    """Return a topic with {thing} and {format} replaced."""
     return topic.replace("{thing}", thing).replace("{format}", report_format)
 
 
 def parse_directory(text: str) -> str:
+    """Return an absolute path, or "". Raises ValueError."""
     if text and (not text.startswith("/") or "\0" in text):
         raise ValueError
     return text
 
 
 def list_pattern(item: str) -> str:
+    """Return the regular expression of a list, which may be empty, from that of an item."""
     return f"(?: *{item}(?: *, *{item})* *)?"

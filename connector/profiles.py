@@ -20,10 +20,11 @@ _CHECKOUT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 
 
 class Profiles(NamedTuple):
-    """usable: those that can be judged, in part at least.
+    """The profiles of the parameter.
 
-    warnings: what of the parameter can't be used, one sentence a profile.
-    notes: which behaviors are not judged on a device, one sentence a profile.
+    usable: those of which at least one behavior can be judged.
+    warnings: what can't be used and why, one sentence per profile.
+    notes: which behaviors are not judged on a device, one sentence per profile.
     """
 
     usable: List[Profile]
@@ -32,7 +33,7 @@ class Profiles(NamedTuple):
 
 
 def load(items: Sequence[str]) -> Profiles:
-    """Return the profiles of names and absolute paths. What is wrong with one costs that one."""
+    """Return the profiles of names and absolute paths. One that can't be used is left out, with a warning."""
     found = Profiles([], [], [])
     for item in items:
         try:
@@ -77,7 +78,7 @@ def _read_packaged(name: str) -> bytes:
     if os.path.isfile(path):
         return _read_file(path)
     raise ProfileError(
-        "there is no profile of this name in the zip; a file of the device is named by its absolute path"
+        "no profile of this name comes with the connector; a file of the device is named by its absolute path"
     )
 
 

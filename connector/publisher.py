@@ -1,4 +1,4 @@
-"""Bytes to a topic, with patience: time-out, pauses and late answers, the same for every transport."""
+"""Hands messages to any transport, and adds what all of them need: the time-out, the pauses, and late answers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from .transports import MAX_SEND_SECONDS, Transport
 
 FIRST_RETRY_SECONDS = 5.0  # after a failure; doubled with each further one
 ANSWER_SECONDS = 30.0  # to wait for an answer before the report counts as not accepted
-STOP_SECONDS = (
-    0.5  # to wait for it at a stop: an answer that is missed has the same traffic sent again at the next start
-)
+STOP_SECONDS = 0.5  # to wait for it at a stop; if it is missed, the next start reports the same traffic again
 
-# Each unanswered call holds a thread and its message, about 100 KB. After PAUSE_FROM of them the publisher makes
-# pauses, each twice the one before; more than MAX_UNANSWERED there never are, whatever the peer does.
+# Each unanswered call holds a thread and its message, about 100 KB. After PAUSE_FROM of them the publisher pauses
+# before each further call, twice as long each time; there are never more than MAX_UNANSWERED, whatever the peer does.
 PAUSE_FROM = 4
 MAX_UNANSWERED = 2 * PAUSE_FROM
 
@@ -28,8 +26,8 @@ Carried = TypeVar("Carried")
 def in_thread(call: Callable[[], None]) -> None:
     """Run the call on a thread that does not keep the process alive.
 
-    Not a threading.Thread: its start() waits for the new thread without a time-out, for ever where that ran out of
-    memory at its first step.
+    Not a threading.Thread: its start() waits for the new thread without a time-out, which is for ever if that thread
+    runs out of memory before its first line.
     """
     _thread.start_new_thread(call, ())
 
@@ -37,9 +35,9 @@ def in_thread(call: Callable[[], None]) -> None:
 class Call(Generic[Carried]):
     """One call of the transport.
 
-    carried: what `late` returns, should the call be accepted after it was given up.
+    carried: as for `Publisher.publish`.
     started: float, seconds on the monotonic clock.
-    done: bool, the transport returned or raised `error`.
+    done: bool, whether the transport has returned, or raised `error`.
     """
 
     def __init__(self, carried: Carried, started: float) -> None:
@@ -50,21 +48,21 @@ class Call(Generic[Carried]):
         self._runs: Callable[[], Any] = lambda: True
 
     def runs_as(self, function: Callable[[], None]) -> None:
-        """Remember which function the thread runs, without keeping it: it goes when the thread ends."""
+        """Keep a weak reference to the function that the thread runs: it is freed when the thread ends."""
         self._runs = weakref.ref(function)
 
     @property
     def ended(self) -> bool:
-        """Whether the call is over. A thread may end without a word where there is no memory to run its first line."""
+        """Whether the call is over. A thread may also end without setting `done`, if there is no memory to run it."""
         return self.done or self._runs() is None
 
 
 class Publisher(Generic[Carried]):
     """Hands messages to a transport, each on a thread of its own, and does not wait longer than it should.
 
-    transport: started already. clock: for waiting. start: runs a function on another thread. wait: waits like
-    `clock.wait`, which it is by default, and may use the time. pause_from: so many unanswered calls begin the pauses,
-    and there are never more than twice as many.
+    transport: started already. clock: for waiting. start: runs a function on another thread. wait: waits as
+    `clock.wait`, the default, and may do other work meanwhile. pause_from: number of unanswered calls after which there
+    are pauses; there are never more than twice as many.
     """
 
     def __init__(
@@ -85,7 +83,8 @@ class Publisher(Generic[Carried]):
     def publish(self, topic: str, payload: bytes, carried: Carried) -> None:
         """Hand over one message; return when it was accepted.
 
-        carried: what the message accounts for. `late` returns it if the message is accepted after this has raised.
+        carried: any value that belongs to the message, such as the report. If the message is accepted after this method
+            has raised, `late` returns the value.
 
         Raises PublishError, with what to do, when the peer refuses, can't be reached, or does not answer within
         ANSWER_SECONDS; NoSubscriptionError as the transport raises it.
@@ -97,9 +96,9 @@ class Publisher(Generic[Carried]):
         self._finish(call)
 
     def begin(self, topic: str, payload: bytes, carried: Carried) -> Call[Carried]:
-        """Hand over one message as `publish` does, without waiting: `is_accepted` tells the outcome.
+        """Hand over one message as `publish` does, without waiting: `is_accepted` returns the outcome.
 
-        Raises PublishError where it can't be handed over now.
+        Raises PublishError if it can't be handed over now.
         """
         now = self._clock.monotonic()
         self._forget_failed()
@@ -121,7 +120,7 @@ class Publisher(Generic[Carried]):
         return call
 
     def is_accepted(self, call: Call[Carried]) -> bool:
-        """Return whether a message begun was accepted; False while that is open. Raises PublishError as `publish`."""
+        """Return whether a call of `begin` was accepted; False while it is under way. Raises as `publish` does."""
         if call.ended:
             self._finish(call)
             return True
@@ -142,13 +141,13 @@ class Publisher(Generic[Carried]):
             raise PublishError(f"{self._transport.peer} did not accept the message: {reason}") from call.error
 
     def late(self) -> List[Carried]:
-        """Return, once each, what messages carried that were accepted after `publish` had given them up."""
+        """Return `carried` of each message that was accepted after `publish` had raised; each is returned once."""
         accepted = [call for call in self._unanswered if call.done and call.error is None]
         self._unanswered = [call for call in self._unanswered if not call.ended]
         return [call.carried for call in accepted]
 
     def _forget_failed(self) -> None:
-        """Free what failed since. What was accepted stays for `late`."""
+        """Forget the calls that have failed since. Those that were accepted stay for `late`."""
         self._unanswered = [call for call in self._unanswered if not call.ended or (call.done and call.error is None)]
 
     def _begin(self, call: Call[Carried], topic: str, payload: bytes) -> None:
@@ -183,13 +182,15 @@ class Publisher(Generic[Carried]):
 
 
 def retry_delay(failures: int, most: float, rng: random.Random) -> float:
-    """Return the seconds until the next attempt after so many failures before the last one.
+    """Return the seconds until the next attempt.
 
-    Half of it is random, so that devices that failed together don't come back together.
+    failures: how many there were in a row before the last one. most: the longest delay, seconds.
+
+    Up to half of the delay is taken off at random, so that devices that failed together don't come back together.
     """
     return min(most, FIRST_RETRY_SECONDS * 2.0 ** min(failures, 30)) * rng.uniform(0.5, 1.0)
 
 
 def pause_after(unanswered: int, pause_from: int = PAUSE_FROM) -> float:
-    """Return the seconds between the last call and the next one, once so many were not answered."""
+    """Return the seconds between the last call and the next one, if `unanswered` calls have no answer."""
     return MAX_SEND_SECONDS * 2.0 ** (unanswered - pause_from)

@@ -1,4 +1,7 @@
-"""Third stage: a snapshot as a metrics report (AWS IoT developer guide, "Device metrics document specification")."""
+"""Makes a metrics report of a snapshot.
+
+Source: AWS IoT developer guide, "Device metrics document specification".
+"""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from .deliveries import Deliveries
     from .state import Boot, DirectoryLock
 
-MAX_DELAY_SECONDS = 1.0  # a report that begins within this after its time counts as begun at its time
-# No report takes longer, with its 30 s for an answer, unless the process or the device stood still meanwhile. The
-# distance to the next report then counts from its end: nobody knows when it was sent.
+MAX_DELAY_SECONDS = 1.0  # a report that begins at most this late counts as begun on time
+# A report takes at most 30 s for its answer and little else. If one took longer, the process or the device was
+# suspended meanwhile, and it is not known when the report was sent: the time to the next one then counts from its end.
 MAX_REPORT_SECONDS = 60.0
 MIN_WAIT_SECONDS = 0.001  # so that a wait for what is due already does not spin
 MAX_LOADS = 3  # attempts to read the state file before reporting begins without it
@@ -34,9 +34,9 @@ MAX_LOADS = 3  # attempts to read the state file before reporting begins without
 class Reporter:
     """Reports until its clock is stopped.
 
-    take: makes a snapshot. read_boot: returns the boot that a saved state must be of, or None where it can't be read
-    now. verdicts: told of each accepted report. alarms: judges each reading; None where no profile is given.
-    deliveries: what proves that a report arrived; None where the transport does. max_payload_bytes: as of a transport.
+    take: makes a snapshot. read_boot: returns the present boot, which a saved state must be of, or None if it can't be
+    read now. verdicts: told of each accepted report. alarms: judges each reading; None if no profile is given.
+    deliveries: says which reports have arrived; None if the transport proves that. max_payload_bytes: the transport's.
     """
 
     def __init__(
@@ -80,7 +80,8 @@ class Reporter:
         """Report at once, then every interval, until the clock is stopped. Never raises.
 
         Report times form a grid on the monotonic clock, so they don't drift with the time that a report takes; times
-        missed in a stall are skipped. A report that was not accepted is followed by a new one after a growing delay.
+        missed while the process was suspended are skipped. After a report that was not accepted, a new one follows
+        after a delay, which grows with each failure.
         """
         try:
             while not self._clock.stopped:
@@ -97,7 +98,7 @@ class Reporter:
                 pass  # the end of the process releases it too
 
     def _report_on_time(self) -> None:
-        """The loop proper. May raise at any point: called again, it goes on with what it has in its attributes."""
+        """Run the loop. May raise at any point; when called again, it goes on from the state in its attributes."""
         self._load()
         due = self._first_time()
         if self._origin is None:
@@ -110,7 +111,7 @@ class Reporter:
             give_back_memory()
 
     def _survive(self, error: Exception) -> None:
-        """Log an error of the loop itself and wait a little. With no memory either may fail again: that is ignored."""
+        """Log an error of the loop itself and wait a little. Out of memory both may fail again, which is ignored."""
         try:
             self._health.failed("report", f"none could be made: {error!r} at {_place(error)}")
         except Exception:
@@ -131,7 +132,7 @@ class Reporter:
         return self._deliveries is not None and self._deliveries.awaiting
 
     def _first_time(self) -> float:
-        """Return now, or the time that the service asks for after the report before."""
+        """Return when the first report is due: now, or as long after the last one as the service demands."""
         now = self._clock.monotonic()
         sent = self._memory.sent
         if sent is None or sent > now:  # a time to come can't be one of this boot
@@ -139,7 +140,10 @@ class Reporter:
         return max(now, sent + self._config.spacing)
 
     def _next_time(self, begun: float, accepted: Optional[bool]) -> float:
-        """accepted: whether the report begun at `begun` was; None where there was nothing to send."""
+        """Return when the next report is due, in seconds on the monotonic clock.
+
+        begun: when the last one began. accepted: whether it was accepted; None if there was nothing to send.
+        """
         interval = self._config.interval
         now = self._clock.monotonic()
         origin = now if self._origin is None else self._origin
@@ -169,7 +173,7 @@ class Reporter:
         return False
 
     def _settle(self) -> None:
-        """Bring the account up to date with the answers that came, or did not come in time, and keep it."""
+        """Apply the answers that came, or did not come in time, to the unsent traffic, and save it."""
         if self._deliveries is not None and self._clock.monotonic() >= self._deliveries.deadline:
             self._save(self._deliveries.settle(self._memory))
 
@@ -188,8 +192,8 @@ class Reporter:
         if not self._load():
             return False
         if self._accepted_late() and self._failures:
-            # One of the reports that were given up was accepted after all, just now: it stands for this one, as another
-            # would come too soon after it for the service.
+            # A report that had failed was accepted after all, just now. It takes the place of this one, which would
+            # come too soon after it: the service throttles reports less than `spacing` apart.
             self._health.recovered("publishing")
             self._save(self._memory._replace(sent=begun))
             self._count_report()
@@ -200,7 +204,7 @@ class Reporter:
         before, self._memory = self._memory, observe(self._memory, snapshot, now)
         if self._alarms is not None:
             self._alarms.judge(snapshot, before, self._memory, int(now))
-            snapshot = snapshot._replace(all_tcp_ports=None, all_udp_ports=None, destinations=None)  # free them
+            snapshot = snapshot._replace(all_tcp_ports=None, all_udp_ports=None, destinations=None)  # frees them
             if self._alarms.unsaved:  # an event must not be lost if the process is killed while it is sent
                 self._save(self._memory)
         problems = {**snapshot.problems, **self._memory.traffic.problems}
@@ -219,18 +223,19 @@ class Reporter:
         if made is None:
             return None
         payload = made.payload
-        made = made._replace(report={}, payload=b"")  # free both before the payload is copied on its way
+        made = made._replace(report={}, payload=b"")  # frees memory: the transport copies the payload
         del snapshot
         self._log_size(made, len(payload))
         if self._deliveries is not None:
             self._memory = self._deliveries.begin(self._memory, made)
+        asked = self._clock.monotonic()
         try:
             self._publisher.publish(self._config.topic, payload, made)
         except PublishError as error:
             if not self._clock.stopped:
-                self._health.failed("publishing", str(error), type(error).__name__)
-            # At a stop, too: an interface may be gone at the next start, and the report may have been accepted, with
-            # this id.
+                self._health.failed("publishing", str(error), type(error).__name__, asked)
+            # Saved at a stop, too: an interface may be gone at the next start, and the report may have been accepted,
+            # so that its id is used up.
             self._save(self._memory)
             return False
         ended = self._clock.monotonic()
@@ -248,7 +253,7 @@ class Reporter:
         return delivered(self._memory, made)
 
     def _accepted_late(self) -> bool:
-        """Take off the account what was accepted after it had been given up; return whether there was any."""
+        """Subtract reports that were accepted after they had failed from the unsent traffic; return whether any was."""
         late = self._publisher.late()
         if self._deliveries is None:
             for made in late:
@@ -278,10 +283,10 @@ class Reporter:
             )
 
     def _load(self) -> bool:
-        """Load, once, what an earlier run has saved. Return False where the report has to wait for that.
+        """Load, once, what an earlier run has saved. Return False if the report has to wait for that.
 
-        It waits for MAX_LOADS attempts, then goes on without: a StateDirectory is never a condition for a report.
-        Nothing is saved before it is loaded, or known to be unusable.
+        After MAX_LOADS attempts reporting goes on without it: no report depends on StateDirectory. Nothing is saved
+        before the file was loaded, or found to be unusable.
         """
         directory = self._config.state_directory
         if not directory or self._boot is not None:
@@ -295,10 +300,12 @@ class Reporter:
             self._lock.acquire()
             boot = self._read_boot()
             if boot is None:
-                raise state.StateError("not used yet: proc does not show which boot of the host this is", passing=True)
+                raise state.StateError(
+                    "not used yet: proc does not show which boot of the host this is", is_transient=True
+                )
             saved = state.load(directory, self._config.thing, boot)
         except state.StateError as error:
-            if error.passing:
+            if error.is_transient:
                 self._health.failed("StateDirectory", str(error))
                 return self._loads > MAX_LOADS
             saved = error.memory
@@ -314,7 +321,7 @@ class Reporter:
         return True
 
     def _save(self, memory: Memory) -> None:
-        """Keep what is known now, in this process and in the file."""
+        """Keep the memory, in this process and in the state file."""
         self._memory = memory
         if self._boot is None or self._lock is None:
             return

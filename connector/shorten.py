@@ -1,7 +1,7 @@
-"""A report that fits the transport: all lists as long as one size, the largest with which the report is short enough.
+"""Makes a report fit the transport: cuts all lists to one length, the greatest with which the report is short enough.
 
-A shorter list is a uniform sample, as every list over MaxListSize is, so any entry is as likely as another. Totals and
-traffic are exact whatever the size. Imported only where a report does not fit.
+A cut list is a uniform sample, like every list over MaxListSize, so each entry is as likely to be in it as any other.
+Totals and traffic stay exact. Imported only when a report does not fit.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 Lists = TypeVar("Lists", Connections, Ports)
 
-# Never empty: the service takes an empty list for "there are none" and clears an alarm.
+# Never 0: the service takes an empty list as "there are none", and clears an alarm.
 MIN_LIST_SIZE = 1
 
 
 def shorten(
     snapshot: Snapshot, make: Callable[[Snapshot], Optional[Made]], max_bytes: int, rng: random.Random
 ) -> Optional[Made]:
-    """Return the longest report of the snapshot that `max_bytes` hold; with lists of one entry where none does.
+    """Return the longest report of the snapshot that fits in `max_bytes`; if none does, that with lists of one entry.
 
     make: makes the report of a snapshot.
     """
@@ -51,7 +51,10 @@ def shorten(
 
 
 def _sampler(lists: Optional[Lists], rng: random.Random) -> Callable[[int], Optional[Lists]]:
-    """Return what draws a uniform sample of a size, in the list's own order; a larger one has all of a smaller one."""
+    """Return a function that draws a uniform sample of a given size, in the list's order.
+
+    A larger sample contains every smaller one.
+    """
     if lists is None:
         return lambda size: None
     found = lists

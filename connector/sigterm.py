@@ -1,4 +1,4 @@
-"""SIGTERM, with which a core stops a function: the process ends soon, whatever its threads are waiting for."""
+"""SIGTERM, with which a core stops a function: ends the process within 2 s, whatever its threads are waiting for."""
 
 from __future__ import annotations
 

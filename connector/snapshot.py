@@ -86,7 +86,7 @@ class Ports(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What was read. None is what could not be read, which is not the same as empty.
+    """What was read. None means that it could not be read, which is not the same as empty.
 
     scope: the network that the counters are of; those of another one can't be compared with them.
     excluded: the patterns of interfaces that are not among them, separated by commas.
@@ -138,7 +138,7 @@ class Wanted(NamedTuple):
 
 
 class Source:
-    """Takes snapshots, of one network: once a snapshot showed the host's, no later one shows this function's own.
+    """Takes snapshots. Once one has shown the host's network, none shows this process' own network in its place.
 
     wanted, rng, own: as for `take`.
     """
@@ -150,6 +150,7 @@ class Source:
         self._host_seen = False
 
     def take(self) -> Snapshot:
+        """Return a snapshot of this moment."""
         snapshot = take(self._wanted, self._rng, self._own, self._host_seen)
         self._host_seen = self._host_seen or snapshot.host_network
         return snapshot
@@ -172,8 +173,9 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc", host_seen: bool
             return None
 
     host = read_host(wanted.proc, wanted.custom_metrics)
-    for name, reason in host.missing.items():
-        problems["custom metric " + name] = f"left out of the reports: {reason}"
+    for names, reason in host.missing.items():
+        kind = "custom metrics" if "," in names else "custom metric"
+        problems[f"{kind} {names}"] = f"left out of the reports: {reason}"
     nothing = Snapshot(custom=host.values, cpu=host.cpu, problems=problems)
 
     proc = attempt(NETWORK, "nothing of the network can be read", lambda: locate(wanted.proc, own, host_seen))

@@ -1,7 +1,7 @@
-"""What the connector remembers over a restart of the function: one small JSON file in StateDirectory, if that is set.
+"""Keeps the loop's memory over a restart of the function, in one small JSON file in StateDirectory, if that is set.
 
-So that traffic during a redeploy is reported, and that a function which restarts again and again sends no more often
-than the service accepts. Reporting never depends on it: whatever is wrong with the file costs its content only.
+With it, traffic during a redeploy is reported, and a function that restarts again and again reports no more often than
+the service accepts. Reporting never depends on it: if something is wrong with the file, only its content is lost.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ VERSION = 1
 # lists, and the criteria of five profiles, need 512 KB.
 MAX_FILE_BYTES = 1 << 20
 
-# Errors that say nothing of the file: too many open files, no memory, a medium that fails for a moment.
-PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN, errno.EINTR, errno.ESTALE)
-# Errors that say that proc does not show a file to us, and will not.
+# Errors that may be gone at the next attempt: too many open files, no memory, a medium that fails for a moment.
+TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN, errno.EINTR, errno.ESTALE)
+# Errors that last: proc does not show this process the file.
 HIDDEN = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM)
 
 
@@ -45,16 +45,16 @@ class Boot(NamedTuple):
 
 
 class StateError(ConnectorError):
-    """The state file can't be used, or only `memory` of it.
+    """The state file can't be used, or only a part of it.
 
-    memory: what could be used all the same.
-    passing: bool, whether the same call may succeed later; then the file is not to be replaced yet.
+    memory: the part that can be used.
+    is_transient: bool, whether the same call may succeed later; until then the file must not be replaced.
     """
 
-    def __init__(self, text: str, memory: Optional[Memory] = None, passing: bool = False) -> None:
+    def __init__(self, text: str, memory: Optional[Memory] = None, is_transient: bool = False) -> None:
         super().__init__(text)
         self.memory = memory or Memory()
-        self.passing = passing
+        self.is_transient = is_transient
 
 
 class DirectoryLock:
@@ -66,7 +66,7 @@ class DirectoryLock:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._descriptor: Optional[int] = None
-        self._is_done = False  # locked, or found to be without locks
+        self._is_done = False  # locked, or on a file system without locks
 
     def acquire(self) -> None:
         """Lock the directory unless it is locked already; also one that was removed and made again since.
@@ -77,11 +77,11 @@ class DirectoryLock:
         try:
             if self._is_done and self._descriptor is not None and self._is_current(self._descriptor):
                 return
-            self.release()  # or this process locks itself out
+            self.release()  # a second descriptor of this process would conflict with the first
             self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            if error.errno in PASSING:
-                raise StateError(f"{self._directory} can't be locked: {_reason(error)}", passing=True) from error
+            if error.errno in TRANSIENT:
+                raise StateError(f"{self._directory} can't be locked: {_reason(error)}", is_transient=True) from error
             return
         import fcntl  # only here, so that a function without StateDirectory does not load it
 
@@ -91,7 +91,7 @@ class DirectoryLock:
             self.release()
             raise StateError(
                 f"{self._directory} is in use by another function: each needs a StateDirectory of its own",
-                passing=True,
+                is_transient=True,
             ) from error
         except OSError:  # ENOLCK, EBADF on NFS: no locks here
             pass
@@ -143,8 +143,8 @@ def same_boot(one: Boot, other: Boot) -> bool:
 def load(directory: str, thing: str, boot: Boot) -> Memory:
     """Return what an earlier run of this thing's function saved, or an empty Memory where there is no file.
 
-    Raises StateError: passing where it could not be read now; with the report id where the file is of an earlier boot;
-    without anything where it is another thing's or damaged.
+    Raises StateError: transient if it can't be read now; with the report id and alarms if the file is of an earlier
+    boot; without anything if it is another thing's or damaged.
     """
     path = os.path.join(directory, FILE)
     try:
@@ -152,8 +152,8 @@ def load(directory: str, thing: str, boot: Boot) -> Memory:
     except FileNotFoundError:
         return Memory()
     except (OSError, MemoryError) as error:
-        passing = isinstance(error, MemoryError) or error.errno in PASSING
-        raise StateError(f"{path} can't be read: {_reason(error)}", passing=passing) from error
+        is_transient = isinstance(error, MemoryError) or error.errno in TRANSIENT
+        raise StateError(f"{path} can't be read: {_reason(error)}", is_transient=is_transient) from error
 
 
 def _load(path: str, thing: str, boot: Boot) -> Memory:
@@ -260,9 +260,10 @@ def _pending(report_id: Any, carried: Any, cpu: Any, counted: Any) -> Pending:
 
 
 def _traffic_state(traffic: Traffic) -> Dict[str, Any]:
-    """Return an account as the file has it; `others`: name -> 8 numbers for each reading, itself and what was counted.
+    """Return the traffic as the file has it.
 
-    The first three are as they were before the others were added, so that each version reads the other's files.
+    scope, interfaces and unsent have the form of version 1.0, so that each version reads the other's files. others:
+    name -> 8 numbers for each earlier reading: its counters, and what was counted since.
     """
     return {
         "scope": f"{traffic.scope} without {traffic.excluded}",

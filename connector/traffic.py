@@ -31,7 +31,7 @@ MAX_FAULTY = 128  # interfaces with more than one reading to go on from; with mo
 
 
 class Traffic(NamedTuple):
-    """An account of the counters' changes.
+    """The last reading of the counters, and the traffic that is still unsent.
 
     scope, excluded: as in Snapshot.
     counters: the last reading, by name, of the interfaces that are not excluded; None before the first.
@@ -57,7 +57,7 @@ class Traffic(NamedTuple):
     problems: Mapping[str, str] = {}
 
     def observe(self, snapshot: Snapshot) -> Traffic:
-        """Return the account after a reading of the counters; as it was if they could not be read.
+        """Return the traffic after a reading of the counters; unchanged if they could not be read.
 
         The change since the last reading is added at once, accepted or not: what passed before an interface was reset
         or removed is not lost to a failed publish.
@@ -162,13 +162,14 @@ class Traffic(NamedTuple):
         return Counters(*[max(0, number) for number in self.unsent])
 
     def delivered(self, carried: Optional[Counters]) -> Traffic:
-        """Return the account after a report that carried this was accepted."""
+        """Return the traffic after a report with these network_stats was accepted; None: it had none."""
         if carried is None:
             return self
         return self._replace(unsent=difference(self.unsent or NOTHING, carried))
 
 
 def add(one: Counters, other: Counters) -> Counters:
+    """Return the sum, counter by counter."""
     return Counters(*[a + b for a, b in zip(one, other)])  # of a list, as in kernel/counting.py
 
 

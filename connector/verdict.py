@@ -33,9 +33,9 @@ OTHER_ADVICE = (
 
 
 class Verdicts:
-    """Logs what the service answers; over a transport that proves delivery no report depends on it.
+    """Logs the service's answers. Over a transport that proves delivery no report depends on them.
 
-    on_answer: is told of each answer, with the report's id, or None where it names none.
+    on_answer: called with each answer: the report's id, None if it names none, and whether the report was accepted.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Verdicts:
             )
 
     def _is_logged(self, rejected: bool) -> bool:
-        """Return whether this verdict is like the one before, or a change that may still be logged in this hour."""
+        """Return whether to log this verdict: it is as the one before, or a change within MAX_CHANGES_PER_HOUR."""
         if rejected != self._rejected:
             now = self._monotonic()
             if len(self._changes) == MAX_CHANGES_PER_HOUR and now - self._changes[0] < 3600.0:

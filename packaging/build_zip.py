@@ -11,7 +11,6 @@ Run by build_zip.sh; the last line printed is a path and its sha256.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 import io
@@ -27,9 +26,12 @@ from pathlib import Path
 from typing import Iterator, NamedTuple
 
 import bytecode
-from packaging.requirements import Requirement
 from zip_entries import Entry, content, stored, taken_over, zip_bytes
 from zip_kind import COMPONENT, FUNCTION, NAME, Kind
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # for `connector`
+
+from connector.usage import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
@@ -72,7 +74,7 @@ class Built(NamedTuple):
     """A zip in dist/.
 
     digest: its sha256
-    interpreter: that has written its bytecode; None if it has no bytecode
+    interpreter: the one that wrote its bytecode; None if it has no bytecode
     """
 
     path: Path
@@ -81,6 +83,7 @@ class Built(NamedTuple):
 
 
 def read(path: Path) -> bytes:
+    """Return the content of a file of the repository. Raises BuildError."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -101,6 +104,8 @@ def pins(python: str, arch: str, kind: Kind = FUNCTION) -> list[Pin]:
 
     pip can't do it: it evaluates markers (PEP 508) for the Python it runs on, even with --python-version.
     """
+    from packaging.requirements import Requirement  # only here: --help can do without the environment
+
     target = {
         "implementation_name": "cpython",
         "implementation_version": f"{python}.0",
@@ -137,6 +142,7 @@ def wheels(python: str, arch: str, kind: Kind) -> list[tuple[Pin, bytes]]:
 
 
 def cached(cache: Path, wanted: list[Pin]) -> list[tuple[Pin, bytes]]:
+    """Return the wanted wheels that a folder has, by their hashes."""
     by_hash = {}
     for path in cache.glob("*.whl"):
         data = read(path)
@@ -145,6 +151,7 @@ def cached(cache: Path, wanted: list[Pin]) -> list[tuple[Pin, bytes]]:
 
 
 def download(python: str, arch: str, wanted: list[Pin], cache: Path) -> None:
+    """Download the wanted wheels into a folder. Raises BuildError, with pip's output and what to do."""
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input"]
     command += ["--no-deps", "--require-hashes", "--only-binary=:all:", f"--python-version={python}"]
     if arch == "any":
@@ -167,7 +174,7 @@ def download(python: str, arch: str, wanted: list[Pin], cache: Path) -> None:
 
 @contextlib.contextmanager
 def written_in(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder inside a folder (created if missing), to move complete files from."""
+    """Yield a temporary folder inside a folder (created if missing), from which complete files are moved into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=str(folder)) as temporary:
@@ -177,6 +184,7 @@ def written_in(folder: Path) -> Iterator[Path]:
 
 
 def advice(output: str) -> str:
+    """Return what to do after an error of pip."""
     if "DO NOT MATCH THE HASHES" in output:
         return "a wheel is not the one pinned in requirements.txt; find out why before you trust it"
     if "from versions: none" in output:
@@ -285,10 +293,12 @@ def this_machine(kind: Kind = FUNCTION) -> str:
 
 
 def show(path: Path, digest: str) -> None:
+    """Print a file's path, relative to the working directory, and its sha256."""
     print(os.path.relpath(str(path)), digest, flush=True)
 
 
 def show_built(python: str, built: Built) -> None:
+    """Print a zip's path and sha256; on standard error what follows if it has no bytecode."""
     if not built.interpreter:
         print(
             f"build_zip.sh: {built.path.name} has no bytecode, as there is no CPython {python} on PATH or in pyenv: "
@@ -317,9 +327,9 @@ def build_all(kind: Kind) -> None:
     show(*write("SHA256SUMS" + kind.prefix[len(NAME) :], sums.encode()))
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="build_zip.sh",
         description=f"Build dist/{NAME}-<version>-py<XY>-<arch>.zip for a Greengrass core. It has bytecode if there is "
         "a CPython of that version on PATH or in pyenv; else its name ends with -nobytecode.zip.",
@@ -331,14 +341,14 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="{" + ",".join(ARCHES) + "}",
         help='its machine; "any" has no compiled modules (default: this one)',
     )
-    parser.add_argument("--all", action="store_true", help="every Python and machine, and a SHA256SUMS")
+    parser.add_argument("--all", action="store_true", help="every Python and machine, and a file SHA256SUMS")
     parser.add_argument(
         "--native",
         action="store_true",
         help=f"the native component, {COMPONENT.prefix}-<version>-py<XY>-<arch>.zip, for "
         f"{' and '.join(COMPONENT.arches)}",
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     kind = COMPONENT if options.native else FUNCTION
     if options.all and (options.python or options.arch):
         parser.error("--all builds every pair; leave out --python and --arch")

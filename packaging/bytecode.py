@@ -1,13 +1,13 @@
-"""The bytecode that travels in the zip, written by an interpreter of the zip's own Python version.
+"""Makes the bytecode in the zip, with an interpreter of the zip's own Python version.
 
 A Greengrass core unpacks the zip read-only, so without bytecode each start of the function compiles everything again.
 The files are unchecked hash-based pycs (PEP 552), which Python loads without comparing them with the source.
 
 The same sources give the same bytes on any 64-bit builder with the same release of that Python. For this the
-interpreter runs with hash seed 0 and without site, and names are relative. marshal marks what is referred to more than
-once, so that it is one object after loading too, and a text that another module uses as well would have the mark or not
-by what the process imported before: while it writes, each text has one more reference. Observed: 3.11.2 and 3.11.7 give
-the same bytes; other pairs may not.
+interpreter runs with hash seed 0 and without site, and file names are relative. Also, marshal writes a mark at each
+object that has more than one reference, and whether a string has others depends on what the process has imported. So
+while the bytecode is written, a second reference to every string is held, and all strings get the mark. Observed:
+3.11.2 and 3.11.7 give the same bytes; other pairs may not.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Dict, Iterator, NamedTuple, Optional
 
 # Run by the interpreter of the zip's version: JSON {name: source} on stdin, {name: bytecode} on stdout, both base64.
-# Left out, as nothing on a device uses them and they cost memory: docstrings and asserts (2), and annotations. From the
-# fields of a NamedTuple, which are its annotations, Python compiles each text at the start: there the text is None.
+# Docstrings and asserts (optimize=2) and annotations are left out: nothing on a device uses them, and they cost memory.
+# The annotations of a NamedTuple name its fields and must stay; as Python would compile their texts at each start, each
+# text is replaced by None.
 COMPILE = """
 import ast, base64, importlib.util, json, marshal, sys, types
 
@@ -133,7 +134,7 @@ def compile_sources(interpreter: Interpreter, sources: Dict[str, bytes]) -> Dict
     Raises CompileError.
     """
     request = json.dumps({name: base64.b64encode(source).decode() for name, source in sources.items()})
-    # -s -S and not -I, which ignores the seed without a word.
+    # -s -S instead of -I, which would ignore PYTHONHASHSEED.
     done = subprocess.run(
         [interpreter.path, "-s", "-S", "-W", "ignore", "-c", COMPILE],
         input=request.encode(),

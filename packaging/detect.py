@@ -91,7 +91,7 @@ def _is_out_of_room(error: Exception) -> bool:
 
 def _try(options: argparse.Namespace) -> int:
     for path in (options.picture, options.page):
-        if path and not path.parent.is_dir():  # said now, not after all was judged
+        if path and not path.parent.is_dir():  # checked first: reading and judging may take minutes
             raise InputError(f"{path}: No such file or directory")
     _refuse_existing_folder(options)
     profiles: list[Profile] = []
@@ -116,7 +116,8 @@ def _try(options: argparse.Namespace) -> int:
             if its_account and its_account.found > its_account.kept:
                 _print_account(its_account, "baseline: ")
             print()
-            print(summary.summarize(outcome) if len(outcome.devices) == 1 else table.tabulate(outcome))
+            show = summary.summarize if len(outcome.devices) == 1 else table.tabulate
+            print(show(outcome, options.all))
         written = []
         if options.picture:
             from detection import plot

@@ -21,7 +21,8 @@ from typing import Callable, Dict, Iterator, List, Optional, Tuple
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
 
 from connector.config import PARAMETERS
-from connector.flags import READ_BY_FUNCTION, Parser
+from connector.flags import READ_BY_FUNCTION
+from connector.usage import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("*.md", "connector/**/*.md", "packaging/**/*.md", ".github/**/*.md")
@@ -38,11 +39,11 @@ TEMPLATE_NOTES = {
 TEMPLATE_VALUES = {"ProcDestinationPath": "!If [InContainer, !Ref ProcDestinationPath, /proc]"}
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
+def main(argv: Optional[List[str]] = None) -> int:
     """Write or check the files; return the exit code."""
     parser = Parser(prog="generate_parameters.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")
-    check = parser.parse_args(arguments).check
+    check = parser.parse_args(argv).check
     stale = [(path, text) for path, text in _generated(ROOT) if path.read_text(encoding="utf-8") != text]
     for path, text in stale:
         name = path.relative_to(ROOT)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Prove that the aarch64 zip runs: an arm64 Python under emulation (qemu-user) loads its compiled modules,
-# prints a report of this machine, and runs the zip under the local core until a report is accepted.
+# Prove that the aarch64 zip runs: packaging/prove_aarch64.sh
+# An arm64 Python under emulation (qemu-user) loads its compiled modules, prints a report of this machine, and runs the zip
+# under the local core until a report is accepted.
 #
 # Needs Debian's apt-get and dpkg-deb and the network, but not root: packages are unpacked in build/aarch64 (delete it to
 # download them again), nothing is installed and no architecture is added to this machine. It takes minutes, so it is not
@@ -9,7 +10,9 @@ set -euo pipefail
 unset CDPATH
 # Ctrl-C ends with 130 and without a message about the command that it interrupted.
 trap 'exit 130' INT
-[ $# -eq 0 ] || { echo "usage: [PYTHON=python3.11] packaging/prove_aarch64.sh (it takes no arguments)" >&2; exit 2; }
+. "$(dirname "${BASH_SOURCE[0]}")/script_help.sh"
+help_if_asked "$@"
+[ $# -eq 0 ] || { echo "prove_aarch64.sh: it takes no arguments; --help says what it does" >&2; exit 2; }
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=$root/build/aarch64
 debian=$folder/root
@@ -67,22 +70,24 @@ trap 'rm -rf "$unpacked"' EXIT
 "${PYTHON:-python3}" -m zipfile -e "$zip" "$unpacked"
 echo "$built"
 
-echo "== load its compiled module"
+echo "== load its compiled modules"
 cd "$unpacked"
 "$wrapper" - <<'END'
 import platform
 import sys
 
 import cbor2
+import psutil
 
+assert platform.machine() == "aarch64"
+print("machine", platform.machine(), "Python", platform.python_version())
 document = {"metrics": [1, -1, 2.5, "text", None, True]}
 assert cbor2.loads(cbor2.dumps(document)) == document
-module = sys.modules.get("cbor2._cbor2") or sys.modules["_cbor2"]
-print("machine", platform.machine(), "Python", platform.python_version())
-print("loaded ", module.__file__)
-with open(module.__file__, "rb") as file:
-    assert file.read(20)[18:] == b"\xb7\x00", "not an ELF file for aarch64"
-assert platform.machine() == "aarch64"
+assert psutil.virtual_memory().total > 0
+for module in (sys.modules.get("cbor2._cbor2") or sys.modules["_cbor2"], sys.modules["psutil._psutil_linux"]):
+    print("loaded ", module.__file__)
+    with open(module.__file__, "rb") as file:
+        assert file.read(20)[18:] == b"\xb7\x00", "not an ELF file for aarch64"
 END
 
 echo "== print a report of this machine"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, List, Optional, TextIO, Union
 
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))  # the repository, for the package connector
 
-from run_local_options import parse
+from run_local_options import parse, prog
 
 from connector.component_settings import MAX_PAYLOAD_BYTES, PAYLOAD
 from connector.flags import given
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 FIRST_REPORT_SECONDS = 45.0
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
+def main(argv: Optional[List[str]] = None) -> int:
     """Run the command line; return the exit code."""
-    options = parse(arguments, __doc__)
+    options = parse(argv, __doc__)
     if options.parse_only:
         print(options.python or "")
         return 0
@@ -52,9 +52,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
                 # with --once it ends by itself, and its exit code counts; with --mqtt and --record others watch
                 on_lost=_go_on if options.once or options.mqtt or options.record else _end,
                 record=_open_recording(options.record, open_files),
+                prog=prog(),
             )
         except OSError as error:
-            print(f"run_local: {options.record}: {error.strerror}")
+            print(f"{prog()}: {options.record}: {error.strerror}", file=sys.stderr)
             return 1
         try:
             profiles = [read_profile(path) for path in options.profile]
@@ -76,9 +77,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
             return 130
         except FunctionError as error:
             runs = "component" if options.native else "function"
-            screen.say(f"run_local: {error.reason}; the {runs}'s lines above say more.")
+            screen.complain(f"{error.reason}; the {runs}'s log lines say more")
         except (LocalCoreError, OSError, ValueError) as error:
-            screen.say(f"run_local: {error}")
+            screen.complain(str(error))
         return 1
 
 
@@ -150,14 +151,14 @@ def _watch(core: Union[LocalCore, LocalNucleus], once: bool) -> int:
 
 
 def wants_documents(options: argparse.Namespace, terminal: bool) -> bool:
-    """Return whether whole reports are shown: one is read, many are watched, and a file may be read by a program."""
+    """Return whether to show whole reports: with --once, and where the output goes to a program or a file."""
     if options.full or options.lines:
         return bool(options.full)
     return bool(options.once) or not terminal
 
 
 def _open_recording(path: Optional[str], files: contextlib.ExitStack) -> Optional[TextIO]:
-    """Return the recording, to be continued where there is one. Raises OSError."""
+    """Open the recording; an existing file is appended to. Return None without a path. Raises OSError."""
     return files.enter_context(open(path, "a", encoding="utf-8")) if path else None
 
 

@@ -8,7 +8,8 @@ import re
 from typing import Any, List, Optional, Tuple
 
 from connector import __version__
-from connector.flags import Parser, SetAction, add_flags
+from connector.flags import SetAction, add_flags, thing_name
+from connector.usage import Parser
 
 EPILOG = """examples:
   run_local.py ZIP                    watch the reports, one every 300 s as in the field
@@ -24,30 +25,31 @@ EPILOG = """examples:
   run_local.py ZIP --SecurityProfiles RemoteManagementPorts --interval 5
   run_local.py ZIP --mqtt localhost:1883
 
-what is shown: on a terminal one line a report, with --once, and where the output is no terminal, the whole report.
+what is shown: on a terminal one line per report; the whole report with --once, and where the output is no terminal.
 --full and --lines choose.
 
-faults, as KIND or KIND:COUNT; they befall the next publishes, in the order given:
-  status:CODE  the publish is answered with that HTTP status, 400 to 599
-  hang         the publish is accepted and never answered
-  reset        the connection is reset
-  lost         the publish is taken, and the connection is reset before the answer
-  cut          the answer ends in the middle of its first line
-  slow         the publish is taken after a second
-  full         the core's queue is full
-  restart      the core drops all connections and starts again on the same port
-  refuse       nothing listens on the core's port, for COUNT seconds from the start
+faults, as KIND or KIND:COUNT; each publish takes one, in the order given:
+  status:CODE    the publish is answered with that HTTP status, 400 to 599
+  redirect:PORT  the publish is answered with a redirect (302) to that port of this machine
+  hang           the publish is accepted and never answered
+  reset          the connection is reset
+  lost           the publish is delivered, and the connection is reset before the answer
+  cut            the answer ends in the middle of its first line
+  slow           the publish is delivered after a second
+  full           the core's queue is full
+  restart        the core drops all connections and starts again on the same port
+  refuse         nothing listens on the core's port, for COUNT seconds from the start
 
-faults with --native; * only of nucleus lite:
-  mqtt-lost[:SECONDS]      the MQTT connection is lost for so long, then made again
-  mqtt-restart*            the MQTT daemon is restarted: subscriptions are dead without a sign
-  mqtt-hang*[:SECONDS]     the MQTT daemon hangs for so long: an error after 10 s, and the message comes later
-  ipc-hang*[:SECONDS]      the IPC daemon hangs for so long: calls are not answered
+faults with --native; those with * only of nucleus lite:
+  mqtt-lost[:SECONDS]      the MQTT connection is lost, then made again
+  mqtt-restart*            the MQTT daemon is restarted: subscriptions are forgotten, and components don't notice
+  mqtt-hang*[:SECONDS]     the MQTT daemon hangs: a publish fails after 10 s, and its message arrives later
+  ipc-hang*[:SECONDS]      the IPC daemon hangs: calls are not answered
   ipc-restart*             the IPC daemon is restarted: connections are closed, the component's token is refused
-  broker-refuse[:COUNT]    the broker refuses messages, which are answered with OK, and lost
-  broker-silent[:SECONDS]  the broker is silent for so long: messages are answered with OK, and lost
-  error[:COUNT]            publishes are answered with ServiceError
-  unanswered[:COUNT]       reports are neither accepted nor rejected
+  broker-refuse[:COUNT]    the broker refuses messages: each is answered with OK, and lost
+  broker-silent[:SECONDS]  the broker answers nothing: messages are answered with OK, and lost
+  error[:COUNT]            publishes are answered with ServiceError, and not sent
+  unanswered[:COUNT]       the service answers reports neither with accepted nor with rejected
 
 exit codes: 0 ended by SIGTERM or by the reader of its output, or with --once accepted, or sent to a topic that the
 service does not judge; 1 rejected with --once, no report, or the function ended or could not be started; 2 bad usage;
@@ -62,12 +64,19 @@ NATIVE_FAULTS = (
 OF_FUNCTIONS = ("subscriptions", "generation", "encoding_type", "handler")
 OF_COMPONENTS = ("nucleus",)
 
+SCRIPT = "RUN_LOCAL_SCRIPT"  # run_local.sh sets this variable to its name; it builds the zip, and passes its path
 
-def parse(arguments: Optional[List[str]], description: Optional[str]) -> argparse.Namespace:
+
+def prog() -> str:
+    """Return the name of the command that was called, for messages."""
+    return os.environ.get(SCRIPT) or "run_local.py"
+
+
+def parse(argv: Optional[List[str]], description: Optional[str]) -> argparse.Namespace:
     """Return the options; end with 2 for bad usage."""
-    script = os.environ.get("RUN_LOCAL_SCRIPT")  # who was called, and names the zip itself
+    script = os.environ.get(SCRIPT)
     parser = Parser(
-        prog=script or "run_local.py",
+        prog=prog(),
         description=description,
         epilog=EPILOG.replace("run_local.py ZIP", script) if script else EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -85,10 +94,10 @@ def parse(arguments: Optional[List[str]], description: Optional[str]) -> argpars
     )
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--full", action="store_true", help="show whole reports, also on a terminal")
-    shown.add_argument("--lines", action="store_true", help="show one line a report, also elsewhere")
+    shown.add_argument("--lines", action="store_true", help="show one line per report, also where it is no terminal")
     add("--record", metavar="FILE", help="append each accepted report to this file, as detect.py reads it")
     add("--python", help="interpreter for the function (default: the one that runs this, without its environment)")
-    add("--thing", default="local-core", metavar="NAME", help="thing name (default: %(default)s)")
+    add("--thing", type=thing_name, default="local-core", metavar="NAME", help="thing name (default: %(default)s)")
     add("--set", action=SetAction, metavar="NAME=VALUE", help="a parameter of the connector; the same as --NAME VALUE")
     add(
         "--env",
@@ -125,7 +134,7 @@ def parse(arguments: Optional[List[str]], description: Optional[str]) -> argpars
         "--generation",
         type=int,
         choices=(1, 2),
-        help="what a message without a subscription meets: V2 answers HTTP 400, V1 drops it (default: 2)",
+        help="what happens to a message without a subscription: V2 answers HTTP 400, V1 drops it (default: 2)",
     )
     add(
         "--encoding-type",
@@ -146,20 +155,20 @@ def parse(arguments: Optional[List[str]], description: Optional[str]) -> argpars
         pass
     else:
         argcomplete.autocomplete(parser)  # answers a shell that asks for completions, and ends
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     _check_native(parser, options)
     return options
 
 
 def _check_native(parser: Parser, options: argparse.Namespace) -> None:
-    """End with a usage error for what a Lambda function, or with --native a component, has not."""
+    """End with a usage error for options that a Lambda function, or with --native a component, does not have."""
     for name in OF_FUNCTIONS if options.native else OF_COMPONENTS:
         if getattr(options, name) is not None:
             flag = "--" + name.replace("_", "-")
             parser.error(f"{flag} can't be used with --native" if options.native else f"{flag} needs --native")
     for kind, _ in options.fault:
         if (kind in NATIVE_FAULTS) != options.native:
-            parser.error(f"the fault {kind} {'is none of a nucleus' if options.native else 'needs --native'}")
+            parser.error(f"the fault {kind} {'is not one of a nucleus' if options.native else 'needs --native'}")
 
 
 def _variable(text: str) -> Tuple[str, str]:
@@ -176,12 +185,12 @@ def _positive(text: str) -> int:
 
 
 def _fault(text: str) -> Tuple[str, Any]:
-    kinds = "|".join((r"status:[45][0-9]{2}", *FAULTS, *NATIVE_FAULTS))
+    kinds = "|".join((r"status:[45][0-9]{2}", r"redirect:[1-9][0-9]{0,4}", *FAULTS, *NATIVE_FAULTS))
     match = re.fullmatch(rf"({kinds})(?::([1-9][0-9]{{0,5}}))?", text)
     if not match:
-        known = ", ".join(("status:400 to status:599", *FAULTS))
+        known = ", ".join(("status:400 to status:599", "redirect:PORT", *FAULTS))
         raise argparse.ArgumentTypeError(
-            f"'{text}' is no KIND or KIND:NUMBER; the kinds are {known}, and with --native {', '.join(NATIVE_FAULTS)}"
+            f"'{text}' is not KIND or KIND:NUMBER; the kinds are {known}, and with --native {', '.join(NATIVE_FAULTS)}"
         )
     kind, number = match.groups()
     return kind, int(number) if number else None if kind in NATIVE_FAULTS else 1

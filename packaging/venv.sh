@@ -11,6 +11,9 @@ set -euo pipefail
 unset CDPATH
 # Ctrl-C ends with 130 and without a message about the command that it interrupted.
 trap 'exit 130' INT
+. "$(dirname "${BASH_SOURCE[0]}")/script_help.sh"
+help_if_asked "$@"
+refuse_unknown_options "$@"
 
 fail() { echo "venv.sh: $*" >&2; exit 1; }
 misused() { echo "venv.sh: $*" >&2; exit 2; }

@@ -31,7 +31,7 @@ class Kind(NamedTuple):
     prefix: of its name
     requirements: files that pin the wheels in it
     left_out: patterns of the paths of files that are not put into it
-    without: names of packages in `requirements` that it does not have
+    without: packages in `requirements` that are not put into it
     arches: machines that it is built for; "any" has no compiled modules
     on_path: whether Python may import it from the zip itself, which takes bytecode beside the sources
     """

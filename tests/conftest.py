@@ -1,5 +1,8 @@
 """For all tests: imports from the repository's root and from packaging/, no core by accident, no silent skip in CI."""
 
+import gc
+import importlib
+import importlib.util
 import logging
 import os
 import re
@@ -49,6 +52,7 @@ LONGEST = (
     "zip/test_hanging_core.py",
     "connector/test_soak.py",
     "detection/test_page_browser.py",
+    "detection/test_page_chart.py",
     "zip/test_flood.py",
     "deployment/test_deploy_readme.py",
     "direct/test_systemd_readme.py",
@@ -69,8 +73,31 @@ TOGETHER = (
     "connector/test_links_namespace.py",
     "connector/test_namespace.py",
     "deployment/test_native_on_a_nucleus.py",
+    "deployment/test_templates.py",
     "detection/test_page_browser.py",
+    "detection/test_page_chart.py",
 )
+
+
+# Large packages that tests import. In a new environment nothing is compiled: each of pytest-xdist's processes imports
+# another one first, or all would compile the same modules at the same time.
+LARGE = ("moto.server", "matplotlib.pyplot", "ibis", "playwright.sync_api")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    # What is imported stays: to search it for garbage, now and after each test, takes a third of the collection's time.
+    gc.disable()
+    worker = getattr(session.config, "workerinput", {}).get("workerid")
+    if worker:
+        name = LARGE[int(worker[len("gw") :]) % len(LARGE)]
+        if importlib.util.find_spec(name.partition(".")[0]):
+            importlib.import_module(name)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,6 +5,8 @@
 # need Python 3.10 or later and more downloads the first time; TOOLS=no leaves them out.
 set -euo pipefail
 unset CDPATH
+. "$(dirname "${BASH_SOURCE[0]}")/../packaging/script_help.sh"
+help_if_asked "$@" # before the change of folder, as it reads this script
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PYTHON=${PYTHON:-python3}
 # Hundreds of processes import the same modules: without stored bytecode each would compile them again.

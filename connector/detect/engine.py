@@ -68,7 +68,7 @@ class Detector:
         return frozenset(one.behavior.metric for one in self._judges if one.behavior.kind not in ("count", "number"))
 
     def judge(self, measurement: Measurement, now: int, elapsed: Optional[int] = None) -> List[Event]:
-        """Take one measurement, of the time `now` in epoch seconds, and return the events: at most one a behavior.
+        """Take one measurement, of the time `now` in epoch seconds; return the events, at most one for each behavior.
 
         elapsed: seconds since the measurement before, where a clock that is never set shows them; None: the difference
             of the two times.

@@ -1,11 +1,17 @@
-"""Reads the kernel's tables under the mounted proc and returns plain values; knows nothing of reports.
+"""Reads what the kernel shows and returns plain values; knows nothing of reports.
 
-proc.py finds the tables and reads files. The others are named after what they read:
+There are two sources. The tables under the mounted proc show any network namespace. Where this process shares the
+host's, netlink shows the same more exactly and at less cost.
 
-- dev.py: `net/dev`, the interfaces' counters
-- lower.py: `net/vlan/`, `net/bonding/`: which interface carries another one's traffic
-- sockets.py: `net/tcp`, `net/tcp6`, `net/udp`, `net/udp6`; with sample.py (a sample of the connections) and ports.py
-  (sets of listening ports)
-- addresses.py, address_proof.py: `net/if_inet6`, `net/fib_trie`, `net/route`: which interface has an address
-- host.py: `stat`, `meminfo`, `loadavg`, `uptime`: the custom metrics
+proc.py finds the tables, says whether the network is shared, and reads files. By what the others return:
+
+- sockets: sockets.py from `net/tcp`, `net/tcp6`, `net/udp`, `net/udp6`; sock_diag.py from the kernel (sock_diag(7)).
+  Both use socket_rows.py (a decoded row), sample.py (a sample of the connections), ports.py (sets of listening ports)
+  and destinations.py (all remote addresses)
+- which interface has an address: addresses.py from `net/if_inet6` or rtnetlink(7), address_proof.py from
+  `net/fib_trie` and `net/route`
+- interfaces and their counters: interfaces.py chooses between links.py (rtnetlink, over netlink.py) and the tables,
+  which are dev.py (`net/dev`), indexes.py (`net/igmp6` and others) and lower.py (`net/vlan/`, `net/bonding/`);
+  counting.py says what a change of the counters means
+- custom metrics: host.py from `stat`, `meminfo`, `loadavg`, `uptime`
 """

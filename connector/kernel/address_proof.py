@@ -112,11 +112,11 @@ def prove_owners(fib_trie: FibTrie, routes: Iterable[Route]) -> Owners:
     - it is the only address in the network, except those that are proven to be another interface's. Of two addresses,
       one may be an address of its own (/32) of any interface.
 
-    What stays unproven, of the usual: secondary addresses, interfaces in the same network, links to one peer.
+    Common cases that stay unproven: secondary addresses, interfaces in the same network, links to one peer.
 
-    What can't be told apart: an address whose network is, as a whole, routed to another interface in place of its own
-    (`noprefixroute`) while no gateway is in it; and an interface that has a peer in a network of 4 or more addresses,
-    in which one other interface has an address of its own.
+    Two rare cases can give a wrong name, as the tables look the same: an address whose whole network is routed to
+    another interface instead of its own (`noprefixroute`) while no gateway is in it; and an interface that has a peer
+    in a network of 4 or more addresses, in which one other interface has an address.
     """
     names: Dict[str, str] = {}  # each name once in memory
     networks: Dict[int, Optional[Tuple[int, str]]] = {}  # last address -> number of addresses - 1, interface

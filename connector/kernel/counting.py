@@ -4,8 +4,8 @@ A report that claims traffic which did not pass raises a false alarm; one that l
 rule, per interface (`count`):
 
 1. All four counters grew: the change counts, provided that its packets can have carried its bytes (`_plausible`).
-2. A counter fell, by itself, and a full turn of 32 bits explains it: that counts (`_wrapped`). Drivers of 32-bit
-   kernels count in 32 bits, bytes as well as packets.
+2. A counter fell, by itself, and a wrap at 32 bits explains it: what passed up to and after the wrap counts
+   (`_wrapped`). Drivers of 32-bit kernels count in 32 bits, bytes as well as packets.
 3. All four fell, and show less than half of what they did: a reset. What they show now counts.
 4. Any other fall is a step back, as of a bond whose member left, or of a sum that was read while it changed: what fell
    counts nothing, and goes on from where it is now.
@@ -22,9 +22,9 @@ Limits, as the tables don't tell more:
 - A reset after which more than half of the old values passed within one interval counts as a step back: what passed
   since the reset is left out. A step back of all four by more than half counts as a reset: up to half of the old values
   is counted without having passed.
-- A counter below 4 GiB that steps back while its direction carries over 65,536 packets, so that a turn of 32 bits
-  fits, counts as a turn, unless the other direction's counter is past 32 bits. Two turns in one interval count as one,
-  and one that meets another fault of the same interface is not recognised.
+- A counter below 4 GiB that steps back while its direction carries over 65,536 packets, so that a wrap at 32 bits is
+  possible, counts as a wrap, unless the other direction's counter is past 32 bits. Two wraps in one interval count as
+  one, and a wrap together with another fault of the same interface is not recognised.
 - A reset after which all four pass their old values before the reading after the next leaves out what they had
   counted before it. Counters that are low for longer than one reading, but not zero, and then return count twice.
 - When a counter passes the value that it had before a step back, up to one interval's traffic of it is left out.
@@ -42,7 +42,7 @@ from .dev import NOTHING, Counters
 MAX_PACKET_BYTES = 1 << 16  # received or sent at once (GRO, TSO), which may count as one packet
 MIN_PACKET_BYTES = 14  # an Ethernet header; packets without one have more (IPv4: 20)
 MAX_OTHERS = 2  # earlier readings that are kept for an interface
-_TURN = 1 << 32
+_WRAP = 1 << 32  # a counter of 32 bits starts again at 0
 _DIRECTIONS = ((0, 2), (1, 3))  # the places of bytes and packets in Counters, in and out
 
 
@@ -110,22 +110,22 @@ def restarted(history: History, now: Counters) -> History:
 
 
 def _fallen(history: History, now: Counters) -> Passed:
-    """Return what passed if it is no reset, where each counter grew, made a turn or stepped back."""
+    """Return what passed if it is no reset, where each counter grew, wrapped or stepped back."""
     last = history.last
     passed, goes_on = list(NOTHING), list(now)
-    turned = stepped_back = False
+    has_wrapped = stepped_back = False
     for size, packets in _DIRECTIONS:
         steps = now[size] - last[size], now[packets] - last[packets]
         if min(steps) < 0:
-            turns = _wrapped(last, now, size, packets)
-            turned, stepped_back = turned or turns is not None, stepped_back or turns is None
-            if turns is None and steps[1] < 0 < steps[0]:
+            wrap = _wrapped(last, now, size, packets)
+            has_wrapped, stepped_back = has_wrapped or wrap is not None, stepped_back or wrap is None
+            if wrap is None and steps[1] < 0 < steps[0]:
                 # How many packets carried these bytes is not known: the next reading has both.
                 goes_on[size] = last[size]
                 steps = NOTHING[:2]
-            steps = turns or steps
+            steps = wrap or steps
         passed[size], passed[packets] = max(0, steps[0]), max(0, steps[1])
-    if turned and not stepped_back and _plausible(Counters(*passed)):
+    if has_wrapped and not stepped_back and _plausible(Counters(*passed)):
         return Passed(Counters(*passed), History(now))
     return _believed(history, now, _least(Counters(*passed), history, now), Counters(*goes_on))
 
@@ -176,17 +176,17 @@ def _remaining(last: Counters, others: Tuple[Earlier, ...], now: Counters, passe
 
 
 def _wrapped(last: Counters, now: Counters, size: int, packets: int) -> Optional[Tuple[int, int]]:
-    """Return the change of a direction's bytes and packets if a turn of 32 bits of what fell explains it, else None.
+    """Return the change of a direction's bytes and packets if a wrap at 32 bits of what fell explains it, else None.
 
-    A counter that turned shows 0 only by rare chance, but often while a driver has no value.
+    A fall to exactly 0 is no wrap: that would be a rare chance, while drivers often show 0 when they have no value.
     """
     steps: List[int] = []
     for place, other in ((size, size ^ 1), (packets, packets ^ 1)):
         step = now[place] - last[place]
         if step < 0:
-            if not now[place] or max(last[place], last[other], now[other]) >= _TURN:
+            if not now[place] or max(last[place], last[other], now[other]) >= _WRAP:
                 return None
-            step += _TURN
+            step += _WRAP
         steps.append(step)
     passed_bytes, passed_packets = steps
     if passed_bytes > MAX_PACKET_BYTES * passed_packets:
@@ -209,5 +209,6 @@ def _plausible(change: Counters) -> bool:
 
 
 def difference(now: Counters, start: Counters) -> Counters:
+    """Return the change from `start` to `now`, counter by counter; may be negative."""
     # Of a list, not of a generator: Python keeps the memory of each tuple that is made of one, up to 2,000 of them.
     return Counters(*[new - old for new, old in zip(now, start)])

@@ -99,8 +99,8 @@ def _import_psutil() -> Tuple[Any, str]:
             import psutil  # only here, so that a function without such a metric does not load it
     except Exception as error:  # besides ImportError whatever a psutil for another Python raises
         return None, (
-            f"they need psutil, which can't be imported ({error}): use the zip for the device's machine (x86_64 or "
-            "aarch64), or install psutil on the device, for the Python that runs the function"
+            f"psutil, which can't be imported ({error}), is needed: use the zip for the device's machine (x86_64 or "
+            "aarch64), unpacked, or install psutil on the device, for the Python that runs the connector"
         )
     return psutil, ""
 

@@ -1,4 +1,4 @@
-"""What carries a report to its topic: the contract that every transport keeps.
+"""The contract of a transport, which carries messages to their topics.
 
 A transport sends bytes to a topic and hands on the messages of the topics it is asked for. It knows nothing of reports,
 time or retries: `publisher.py` gives up on a call, pauses and tries again, for every transport alike.
@@ -19,9 +19,9 @@ class Transport:
     on_message: takes a received message (bytes, or the value that a JSON document was decoded to) and its topic, or
         None where the topic is unknown. Set by the agent before `start`; may be called from any thread; never raises.
     proves_delivery: bool, whether `send` returns only when the message can't be lost any more: the peer keeps it, or
-        the broker has acknowledged it. Where False, the reports' answers decide instead (deliveries.py).
-    max_payload_bytes: int, the longest payload that `send` can carry; None where the service's own limit, which no
-        report reaches, is the only one. Reports and alarms are made to fit.
+        the broker has acknowledged it. If False, Device Defender's answers decide instead (deliveries.py).
+    max_payload_bytes: int, the longest payload that `send` can carry; None if the only limit is that of AWS IoT
+        (128 KB), which no report reaches. Reports and alarms are made to fit.
     """
 
     peer = "the other side"
@@ -40,19 +40,19 @@ class Transport:
         """Hand over one message; return when the peer has accepted it.
 
         Called from a thread of the publisher's own, a new one for each message, so it may block; several calls may be
-        under way. It should end within MAX_SEND_SECONDS, with an error: until then each call that is not answered
-        holds a thread and its message.
+        under way. If there is no answer it should raise within MAX_SEND_SECONDS: until then the call holds a thread and
+        its message.
 
-        Raises PublishError with a sentence for the log that says what to do, NoSubscriptionError where only a person
-        can mend it. Any other exception counts as "not accepted" as well. The message is not kept after raising: what
-        was not accepted is sent again, as a new report, by the loop.
+        Raises PublishError with a sentence for the log that says what to do, NoSubscriptionError if it takes a person
+        to add a subscription or a permission. Any other exception counts as "not accepted" too. After raising, the
+        message must not be sent any more: the loop makes a new report.
         """
         raise NotImplementedError
 
     def renew(self) -> None:
-        """Subscribe to the topics of `start` anew, without receiving anything twice; return at once.
+        """Subscribe to the topics of `start` anew, so that no message is received twice; return at once. Never raises.
 
-        Called, where `proves_delivery` is False, when answers stay out that came before. Never raises.
+        Called only if `proves_delivery` is False, when answers that used to come are missing.
         """
 
     def close(self) -> None:

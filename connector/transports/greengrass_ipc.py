@@ -1,8 +1,8 @@
 """Greengrass IPC as transport of a native component: through the nucleus' MQTT connection to AWS IoT Core, with QoS 1.
 
-The nucleus says OK once it has the message, which proves nothing of its arrival (`proves_delivery`). It closes the
-connection on a message that is too long for it, and one whose topic has a wildcard costs every component of the core
-the connection to AWS IoT: neither is ever sent.
+The nucleus answers OK once it has the message, which does not prove that it arrives (`proves_delivery`). Two kinds of
+message are never sent: one that is too long for the nucleus, which would close this connection, and one whose topic has
+a wildcard, for which AWS IoT would close the connection of the whole core.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MIN_RESUBSCRIBE_SECONDS = 60.0  # between two attempts that a message makes
 class GreengrassIpc(Transport):
     """Publishes through the nucleus, and receives the answers to the reports.
 
-    connection: is open, and stays the caller's. max_payload_bytes: what the nucleus carries.
+    connection: open, and closed by the caller. max_payload_bytes: what the nucleus carries.
     """
 
     peer = "the nucleus"
@@ -41,7 +41,7 @@ class GreengrassIpc(Transport):
         self._logger = logger
         self._health = Health(logger, time.monotonic)
         self._topics: Sequence[str] = ()
-        self._streams: List[Any] = []  # operations of the client, one a topic
+        self._streams: List[Any] = []  # operations of the client, one for each topic
         self._attempted = 0.0  # when subscribing began last, seconds on the monotonic clock
         self._failed = False  # whether a topic has no subscription
         self._closed = False
@@ -78,7 +78,7 @@ class GreengrassIpc(Transport):
             )
         if self._failed and time.monotonic() - self._attempted > MIN_RESUBSCRIBE_SECONDS:
             self.renew()
-        # The answer to a report comes once, and only to who has subscribed by then.
+        # The answer to a report is sent once, to those who have subscribed by then.
         self._idle.wait(MAX_SUBSCRIBING_SECONDS)
         if self._closed:
             raise PublishError("the connection to the nucleus is closed")
@@ -94,7 +94,7 @@ class GreengrassIpc(Transport):
     def close(self) -> None:
         """End the subscriptions. The connection, which is not this object's, stays open."""
         self._closed = True
-        if self._subscribing.acquire(timeout=0.1):  # else the thread that holds it sees that this is closed
+        if self._subscribing.acquire(timeout=0.1):  # else the thread that holds the lock sees `_closed` and closes them
             try:
                 self._close_streams(0.5)
             finally:
@@ -111,13 +111,13 @@ class GreengrassIpc(Transport):
                 failures = [error for error in errors if error is not None]
                 self._failed = bool(failures)
                 for error in failures[:1]:
-                    self._health.failed(SUBSCRIPTION, error, error.partition(":")[0])
+                    self._health.failed(SUBSCRIPTION, error, error.partition(":")[0], self._attempted)
                 if not failures:
                     self._health.recovered(SUBSCRIPTION)
                     self._logger.debug("subscribed to %s", plain(", ".join(self._topics)))
-        except Exception as error:  # such as MemoryError: reports go on without answers, and a later one tries again
+        except Exception as error:  # such as MemoryError: reporting goes on without answers; a later report tries again
             self._failed = True
-            self._health.failed(SUBSCRIPTION, words(error))
+            self._health.failed(SUBSCRIPTION, words(error), since=self._attempted)
         finally:
             self._idle.set()
 
@@ -149,7 +149,7 @@ class GreengrassIpc(Transport):
         return None
 
     def _close_streams(self, seconds: float) -> None:
-        """Close what is open, and wait so long for the nucleus to do so."""
+        """Close the open streams; wait up to `seconds` until the nucleus has closed them too."""
         streams, self._streams = self._streams, []
         closing = []
         for stream in streams:

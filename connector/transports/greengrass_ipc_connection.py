@@ -1,8 +1,7 @@
 """One connection to a Greengrass nucleus over its Unix socket, with the client of awsiotsdk (the extra `ipc`).
 
-Facts of the wire: the client does not connect again once the connection has ended, and calls have no time-out of their
-own. Nucleus lite takes a component's token only until its IPC daemon is restarted, and its errors carry no text: only
-an error's type can be used.
+Facts of the protocol: the client does not reconnect, and calls have no time-out of their own. Nucleus lite accepts a
+component's token only until its IPC daemon is restarted, and its errors have no text: only an error's type can be used.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class IpcError(ConnectorError):
 
 
 class Lifecycle(eventstreamrpc.LifecycleHandler):  # type: ignore[misc]
-    """Tells of the end of the connection."""
+    """Calls back when the connection has ended."""
 
     def __init__(self, on_lost: Callable[[str], None]) -> None:
         self._on_lost = on_lost
@@ -50,9 +49,9 @@ class IpcConnection:
     """
 
     def __init__(self, environ: Mapping[str, str], on_lost: Callable[[str], None]) -> None:
-        """Connect, as the variables say that a nucleus sets.
+        """Connect to the nucleus that the environment names.
 
-        on_lost: is told once why the connection has ended, from another thread.
+        on_lost: called once, from another thread, with the reason why the connection has ended.
 
         Raises IpcError, and ConfigError where a variable is not set.
         """
@@ -97,7 +96,7 @@ class IpcConnection:
     def parameter(self, name: str) -> Any:
         """Return one value of the configuration, None where it has none. Raises IpcError.
 
-        For a configuration that is too long for one answer: nucleus lite drops it above 5,000 bytes.
+        For a configuration that is too long for one answer: nucleus lite drops an answer over 5,000 bytes.
         """
         return self._get([name]).get(name)
 
@@ -112,7 +111,7 @@ class IpcConnection:
         return answer.value if isinstance(answer.value, dict) else {}
 
     def watch_configuration(self, on_change: Callable[[], None]) -> None:
-        """Have `on_change` called, from another thread, whenever the configuration has changed. Raises IpcError."""
+        """Call `on_change`, from another thread, whenever the configuration has changed. Raises IpcError."""
         try:
             answer, _ = self.client.subscribe_to_configuration_update_async(
                 key_path=[],
@@ -134,7 +133,7 @@ class IpcConnection:
 
 
 def words(error: BaseException) -> str:
-    """Return what an error is called and, if it has one, its text."""
+    """Return an error's type and, if it has one, its text."""
     if isinstance(error, concurrent.futures.TimeoutError):
         return "no answer in time"
     text = getattr(error, "message", None) or str(error)

@@ -1,7 +1,7 @@
 """The Greengrass core as transport of a Lambda function: the SDK, its queue policy, its errors and its messages.
 
-The only module that knows the Greengrass SDK (`greengrasssdk` on PyPI). Facts of the wire: the core's own HTTP port on
-localhost; the core answers a publish once it has queued the message.
+The only module that knows the Greengrass SDK (`greengrasssdk` on PyPI). Facts of the protocol: it is HTTP to a port of
+the core on localhost; the core answers a publish once it has queued the message.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class GreengrassLambda(Transport):
         self._guarded: Callable[[], ContextManager[None]] = unguarded
 
     def start(self, topics: Sequence[str]) -> None:
-        """Import the SDK. `topics` need nothing: which messages a function receives, its group's subscriptions say."""
+        """Import the SDK. `topics` are not used: the group's subscriptions decide what a function receives."""
         if self._client is not None:
             return
         import greengrasssdk
@@ -66,7 +66,7 @@ class GreengrassLambda(Transport):
 
 @contextmanager
 def unguarded() -> Iterator[None]:
-    """Guard nothing: a client that was handed over is not the core's."""
+    """Do nothing, in the place of `ipc_guard.guarded`: a client that a test hands over needs no guard."""
     yield
 
 

@@ -1,11 +1,11 @@
-"""Makes the core's IPC client, which calls urllib.request.urlopen, wait a bounded time and talk to the core only.
+"""Gives the requests of the core's IPC client, which calls urllib.request.urlopen, a time-out, and forbids redirects.
 
 The client (`greengrass_ipc_python_sdk`, part of the core's runtime and on no package index) opens its requests without
-a time-out and follows redirects: whoever answered 302 on the core's port had the report's request repeated elsewhere,
-as a GET, and its 200 counted as the core's. urlopen() takes its opener from urllib.request.install_opener(), so that is
-where both are changed, for the calls of `guarded()` alone: the runtime's own wait for work may last for days.
+a time-out and follows redirects: after a 302 on the core's port the request would be repeated elsewhere, as a GET, and
+an answer 200 from there would count as the core's. urlopen() takes its opener from urllib.request.install_opener(), so
+both are changed there, and only for requests inside `guarded()`: the runtime's own wait for work may last for days.
 
-A core whose client does not use urllib.request is not guarded; the publisher's bound on unanswered calls holds for it.
+A core whose client does not use urllib.request is not guarded; the publisher still bounds its unanswered calls.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _thread = threading.local()
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Guard the requests that this thread makes meanwhile."""
+    """Guard the requests that this thread makes inside the `with` block."""
     _thread.is_guarded = True
     try:
         yield

@@ -27,7 +27,7 @@ from .tls import Endpoint, Stopped, connect, reason
 # second from a client ID. Doubled with each connection that did not last.
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 2.0, 128.0
 MIN_LASTING_SECONDS = 30.0
-MANY_SHORT = 3  # so many short connections in a row get a hint in the log
+MIN_SHORT_CONNECTIONS = 3  # in a row, before the log hints at their cause
 MAX_CLOSE_SECONDS = 0.9  # the contract allows 1 s
 
 CONNECTION, SUBSCRIPTION = "connection", "subscription"  # what can fail, in log lines
@@ -73,6 +73,7 @@ class MqttTransport(Transport):
         self._without_topics = False  # the next connection subscribes to nothing
         self._begun = 0.0  # of the present connection
         self._short = 0  # connections in a row that did not last
+        self._short_since = 0.0  # when the first of them ended
         self._logged_versions: Set[Any] = set()
         self._closing = False
         # These two are guarded by the condition, which is notified when a message is done.
@@ -173,7 +174,7 @@ class MqttTransport(Transport):
             self._keep_alive = connection.keep_alive
 
     def _ended(self, end: End, lasted: bool) -> None:
-        """Log what a person has to know, and end the messages that wait. What follows is the sender's to decide."""
+        """Log what a person has to know, and let the waiting messages fail; whoever sent them decides what follows."""
         why = self._why(end)
         self._logger.debug("connection to %s ended: %s", self.peer, plain(why))
         with self._changed:
@@ -182,13 +183,16 @@ class MqttTransport(Transport):
             self._short = 0
         else:
             self._short += 1
+            if self._short == 1:
+                self._short_since = self._monotonic()
         if end.taken_over:
             self._health.failed(CONNECTION, f"{why}. {self._other_client()}")
-        elif self._short == MANY_SHORT:
+        elif self._short == MIN_SHORT_CONNECTIONS:
             self._health.failed(
                 CONNECTION,
-                f"{MANY_SHORT} in a row ended within {MIN_LASTING_SECONDS:.0f} s, the last because {why}. "
+                f"{MIN_SHORT_CONNECTIONS} in a row ended within {MIN_LASTING_SECONDS:.0f} s, the last because {why}. "
                 f"{self._other_client()}",
+                since=self._short_since,
             )
         again = False  # whether the next attempt is another, so that the messages need not fail
         if end.unsupported:

@@ -19,7 +19,7 @@ from .tls import CLOSED, Stopped, TlsSocket, reason
 
 @contextlib.contextmanager
 def _empty_module(name: str) -> Iterator[None]:
-    """Have an import of this module find an empty one, unless it was imported before."""
+    """Let imports of this module inside the `with` block get an empty one, unless it was imported before."""
     if name in sys.modules:
         yield
         return
@@ -39,7 +39,7 @@ from paho.mqtt.properties import Properties  # noqa: E402
 
 KEEP_ALIVE_SECONDS = 120  # AWS IoT Core takes 30 to 1,200; NAT gateways often forget a silent connection after 300
 MAX_ANSWER_SECONDS = 10.0  # for the answers to CONNECT and SUBSCRIBE
-MAX_QUEUED_SECONDS = 30.0  # a message that waited this long for a connection is not sent: it tells of an old moment
+MAX_QUEUED_SECONDS = 30.0  # a message that has waited longer for a connection is not sent: its content is out of date
 # MQTT 5: the broker keeps larger messages to itself. An answer of Device Defender has about 200 bytes.
 MAX_MESSAGE_BYTES = 16384
 

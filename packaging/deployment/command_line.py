@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 from connector import __version__
 from connector.component_settings import MAX_PAYLOAD_BYTES, PAYLOAD
+from connector.flags import thing_name
+from connector.usage import hint
 from deployment import component, parameters, settings, settings_file
 from deployment.errors import UsageError
 from deployment.settings_file import SettingsFile
@@ -44,11 +46,11 @@ _TARGETS = ("thing", "thing_group", "group")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, without the whole usage."""
+    """A parser whose usage errors are UsageErrors, which deploy.py prints as it prints all others."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError with the message and where the flags are listed."""
-        raise UsageError(f"{message} (`{self.prog} --help` lists the flags)")
+        """Raise UsageError with the message, and where the options are listed."""
+        raise UsageError(f"{message} {hint(self)}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -166,8 +168,8 @@ def _add_flags(flags: argparse.ArgumentParser, version: str, verb: str) -> None:
     if verb == "list":
         return
     if version == "v2":
-        flags.add_argument("--thing", help="the target is this core device")
-        flags.add_argument("--thing-group", help="the target is the core devices of this thing group")
+        flags.add_argument("--thing", type=thing_name, help="the target is this core device")
+        flags.add_argument("--thing-group", type=thing_name, help="the target is the core devices of this thing group")
     else:
         flags.add_argument("--group", help="Greengrass group, by name or id")
     if verb == "status":
@@ -244,7 +246,12 @@ def _add_settings(flags: argparse.ArgumentParser, version: str) -> None:
         )
         _add_payload(flags)
     else:
-        flags.add_argument("--new-core", metavar="THING", help="where there is no such group: make it, with this core")
+        flags.add_argument(
+            "--new-core",
+            type=thing_name,
+            metavar="THING",
+            help="where there is no such group: make it, with this core",
+        )
     parameters.add_flags(flags, resource_id=version == "v1")
 
 
@@ -254,7 +261,12 @@ def _megabytes(text: str) -> int:
     return int(text)
 
 
-_CONVERTERS: dict[str, Callable[[str], Any]] = {"memory": _megabytes, "zip": Path, PAYLOAD_FLAG: _payload}
+_CONVERTERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("thing", "thing-group", "new-core"), thing_name),
+    "memory": _megabytes,
+    "zip": Path,
+    PAYLOAD_FLAG: _payload,
+}
 
 
 def _fill_in(args: argparse.Namespace, file: SettingsFile) -> None:

@@ -1,4 +1,4 @@
-"""From what is deployed and what was given to the settings to deploy.
+"""The settings to deploy: what a target has now, changed by what was given on the command line.
 
 What is deployed is the start: only what is given on the command line changes, and `--reset` goes back to a default. A
 settings file is the whole intent instead: a setting that it does not name goes back to its default, except the

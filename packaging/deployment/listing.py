@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 
-from deployment import intent, v1
+from deployment import intent, v1, v2
 from deployment.aws import Aws
 from deployment.component import Component, deployed_of
 from deployment.errors import DeployError
@@ -69,7 +69,7 @@ def components(aws: Aws, name: str, native: bool) -> list[Entry]:
         found = differing(deployed_of_native(aws, name, spec))
         return {key: value for key, value in found.items() if key != intent.ISOLATION}
 
-    entries = []
+    entries = {}  # by the target's ARN: in its order things come before thing groups
     client = aws.client("greengrassv2")
     found = aws.each("greengrassv2", "list_deployments", "deployments", historyFilter="LATEST_ONLY")
     for number, item in enumerate(found, 1):
@@ -79,10 +79,9 @@ def components(aws: Aws, name: str, native: bool) -> list[Entry]:
             aws.progress(f"list: {number:,} deployments read")
         spec = deployment.get("components", {}).get(name)
         if spec:
-            kind, _, target = deployment["targetArn"].split(":")[5].partition("/")
-            state = deployment["deploymentStatus"]
-            entries.append(Entry(f"{kind} {target}", spec["componentVersion"], state, settings(spec)))
-    return sorted(entries, key=lambda entry: entry.target)
+            arn, state = deployment["targetArn"], deployment["deploymentStatus"]
+            entries[arn] = Entry(v2.title_of_arn(arn), spec["componentVersion"], state, settings(spec))
+    return [entries[arn] for arn in sorted(entries)]
 
 
 def groups(aws: Aws, function: str) -> list[Entry]:

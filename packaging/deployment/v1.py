@@ -20,7 +20,7 @@ from deployment.intent import Deployed
 from deployment.parameters import RESOURCE_ID
 from deployment.plan import Change, Document
 from deployment.settings import CONTAINER, INPUT_ENCODING, SUBSCRIPTION_IDS, TIMEOUT_SECONDS, Settings
-from deployment.v1_definitions import Definitions, bare, is_version_of, merged, way
+from deployment.v1_definitions import Definitions, bare, is_version_of, merged, new_core, repointed, way
 
 DEFAULT_RESOURCE_ID = "device-defender-proc"
 
@@ -74,7 +74,7 @@ class Group:
         if not found:
             if not self.new_core:
                 raise DeployError(f"no Greengrass V1 group {self.name!r} in {self.aws.region}. {V1_ENDED}")
-            self._core = self._core_of(self.new_core)
+            self._core = new_core(self.aws, self.new_core)
             return
         self._id, self._version = found[0]["Id"], found[0].get("LatestVersion", "")
         if self._version:
@@ -142,7 +142,7 @@ class Group:
         return None
 
     def python_notes(self, deployed: Deployed | None) -> list[str]:
-        """Return a note if the zip is for another Python than what the core runs now: it doesn't report its own."""
+        """Return a note if the zip is for another Python than the group sets now. A core reports none of its own."""
         entry = self.entry() if deployed else None
         now = entry.get("FunctionConfiguration", {}).get("FunctionRuntimeOverride") if entry else None
         return lambda_function.python_notes(now, self.runtime)
@@ -285,7 +285,7 @@ class Group:
             if kind == "Subscription":
                 # What carries the same, added by hand under another id, is ours too.
                 ways = [way(entry) for entry in entries]
-                after = self._repointed(after, function_arn)
+                after = repointed(after, self.function, function_arn)
                 after = [entry for entry in after if self._is_ours(kind, entry) or way(entry) not in ways]
             if after != before:
                 title = f"{kind.lower()}s of group {self.name}"
@@ -328,16 +328,6 @@ class Group:
             users |= {value: connector["Id"] for name, value in parameters.items() if name.endswith("-ResourceId")}
         return users
 
-    def _repointed(self, subscriptions: list[Document], function_arn: str | None) -> list[Document]:
-        """Let others' subscriptions with our function follow its new version; without the function they'd dangle."""
-        result = []
-        for entry in subscriptions:
-            ends = [end for end in ("Source", "Target") if is_version_of(entry[end], self.function)]
-            if ends and function_arn is None:
-                continue
-            result.append({**entry, **dict.fromkeys(ends, function_arn)})
-        return result
-
     def _deployer(self, new_version: bool) -> Callable[[], None]:
         def deploy() -> None:
             self.check_unchanged()  # once more: a group version that came meanwhile would be left behind
@@ -350,15 +340,6 @@ class Group:
         return deploy
 
     # The group's core and its deployments
-
-    def _core_of(self, thing: str) -> Document:
-        certificates = self.aws.pages("iot", "list_thing_principals", "principals", thingName=thing)
-        if len(certificates) != 1:
-            raise DeployError(
-                f"thing {thing} has {len(certificates)} certificates; a new group's core needs exactly one"
-            )
-        arn = self.aws.arn("iot", f"thing/{thing}")
-        return {"Id": thing, "ThingArn": arn, "CertificateArn": certificates[0], "SyncShadow": False}
 
     def _create(self) -> None:
         core = self._client.create_core_definition(Name=f"{self.name}-core", InitialVersion={"Cores": [self._core]})

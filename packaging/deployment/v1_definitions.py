@@ -1,4 +1,4 @@
-"""Greengrass V1: the definitions that a group version points to, one a kind, and what merging into them takes."""
+"""Greengrass V1: the definitions that a group version points to, one for each kind, and the merging of entries."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from deployment.aws import Aws
+from deployment.errors import DeployError
 from deployment.plan import Document
 
 
 class Definitions:
-    """The definitions of a group, read where they are asked for.
+    """The definitions of a group, each read when it is first needed.
 
     arns: of the versions that the group's newest version has, or that its next one will have
     """
@@ -21,7 +22,10 @@ class Definitions:
         self._read: dict[str, Document] = {}
 
     def of(self, kind: str, arns: dict[str, str] | None = None) -> Document:
-        """Return the definition of that kind of a group version, the newest, in whole, all pages; {} without one."""
+        """Return a definition with all its entries, {} without one.
+
+        arns: those of the group version to take it from, by default the newest version
+        """
         arn = (self.arns if arns is None else arns).get(f"{kind}DefinitionVersionArn")
         if not arn:
             return {}
@@ -40,7 +44,7 @@ class Definitions:
         return {**definition, f"{kind}s": entries}
 
     def writer(self, group: str, kind: str, definition: Document) -> Callable[[], None]:
-        """Return what writes a definition: a version of the group's own, or the first."""
+        """Return a function that writes a definition, as the next version of the group's own or as its first."""
         client = self._aws.client("greengrass")
 
         def write() -> None:
@@ -71,15 +75,35 @@ def merged(entries: list[Document], wanted: list[Document], unwanted: list[Docum
     return result + list(new.values())
 
 
+def repointed(subscriptions: list[Document], function: str, arn: str | None) -> list[Document]:
+    """Return the subscriptions with each version of the function replaced by another; None leaves them out."""
+    result = []
+    for entry in subscriptions:
+        ends = [end for end in ("Source", "Target") if is_version_of(entry[end], function)]
+        if ends and arn is None:
+            continue
+        result.append({**entry, **dict.fromkeys(ends, arn)})
+    return result
+
+
+def new_core(aws: Aws, thing: str) -> Document:
+    """Return the core entry of a new group, with the thing's certificate; raise DeployError if that is not clear."""
+    certificates = aws.pages("iot", "list_thing_principals", "principals", thingName=thing)
+    if len(certificates) != 1:
+        raise DeployError(f"thing {thing} has {len(certificates)} certificates; a new group's core needs exactly one")
+    arn = aws.arn("iot", f"thing/{thing}")
+    return {"Id": thing, "ThingArn": arn, "CertificateArn": certificates[0], "SyncShadow": False}
+
+
 def bare(value: Any) -> Any:
-    """Return the value without its empty members: the service may or may not hand them back."""
+    """Return the value without its empty members, which the service may or may not return."""
     if isinstance(value, dict):
         return {key: bare(member) for key, member in value.items() if member}
     return [bare(member) for member in value] if isinstance(value, list) else value
 
 
 def way(subscription: Document) -> tuple[str, str, str]:
-    """Return what a subscription carries from where to where."""
+    """Return a subscription without its id: source, topic and target."""
     return subscription["Source"], subscription["Subject"], subscription["Target"]
 
 

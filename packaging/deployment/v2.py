@@ -25,10 +25,21 @@ from deployment.rollout import Rollout, is_in_force
 from deployment.settings import Settings
 
 AWS_COMPONENT = "aws.greengrass.DeviceDefender"
-LIGHT = "aws_nucleus_lite"
+LITE = "aws_nucleus_lite"
 
 # What a deployment has beside its components, and a revision of it keeps.
 _KEPT = ("deploymentName", "deploymentPolicies", "iotJobConfiguration", "parentTargetArn", "tags")
+
+
+def title_of(kind: str, name: str) -> str:
+    """Return a target as messages name it. kind: thing or thinggroup, as in its ARN."""
+    return f"{'thing group' if kind == 'thinggroup' else kind} {name}"
+
+
+def title_of_arn(arn: str) -> str:
+    """Return the target that has the ARN as messages name it. Its name may have colons."""
+    kind, _, name = arn.split(":", 5)[5].partition("/")
+    return title_of(kind, name)
 
 
 @dataclass
@@ -60,7 +71,7 @@ class Target(ABC):
     @property
     def title(self) -> str:
         """The target as messages name it."""
-        return f"{self.kind} {self.name}"
+        return title_of(self.kind, self.name)
 
     @property
     def arn(self) -> str:
@@ -155,7 +166,7 @@ class Target(ABC):
 
     @abstractmethod
     def python_notes(self, deployed: Deployed | None) -> list[str]:
-        """Return a note if the zip is for another Python than what the cores run now: they don't report theirs."""
+        """Return a note if the zip is for another Python than the connector on the cores now. They report none."""
 
     def wait(self, waiting: Waiting) -> None:
         """Wait until every core has answered; raise DeployError with the reasons if one failed."""
@@ -265,7 +276,7 @@ class Target(ABC):
         """Return why a core can't run the component, by what it reports; empty if it can."""
 
     @property
-    def _awss_component_note(self) -> list[str]:
+    def _aws_component_note(self) -> list[str]:
         """A note where the deployment holds AWS's own component for the same purpose."""
         if AWS_COMPONENT not in self._components:
             return []
@@ -277,7 +288,7 @@ class Target(ABC):
     @property
     @abstractmethod
     def other_flag(self) -> str:
-        """What is to be said on the command line for the other kind."""
+        """The option with which the command line chooses the other kind of component."""
 
     def _replaced_note(self) -> str:
         return (

@@ -13,7 +13,7 @@ from deployment.intent import Deployed
 from deployment.native_component import deployed_of as deployed_of_native
 from deployment.plan import Change, Document
 from deployment.settings import Settings
-from deployment.v2 import LIGHT, Target
+from deployment.v2 import LITE, Target
 
 NUCLEUS = "aws.greengrass.Nucleus"
 
@@ -79,14 +79,14 @@ class FunctionTarget(Target):
 
     @property
     def other_flag(self) -> str:
-        """What is to be said on the command line for the other kind."""
+        """The option with which the command line chooses the other kind of component."""
         return "pass --native"
 
     def _without(self, components: Document, tags: dict[str, str]) -> tuple[Document, dict[str, str]]:
         return without_function(self.aws, components, tags, self.component, self.router_version)
 
     def _unfit(self, core: Document) -> str:
-        if core.get("runtime") == LIGHT:
+        if core.get("runtime") == LITE:
             return "runs nucleus lite, which runs no Lambda functions: there is the native component (--native)"
         wanted = ARCHITECTURES[self.arch].get("architecture")
         if wanted and core.get("architecture") not in (wanted, None):
@@ -100,7 +100,7 @@ class FunctionTarget(Target):
 
     def _remarks(self, deployed: Document) -> list[str]:
         """Return notes on what else the deployment holds."""
-        notes = self._awss_component_note
+        notes = self._aws_component_note
         overriding = merged(deployed)
         if overriding:
             notes.append(

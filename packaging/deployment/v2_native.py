@@ -22,7 +22,7 @@ from deployment.native_component import deployed_of as deployed_of_native
 from deployment.native_component import python_of
 from deployment.plan import Change, Document
 from deployment.settings import Settings
-from deployment.v2 import LIGHT, Target
+from deployment.v2 import LITE, Target, title_of_arn
 from deployment.v2_function import without_function
 from deployment.zip_object import ZipObject
 
@@ -66,7 +66,7 @@ class NativeTarget(Target):
         settings.check_topics(self.thing or "")
         components, tags = self._components, dict(self._current.get("tags", {}))
         deployed = components.get(self.component, {})
-        self.notes = [*self._platform_notes, *self._awss_component_note, self._download_note()]
+        self.notes = [*self._platform_notes, *self._aws_component_note, self._download_note()]
         if self.other in components:
             components, tags = without_function(self.aws, components, tags, self.other)
             self.notes.append(self._replaced_note())
@@ -102,7 +102,7 @@ class NativeTarget(Target):
 
     @property
     def other_flag(self) -> str:
-        """What is to be said on the command line for the other kind."""
+        """The option with which the command line chooses the other kind of component."""
         return "leave --native out"
 
     def _without(self, components: Document, tags: dict[str, str]) -> tuple[Document, dict[str, str]]:
@@ -120,7 +120,7 @@ class NativeTarget(Target):
                 continue
             components = self._client.get_deployment(deploymentId=item["deploymentId"]).get("components", {})
             if self.other in components:
-                where = item["targetArn"].split(":")[-1]
+                where = title_of_arn(item["targetArn"])
                 raise DeployError(
                     f"thing {self.thing} gets {self.other} by the deployment for {where}: both would report for the "
                     f"same thing. Remove it there first, or deploy {self.component} there"
@@ -138,7 +138,7 @@ class NativeTarget(Target):
             wanted = int(deployed)
         if wanted is None and self.thing and runtimes == {CLASSIC}:
             wanted = MAX_PAYLOAD_BYTES
-        if wanted is not None and wanted > DEFAULT_PAYLOAD_BYTES and LIGHT in runtimes:
+        if wanted is not None and wanted > DEFAULT_PAYLOAD_BYTES and LITE in runtimes:
             if self.max_payload_bytes:
                 raise UsageError(
                     f"--max-payload-bytes {wanted}: {self.title} has nucleus lite, which closes the connection on "

@@ -49,7 +49,7 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
     if intent.isolation or args.dry_run:  # otherwise what fits together depends on what is deployed
         intent.settings(None)
     if args.dry_run:
-        title = f"group {args.group}" if args.version == "v1" else _kind_and_name(args)
+        title = f"group {args.group}" if args.version == "v1" else v2.title_of(*_kind_and_name(args))
         thing = getattr(args, "thing", None) or "<the core's thing>"
         wanted = intent.settings(None)
         built, about = profiles.put_in(built, wanted, files, {})
@@ -212,7 +212,7 @@ def _target(aws: Aws, args: argparse.Namespace, built: Artifact | None) -> Targe
     if args.version == "v1":
         core = getattr(args, "new_core", None)
         return v1.Group(aws, args.group, args.function_name, runtime=runtime, new_core=core)
-    kind, name = ("thing", args.thing) if args.thing else ("thinggroup", args.thing_group)
+    kind, name = _kind_and_name(args)
     if args.native:
         payload = getattr(args, "max_payload_bytes", None)
         target: v2.Target = NativeTarget(
@@ -244,8 +244,9 @@ def _check_kind(args: argparse.Namespace, built: Artifact) -> None:
         raise UsageError(f"--zip {built.path}: is for the native component: pass --native")
 
 
-def _kind_and_name(args: argparse.Namespace) -> str:
-    return f"thing {args.thing}" if args.thing else f"thinggroup {args.thing_group}"
+def _kind_and_name(args: argparse.Namespace) -> tuple[str, str]:
+    """Return the target of V2, as in its ARN."""
+    return ("thing", args.thing) if args.thing else ("thinggroup", args.thing_group)
 
 
 def _check_isolation(args: argparse.Namespace, deployed: Deployed | None, wanted: Settings) -> None:

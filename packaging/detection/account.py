@@ -1,4 +1,4 @@
-"""What became of the records of recordings: none is lost without a word."""
+"""Counts the records of recordings: read, there twice, skipped, cut off. The sum is always all that were found."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ MAX_SHOWN = 20  # lines about records that were skipped
 
 @dataclass(frozen=True)
 class Account:
-    """The account of a reading. found = kept + doubled + torn_count + skipped_count.
+    """The numbers of a reading. found = kept + doubled + torn_count + skipped_count.
 
     files: how many were read
-    found: records that are there
+    found: all records
     kept: reports that are in the table
-    doubled: reports that are there again, by thing and report_id
-    differing: those of the doubled that do not say the same as the one that was kept, the first by path and place
+    doubled: reports of a thing and report_id that another one in the table has
+    differing: those of the doubled whose content differs from the kept one, which is the first by path and place
     skipped_count: records that could not be read
     skipped: "PLACE: REASON" of each, or of the first thousand of each part read
     torn_count: last records that are cut off where their file ends, as when its writer was stopped
@@ -40,7 +40,7 @@ class Account:
         return self.found == self.kept + self.doubled + self.torn_count + self.skipped_count
 
     def lines(self) -> list[str]:
-        """Return the account for a person: one line of numbers, then a line for each record that was skipped."""
+        """Return the numbers for a person: one line of numbers, then a line for each record that was skipped."""
         parts = [f"{self.kept:,} read"]
         if self.doubled:
             parts.append(f"{self.doubled:,} there twice and counted once")

@@ -1,4 +1,4 @@
-"""Reports as columns: the one definition of the table `reports`, and how rows are gathered into Parquet."""
+"""Reports as columns: the table `reports` in Arrow's types, and how rows are gathered into Parquet."""
 
 from __future__ import annotations
 
@@ -11,29 +11,20 @@ import pyarrow.parquet
 
 from .declared import Declared, address_text
 from .gather import Column, Gathered, of_row, plain
-from .reports import COLUMNS, CUSTOM_COLUMNS, Report
+from .reports import COLUMNS, CUSTOM_COLUMNS, TABLE, Report
 from .spans import SEQUENCE
 
-SCHEMA = pyarrow.schema(
-    [
-        ("thing", pyarrow.string()),
-        ("report_id", pyarrow.int64()),
-        ("bytes_in", pyarrow.int64()),
-        ("bytes_out", pyarrow.int64()),
-        ("packets_in", pyarrow.int64()),
-        ("packets_out", pyarrow.int64()),
-        ("tcp_connections", pyarrow.int64()),
-        ("tcp_ports_total", pyarrow.int64()),
-        ("udp_ports_total", pyarrow.int64()),
-        ("tcp_ports", pyarrow.list_(pyarrow.int32())),
-        ("udp_ports", pyarrow.list_(pyarrow.int32())),
-        ("destinations", pyarrow.list_(pyarrow.string())),
-        ("numbers", pyarrow.map_(pyarrow.string(), pyarrow.float64())),
-        ("number_lists", pyarrow.map_(pyarrow.string(), pyarrow.list_(pyarrow.float64()))),
-        ("string_lists", pyarrow.map_(pyarrow.string(), pyarrow.list_(pyarrow.string()))),
-        ("ip_lists", pyarrow.map_(pyarrow.string(), pyarrow.list_(pyarrow.string()))),
-    ]
-)
+_ARROW_TYPES = {
+    "string": pyarrow.string(),
+    "int64": pyarrow.int64(),
+    "array<int32>": pyarrow.list_(pyarrow.int32()),
+    "array<string>": pyarrow.list_(pyarrow.string()),
+    "map<string, float64>": pyarrow.map_(pyarrow.string(), pyarrow.float64()),
+    "map<string, array<float64>>": pyarrow.map_(pyarrow.string(), pyarrow.list_(pyarrow.float64())),
+    "map<string, array<string>>": pyarrow.map_(pyarrow.string(), pyarrow.list_(pyarrow.string())),
+}
+
+SCHEMA = pyarrow.schema([(name, _ARROW_TYPES[kind]) for name, kind in TABLE.items()])
 
 PART_SCHEMA = SCHEMA.append(pyarrow.field(SEQUENCE, pyarrow.int64()))
 

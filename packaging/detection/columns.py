@@ -23,26 +23,7 @@ from connector.detect import metrics
 from connector.detect.alarm import MAX_SILENCE_SECONDS, deciding_place
 from connector.detect.profile import Behavior
 
-from .reports import COLUMNS, CUSTOM_COLUMNS
-
-SCHEMA = {
-    "thing": "string",
-    "report_id": "int64",  # epoch seconds
-    "bytes_in": "int64",
-    "bytes_out": "int64",
-    "packets_in": "int64",
-    "packets_out": "int64",
-    "tcp_connections": "int64",
-    "tcp_ports_total": "int64",
-    "udp_ports_total": "int64",
-    "tcp_ports": "array<int32>",
-    "udp_ports": "array<int32>",
-    "destinations": "array<string>",
-    "numbers": "map<string, float64>",
-    "number_lists": "map<string, array<float64>>",
-    "string_lists": "map<string, array<string>>",
-    "ip_lists": "map<string, array<string>>",
-}
+from .reports import COLUMNS, CUSTOM_COLUMNS, TABLE
 
 # The column with the number of all elements, of which a report may list a sample.
 TOTALS = {
@@ -56,7 +37,7 @@ Conforms = Callable[[Any], Any]
 
 def reports(name: str) -> ir.Table:
     """Return the table of this name."""
-    return ibis.table(SCHEMA, name=name)
+    return ibis.table(TABLE, name=name)
 
 
 def reading(table: ir.Table, metric: str, kind: str) -> ir.Column:
@@ -196,7 +177,7 @@ def part(table: ir.Table, share: float, *, is_first: bool) -> ir.Table:
     spans = placed.group_by("of").agg(until=placed.time.max())
     joined = table.join(spans, table.thing == spans.of)
     kept = joined.filter(joined.report_id <= joined.until if is_first else joined.report_id > joined.until)
-    return kept.select(*SCHEMA)
+    return kept.select(*TABLE)
 
 
 def violates(index: int) -> str:

@@ -6,17 +6,11 @@ import argparse
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
 
 from connector import __version__
+from connector.usage import Parser
 
 from . import watch
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """End with one line that matters, not with the whole usage."""
-        self.exit(2, f"{self.prog}: {message}; {self.prog} --help shows the usage\n")
 
 
 def parser(description: str | None, run: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
@@ -24,7 +18,7 @@ def parser(description: str | None, run: Mapping[str, Callable[[argparse.Namespa
 
     run: the function of each command, which returns the exit code
     """
-    parser = _Parser(prog="detect.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="detect.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"detect.py {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_try(commands.add_parser("try", help="show when a profile would have alarmed and cleared"))
@@ -96,6 +90,11 @@ def _add_try(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--json", action="store_true", help="print the result of each device and behavior as JSON")
     command.add_argument(
+        "--all",
+        action="store_true",
+        help="show each behavior that was not replayed; without, more than three are summed up by reason",
+    )
+    command.add_argument(
         "--fail-on-alarm", action="store_true", help="exit with 3 if there is an alarm that alerts somebody"
     )
     command.add_argument(
@@ -139,9 +138,9 @@ def _add_suggest(command: argparse.ArgumentParser) -> None:
 
 def _add_watch(command: argparse.ArgumentParser) -> None:
     command.description = (
-        "Print the events of connectors that judge security profiles themselves, one a line. With --profile, judge the"
-        " reports as well. Ends at the end of the input or with Ctrl-C; exits with 3 if an alarm has begun that has not"
-        " ended."
+        "Print the events of connectors that judge security profiles themselves, one per line. With --profile, judge"
+        " the reports as well. Ends at the end of the input or with Ctrl-C; exits with 3 if an alarm has begun"
+        " that has not ended."
     )
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("input", nargs="?", choices=["-"], help="read standard input: one event or report a line")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import zstandard
 
 INPUT_BYTES = 2**16  # compressed, read at a time
+# What one step gives at most: a few bytes may stand for a thousand times as many with gzip, ten thousand with zstd.
+OUTPUT_BYTES = 2**18
+ZSTD_STEP_BYTES = 2**10  # compressed; zstandard has no limit of the output, and 4 bytes give 128 KB at most
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 # A frame of zstd that holds no content: pzstd writes one before each other frame.
@@ -31,11 +34,15 @@ def is_compressed(head: bytes) -> bool:
 
 
 class Decompressed:
-    """The content of a compressed file. All that comes before a damage is read before the damage is raised."""
+    """The content of a compressed file. All that comes before a damage is read before the damage is raised.
+
+    taken: bytes of the file that were decompressed
+    """
 
     def __init__(self, file: BinaryIO) -> None:
+        self.taken = 0
         self._file = file
-        self._member: Any = None  # being decompressed; None: between two
+        self._member: _Gzip | _Zstd | None = None  # being decompressed; None: between two
         self._pending = b""
         self._error: DamagedError | None = None
 
@@ -73,18 +80,51 @@ class Decompressed:
         elif not data:
             raise DamagedError("the compressed data is cut off", cut=True)
         try:
-            part: bytes = self._member.decompress(data)
+            part, rest = self._member.step(data)
         except (zlib.error, zstandard.ZstdError) as error:
             raise DamagedError(f"the compressed data is damaged: {error}") from error
-        if self._member.eof:
-            self._pending = self._member.unused_data
+        self.taken += len(data) - len(rest)
+        self._pending = rest
+        if self._member.at_end:
             self._member = None
         return part
 
 
-def _member(data: bytes) -> Any:
+class _Gzip:
+    """A member of a gzip file, being decompressed."""
+
+    def __init__(self) -> None:
+        self._object = zlib.decompressobj(wbits=31)  # 31: with gzip's header and checksum
+
+    def step(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return some content, OUTPUT_BYTES at most, and what is left of the data."""
+        part = self._object.decompress(data, OUTPUT_BYTES)
+        return part, self._object.unconsumed_tail or self._object.unused_data
+
+    @property
+    def at_end(self) -> bool:
+        return self._object.eof
+
+
+class _Zstd:
+    """A frame of a zstd file, being decompressed."""
+
+    def __init__(self) -> None:
+        self._object = zstandard.ZstdDecompressor().decompressobj()
+
+    def step(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return the content of ZSTD_STEP_BYTES, and what is left of the data."""
+        part = self._object.decompress(data[:ZSTD_STEP_BYTES])
+        return part, self._object.unused_data + data[ZSTD_STEP_BYTES:]
+
+    @property
+    def at_end(self) -> bool:
+        return self._object.eof
+
+
+def _member(data: bytes) -> _Gzip | _Zstd:
     if data.startswith(_GZIP):
-        return zlib.decompressobj(wbits=31)  # 31: with gzip's header and checksum
+        return _Gzip()
     if data.startswith((_ZSTD, *_SKIPPABLE)):
-        return zstandard.ZstdDecompressor().decompressobj()
+        return _Zstd()
     raise DamagedError("what follows the compressed data is not compressed")

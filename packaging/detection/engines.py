@@ -1,8 +1,8 @@
 """Engines beside DuckDB, for fleets that one machine is too small for: Spark runs the expressions of columns.py, and
 Athena's SQL for them can be written down.
 
-Only Parquet goes there, with the columns of recordings.py: Spark's and Athena's readers of JSON take one object a line
-and lose the others without a word.
+Only Parquet goes there, with the columns of recordings.py: Spark's and Athena's readers of JSON take one object from
+each line and drop any others without an error.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import sqlglot
 from ibis.backends.sql.compilers.base import SQLGlotCompiler
 from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 
-from . import columns
 from .errors import InputError
+from .reports import TABLE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -57,7 +57,7 @@ class Spark:
 
         try:
             frame = self._session.read.parquet(*paths)
-            frame = frame.select(*columns.SCHEMA).dropDuplicates(["thing", "report_id"])
+            frame = frame.select(*TABLE).dropDuplicates(["thing", "report_id"])
         except PySparkException as error:
             reason = str(error).splitlines()[0]
             raise InputError(
@@ -90,7 +90,9 @@ class Spark:
 
 
 def spark(read: Recordings, folder: Path, name: str) -> Spark:
-    """Return Spark with a view of what was read. It is used as it is set up here; else it runs in this process.
+    """Return Spark with a view of what was read.
+
+    Spark's own configuration decides where it runs; without any, in this process.
 
     folder: where the reports are kept for it, made here
     name: of the view

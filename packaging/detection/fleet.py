@@ -106,7 +106,7 @@ class Fleet:
     """The devices in a table of reports.
 
     engine: has the table
-    name: of the table, with the columns of columns.SCHEMA
+    name: of the table, with the columns of reports.TABLE
     times: when each device reported, by thing
     """
 

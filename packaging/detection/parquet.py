@@ -18,7 +18,9 @@ import pyarrow.parquet
 
 from . import sniff
 from .batches import SCHEMA
+from .decompress import DamagedError, Decompressed
 from .documents import Fault
+from .records import MAX_EMPTY_BYTES, MIN_EMPTY_RATIO
 
 MAX_ROWS = 2000  # decoded at a time
 COPY_BYTES = 2**20
@@ -33,8 +35,13 @@ def decompressed(recording: sniff.Recording) -> Iterator[Path]:
         return
     with NamedTemporaryFile() as file:
         with sniff.content(recording) as stream:
+            written = 0
             for piece in iter(lambda: stream.read(COPY_BYTES), b""):
                 file.write(piece)
+                written += len(piece)
+                taken = stream.taken if isinstance(stream, Decompressed) else written
+                if written > MAX_EMPTY_BYTES and written > MIN_EMPTY_RATIO * taken:
+                    raise DamagedError(f"{taken:,} bytes of the file stand for {written:,}, which is no Parquet")
         file.flush()
         yield Path(file.name)
 

@@ -8,11 +8,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from . import sniff
-from .decompress import DamagedError
+from .decompress import DamagedError, Decompressed
 from .documents import Fault, next_bytes, scan
 from .shapes import Types, decoder
 
 PIECES_AT_ONCE = 128  # decoded, before they are used: what does not fit into a processor's cache takes twice the time
+
+# A compressed file is not read on where so much of its content has no document and takes so little of the file. No
+# recording is like that, and a few MB may stand for a thousand times as many, which take long.
+MAX_EMPTY_BYTES = 4 * 2**20
+MIN_EMPTY_RATIO = 200  # of the content to the file
 
 REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)  # what decoding into declared types raises
 
@@ -80,7 +85,7 @@ class Text:
             buffer = buffer[rest:]
 
     def _decoded(self, buffer: bytes) -> Iterator[tuple[bytes, Any]]:
-        """Yield the pieces of a text, and for each a report as shapes.py has it, or None."""
+        """Yield the pieces of a text, and for each its report as shapes.py reads it, or None if it is no report."""
         is_utf8 = _is_utf8(buffer)
         decode = self._decode if is_utf8 else self._decode_text
         lines = buffer.split(b"\n")
@@ -125,6 +130,8 @@ class Content:
 
     place: the byte offset after what was read
     damage: why it could not be read to its end; None: it could
+    empty: whether that is for having no document, see MAX_EMPTY_BYTES
+    last: the byte offset after what was read when there last was a document
     """
 
     def __init__(self, stream: sniff.Readable, start: int, end: int | None) -> None:
@@ -132,9 +139,30 @@ class Content:
         self._end = end
         self.place = start
         self.damage: DamagedError | None = None
+        self.empty = False
+        self.found()
+
+    def found(self) -> None:
+        """Note that there was a document in what was read so far."""
+        self.last = self.place
+        self._taken = self._taken_so_far
+
+    @property
+    def _taken_so_far(self) -> int:
+        """How many bytes of the file the content so far takes, at most."""
+        return self._stream.taken if isinstance(self._stream, Decompressed) else self.place
+
+    def _is_empty(self) -> bool:
+        empty = self.place - self.last
+        return empty >= MAX_EMPTY_BYTES and empty > MIN_EMPTY_RATIO * (self._taken_so_far - self._taken)
 
     def read(self, size: int) -> bytes:
         if self.damage:
+            return b""
+        if self._is_empty():
+            self.empty = True
+            empty, taken = self.place - self.last, self._taken_so_far - self._taken
+            self.damage = DamagedError(f"no document in {empty:,} bytes, which take {taken:,} of the file")
             return b""
         if self._end is not None:
             size = min(size, self._end - self.place)
@@ -152,12 +180,22 @@ class Content:
 
 def with_damage(records: Iterator[Record | list[Record]], content: Content) -> Iterator[Record | list[Record]]:
     """Yield records, then that the file could not be read to its end, unless the last record says so already."""
-    last: Any = None
+    last: Record | None = None  # if it is no document
     for record in records:
-        last = record.document if isinstance(record, Record) else None
-        yield record
+        if last is not None:
+            yield last
+            last = None
+        if isinstance(record, Record) and isinstance(record.document, Fault):
+            last = record
+        else:
+            content.found()
+            yield record
     damage = content.damage
-    if damage and not (damage.cut and isinstance(last, Fault) and last.cut):
+    if content.empty:  # one line for the file: what was read of it in vain is the last record
+        last = Record(last.place if last else content.last, None, Fault(f"{damage}; nothing was read from here on"))
+    if last is not None:
+        yield last
+    if damage and not content.empty and not (damage.cut and last is not None and last.document.cut):
         yield Record(content.place, None, Fault(f"{damage}; nothing was read from here on", damage.cut))
 
 

@@ -93,7 +93,10 @@ def _spans(changes: Sequence[Change]) -> tuple[Alarm, ...]:
 
 
 class _Reasons:
-    """Why a behavior has no datapoint on a device, and what its datapoints don't show. Asks the fleet once a metric."""
+    """Why a behavior has no datapoint on a device, and what its datapoints don't show.
+
+    Asks the fleet once for each metric.
+    """
 
     def __init__(self, fleet: Fleet, judged: Sequence[Judged]) -> None:
         self._fleet = fleet

@@ -57,6 +57,26 @@ CUSTOM_COLUMNS = {
     "cidrs": "ip_lists",
 }
 
+# The table: each column and its type, as ibis writes it.
+TABLE = {
+    "thing": "string",
+    "report_id": "int64",  # epoch seconds
+    "bytes_in": "int64",
+    "bytes_out": "int64",
+    "packets_in": "int64",
+    "packets_out": "int64",
+    "tcp_connections": "int64",
+    "tcp_ports_total": "int64",
+    "udp_ports_total": "int64",
+    "tcp_ports": "array<int32>",
+    "udp_ports": "array<int32>",
+    "destinations": "array<string>",
+    "numbers": "map<string, float64>",
+    "number_lists": "map<string, array<float64>>",
+    "string_lists": "map<string, array<string>>",
+    "ip_lists": "map<string, array<string>>",
+}
+
 MAX_PORT = 2**16 - 1
 MAX_NUMBER = 1e300  # can still be multiplied and drawn; no metric is near it
 

@@ -11,12 +11,13 @@ from connector.detect.event import element_text
 from connector.detect.profile import Behavior
 from connector.health import duration as span
 
+from . import skipped
 from .outcome import Alarm, Device, Outcome, Result
+from .skipped import WIDTH
 
 MIN_INTERVAL_SECONDS = 300  # between reports; more frequent ones are throttled by the service
 MAX_ALARMS = 10
 MAX_ELEMENTS = 8
-WIDTH = 118  # characters of a line
 PERCENTILES = (
     "Percentiles are of the measurements recorded here, of all devices; the service takes them from all devices that"
     " the profile is attached to."
@@ -27,13 +28,23 @@ OFTEN = (
 )
 
 
-def summarize(outcome: Outcome) -> str:
-    """Return the summary of a replay on one device: a block for each profile, without a newline at the end."""
+def summarize(outcome: Outcome, every: bool = False) -> str:
+    """Return the summary of a replay on one device: a block for each profile, without a newline at the end.
+
+    every: show each behavior that was not replayed; otherwise many of them are summed up by reason, after the profiles
+    """
     (device,) = outcome.devices
-    return "\n\n".join(_profile(name, device, outcome) for name in outcome.profiles)
+    if every or not skipped.is_long(device.results):
+        return "\n\n".join(_profile(name, device.results, device, outcome) for name in outcome.profiles)
+    judged = [result for result in device.results if result.skipped is None]
+    with_judged = {result.profile for result in judged}
+    names = [name for name in outcome.profiles if name in with_judged] or outcome.profiles
+    blocks = [_profile(name, judged, device, outcome) for name in names]
+    return "\n\n".join([*blocks, "\n".join(skipped.by_reason(device.results))])
 
 
-def _profile(name: str, device: Device, outcome: Outcome) -> str:
+def _profile(name: str, shown: Sequence[Result], device: Device, outcome: Outcome) -> str:
+    """shown: the results that get lines of their own."""
     results = [result for result in device.results if result.profile == name]
     lines = [
         f"{name} against {count(device.reports, 'report')} of one device, {moment(device.first)} to"
@@ -43,12 +54,12 @@ def _profile(name: str, device: Device, outcome: Outcome) -> str:
         lines.append(device.remark.capitalize())
     elif device.interval is not None and device.interval < 0.9 * MIN_INTERVAL_SECONDS:
         lines += textwrap.wrap(OFTEN.format(device.interval), WIDTH)
-    for result in results:
+    for result in (result for result in results if result in shown):
         lines += ["", result.behavior.name]
         lines += [line for text in _result(result, device, outcome) for line in _wrap(text)]
     alarmed = sum(bool(result.alarms) for result in results)
-    skipped = sum(result.skipped is not None for result in results)
-    lines += ["", f"{count(len(results), 'behavior')}: {alarmed} in alarm at some time, {skipped} not replayed"]
+    left_out = sum(result.skipped is not None for result in results)
+    lines += ["", f"{count(len(results), 'behavior')}: {alarmed} in alarm at some time, {left_out} not replayed"]
     if has_percentiles(results):
         lines += textwrap.wrap(PERCENTILES, WIDTH)
     return "\n".join(lines)

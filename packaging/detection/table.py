@@ -7,15 +7,20 @@ from collections.abc import Iterator, Sequence
 
 from connector.health import duration as span
 
+from . import skipped
 from .outcome import Device, Outcome, Result
-from .summary import PERCENTILES, WIDTH, count, has_percentiles, moment, number, printable
+from .skipped import WIDTH
+from .summary import PERCENTILES, count, has_percentiles, moment, number, printable
 
 MAX_ROWS = 40
-MAX_NAME = 40  # characters of a device's name; a longer one is cut in the middle, as names of a fleet begin alike
+MAX_NAME_CHARS = 40  # characters of a device's name, a longer one is cut in the middle: names of a fleet begin alike
 
 
-def tabulate(outcome: Outcome) -> str:
-    """Return two tables, a line without a newline at the end: each device's behaviors, and all behaviors."""
+def tabulate(outcome: Outcome, every: bool = False) -> str:
+    """Return two tables, a line without a newline at the end: each device's behaviors, and all behaviors.
+
+    every: show each behavior that was not replayed; otherwise many of them are summed up by reason, after the tables
+    """
     devices = outcome.devices
     first, last = min(device.first for device in devices), max(device.last for device in devices)
     reports = sum(device.reports for device in devices)
@@ -35,10 +40,15 @@ def tabulate(outcome: Outcome) -> str:
         lines += ["", *_aligned([head, *rows[:MAX_ROWS]], "<<>>>><")]
         if len(rows) > MAX_ROWS:
             lines.append(f"and {len(rows) - MAX_ROWS:,} more lines; --json has all")
-    lines += [
-        "",
-        *_aligned([("profile/behavior", "devices in alarm", "alarms", "normal"), *_behaviors(devices)], "<>><"),
-    ]
+    behaviors = list(zip(*(device.results for device in devices)))
+    nowhere = [results[0] for results in behaviors if all(result.skipped is not None for result in results)]
+    sum_up = not every and skipped.is_long(nowhere)
+    if sum_up:
+        behaviors = [results for results in behaviors if any(result.skipped is None for result in results)]
+    titles = ("profile/behavior", "devices in alarm", "alarms", "normal")
+    lines += ["", *_aligned([titles, *map(_behavior, behaviors)], "<>><")]
+    if sum_up:
+        lines += ["", *skipped.by_reason(nowhere)]
     if has_percentiles(devices[0].results):
         lines += ["", *textwrap.wrap(PERCENTILES, WIDTH)]
     return "\n".join(lines)
@@ -71,26 +81,22 @@ def _row(device: Device, result: Result, seconds: int) -> tuple[str, ...]:
     )
 
 
-def _behaviors(devices: Sequence[Device]) -> Iterator[tuple[str, ...]]:
-    for results in zip(*(device.results for device in devices)):
-        behavior = results[0].behavior
-        alarms = sum(len(result.alarms) for result in results)
-        judged = [result for result in results if result.skipped is None]
-        here = (
-            f" ({number(judged[0].limit)} here)"
-            if judged and behavior.statistic and judged[0].limit is not None
-            else ""
-        )
-        normal = f"{results[0].rule}{here}" if judged else f"not replayed: {results[0].skipped}"
-        in_alarm = f"{sum(bool(result.alarms) for result in judged):,} of {len(judged):,}" if judged else ""
-        suppressed = "; alerts are suppressed" if behavior.suppressed else ""
-        yield _name(results[0]), in_alarm, f"{alarms:,}" if judged else "", normal + suppressed
+def _behavior(results: Sequence[Result]) -> tuple[str, ...]:
+    """Return the row of a behavior. results: of each device"""
+    behavior = results[0].behavior
+    alarms = sum(len(result.alarms) for result in results)
+    judged = [result for result in results if result.skipped is None]
+    here = f" ({number(judged[0].limit)} here)" if judged and behavior.statistic and judged[0].limit is not None else ""
+    normal = f"{results[0].rule}{here}" if judged else f"not replayed: {results[0].skipped}"
+    in_alarm = f"{sum(bool(result.alarms) for result in judged):,} of {len(judged):,}" if judged else ""
+    suppressed = "; alerts are suppressed" if behavior.suppressed else ""
+    return _name(results[0]), in_alarm, f"{alarms:,}" if judged else "", normal + suppressed
 
 
 def _cut(name: str) -> str:
-    if len(name) <= MAX_NAME:
+    if len(name) <= MAX_NAME_CHARS:
         return name
-    return f"{name[:9]}...{name[12 - MAX_NAME :]}"
+    return f"{name[:9]}...{name[12 - MAX_NAME_CHARS :]}"
 
 
 def _name(result: Result) -> str:

@@ -3,20 +3,22 @@
 core.py       LocalCore: starts and stops a function, delivers its messages
 function.py   unpacks the zip, runs the function's process
 server.py     the wire protocol, HTTP on loopback
-faults.py     the faults that a caller can ask for
+faults.py     the core's faults, on request
 router.py     the group's subscriptions
-nucleus.py    LocalNucleus: the same for a native component of a V2 nucleus, light or Java
+nucleus.py    LocalNucleus: the same for a native component of a V2 nucleus, nucleus lite or the Java nucleus
 nuclei.py     what differs between the two
 component.py  the component's process
 ipc_server.py, ipc_operations.py, event_stream.py    Greengrass IPC: connections, operations, bytes
 component_config.py    the component's configuration and accessControl
 mqtt_proxy.py the core's MQTT connection
-nucleus_faults.py      the faults that a caller can ask for
+spans.py      states of a nucleus that last for some seconds: hung, lost, silent
+nucleus_faults.py      the nucleus' faults, on request
 cloud.py      what both send to
 service.py    Device Defender: checks reports and answers them
-alarms.py     Detect in the service's place: judges accepted reports by security profiles
+alarms.py     Device Defender Detect: judges accepted reports by security profiles
 mqtt.py       sends what reaches the cloud to an MQTT broker too
 screen.py, report_line.py     what run_local.py prints
+errors.py     the errors, whose texts are for the person who runs the local core
 runtime/      the runtime and the two packages that a core puts on the function's sys.path
 """
 

@@ -1,4 +1,4 @@
-"""Device Defender Detect in the service's stead: judges accepted reports with the engine of connector/detect."""
+"""Stands for Device Defender Detect: judges accepted reports with the engine of connector/detect."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Detect:
         self._detectors: Dict[str, Detector] = {}
 
     def judge(self, delivery: Delivery) -> List[Event]:
-        """Return what the service would alert of after this delivery. What is no accepted report says nothing."""
+        """Return the events of which the service would alert after this delivery; none if it is no accepted report."""
         match = REPORT_TOPIC.fullmatch(delivery.topic)
         if not self._profiles or match is None or delivery.verdict is None or not delivery.verdict.accepted:
             return []

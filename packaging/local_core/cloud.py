@@ -1,4 +1,4 @@
-"""What a core sends to: Device Defender's answers and alarms, and all that was delivered, for tests and people."""
+"""The cloud side of the local core: Device Defender's answers and alarms, and a list of all that was delivered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .errors import FunctionError
 from .mqtt import Broker
 from .service import Delivery, Message, Service
 
-WAKE_SECONDS = 0.1  # how often what waits asks whether it waits in vain
+WAKE_SECONDS = 0.1  # between two checks whether the process that a caller waits for has ended
 
 
 class Cloud:
@@ -96,7 +96,9 @@ class Cloud:
     ) -> None:
         """Wait until `ready()`, which is asked again whenever `changed` is notified.
 
-        late: what to say after `timeout` seconds. ended: returns why waiting is in vain, else "". log: for the errors.
+        late: the error's text after `timeout` seconds
+        ended: returns why nothing can come any more, else ""
+        log: returns the log's last lines, for the errors
 
         Raises FunctionError.
         """

@@ -29,7 +29,7 @@ class Configuration:
         self._lock = threading.RLock()
 
     def get(self, path: Sequence[str]) -> Dict[str, Any]:
-        """Return what is at a path; a value that is no map with its key around it. Raises NoSuchKey."""
+        """Return the map at a path; for a single value, a map with only its key. Raises NoSuchKey."""
         with self._lock:
             value: Any = self._value
             for key in path:
@@ -39,7 +39,7 @@ class Configuration:
             return copy.deepcopy(value if isinstance(value, dict) else {path[-1]: value})
 
     def merge(self, path: Sequence[str], value: Any) -> None:
-        """Put a value at a path, maps merged key by key; tell those who watch of each leaf that has changed."""
+        """Put a value at a path, merging maps key by key; call those who watch with the path of each changed leaf."""
         with self._lock:
             at = self._value
             for key in path[:-1]:
@@ -56,7 +56,7 @@ class Configuration:
                     tell(leaf)
 
     def watch(self, path: Sequence[str], tell: Watch, on_begin: Callable[[], None]) -> Callable[[], None]:
-        """Call `on_begin`, and then `tell` with the path of each leaf that changes below `path`; return what ends that.
+        """Call `on_begin`, then `tell` with the path of each leaf that changes below `path`; return what ends it.
 
         Raises NoSuchKey.
         """

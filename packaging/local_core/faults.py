@@ -1,4 +1,4 @@
-"""Faults of a core for Lambda functions that a caller can ask for, to test a function against them."""
+"""Faults of a core for Lambda functions, on request, so that a function can be tested against them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Faults:
 
         kind, and what happens to the publish:
             status:CODE: answered with that HTTP status, 400 to 599
-            redirect:PORT: answered with 302 to that port of this machine, as if something else than a core listened
+            redirect:PORT: answered with 302 to that port of this machine, as another program on the core's port might
             hang: accepted, and never answered
             reset: the connection is reset
             lost: delivered, and the connection is reset before the answer

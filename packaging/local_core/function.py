@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -139,11 +140,14 @@ class Function:
 
     def stop(self) -> int:
         """End the process as a core does, SIGTERM and then SIGKILL; return its exit code."""
-        self._process.terminate()
+        # Before Python 3.9 a signal to a process that another thread has just waited for is an error.
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
         return self.wait()
 
     def wait(self) -> int:

@@ -15,9 +15,9 @@ MQTT_SERVICE = "aws.greengrass.ipc.mqttproxy"
 
 
 class Operations(NamedTuple):
-    """What requests of one component have to do with.
+    """Serves the requests of one component.
 
-    before_publish: called with each publish before anything else is done with it
+    before_publish: called at each authorized publish, before the message is taken
     """
 
     nucleus: Nucleus

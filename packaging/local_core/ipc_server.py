@@ -142,18 +142,13 @@ class IpcServer:
             self._tokens.add(token)
         return token
 
-    def take_back(self, token: str) -> None:
-        """Refuse a token from now on."""
-        with self._changed:
-            self._tokens.discard(token)
-
     def knows(self, token: object) -> bool:
         """Return whether a token is a component's."""
         with self._changed:
             return token in self._tokens
 
     def wait_while_hung(self) -> None:
-        """Do nothing while the daemon hangs."""
+        """Wait until the daemon does not hang."""
         with self._changed:
             self._changed.wait_for(lambda: not self.hung)
 

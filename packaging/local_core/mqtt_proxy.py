@@ -1,4 +1,4 @@
-"""The core's MQTT connection, which all its components share: what it takes, keeps and loses."""
+"""The core's MQTT connection, which all its components share: which messages it takes, keeps and loses."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class MqttProxy:
         self._unacknowledged: List[int] = []  # bytes of each
         self._refused = self._failing = 0
         self.lost = Span(self._changed, self._connected_again)
-        self.hung = Span(self._changed, self._goes_on)
+        self.hung = Span(self._changed, self._resume)
         self.silent = Span(self._changed, self._answered_again)
         self._dead = Span(self._changed)  # a silent broker, once it is noticed
         self._notice: Optional[threading.Timer] = None
@@ -86,13 +86,13 @@ class MqttProxy:
             return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription. One that is not known any more is none of the core's."""
+        """End a subscription; nothing happens if the core has forgotten it."""
         with self._changed:
             if subscription in self._subscriptions:
                 self._subscriptions.remove(subscription)
 
     def publish(self, topic: str, payload: bytes, qos: int) -> None:
-        """Take a message: it is on its way then, not delivered. Raises MqttError."""
+        """Take a message, which is then sent, or lost. Raises MqttError if it is not taken."""
         if len(payload) > self._nucleus.max_payload_bytes:
             raise MqttError(f"{len(payload)} bytes are more than {self._nucleus.max_payload_bytes}")
         wildcard = bool(set(topic) & set("+#"))
@@ -135,23 +135,23 @@ class MqttProxy:
                 subscription.deliver(message.topic, message.payload)
 
     def lose(self, seconds: float = math.inf) -> None:
-        """Lose the connection for so long, then make it and the subscriptions again."""
+        """Lose the connection for some seconds, then make it and the subscriptions again."""
         self._on_log("the MQTT connection is lost")
         self.lost.begin(seconds)
 
     def restart(self) -> None:
-        """Restart the daemon: publishing goes on, subscriptions are forgotten and nobody is told."""
+        """Restart the daemon: publishing goes on; subscriptions are forgotten, and components don't notice."""
         with self._changed:
             self._on_log("the MQTT daemon was restarted")
             self._subscriptions.clear()
 
     def hang(self, seconds: float = math.inf) -> None:
-        """Let the daemon do nothing for so long."""
+        """Let the daemon hang for some seconds."""
         self._on_log("the MQTT daemon hangs")
         self.hung.begin(seconds)
 
     def silence(self, seconds: float = math.inf) -> None:
-        """Let the broker answer nothing for so long: it takes messages, and they are lost."""
+        """Let the broker answer nothing for some seconds: messages to it are lost."""
         with self._changed:
             self._on_log("the broker is silent")
             self.silent.begin(seconds)
@@ -170,14 +170,14 @@ class MqttProxy:
             self._failing += count
 
     def release(self) -> None:
-        """End what lasts."""
+        """End all faults."""
         with self._changed:
             for span in (self.hung, self.silent, self.lost):
                 span.end()
             self._refused = self._failing = 0
 
     def wait_until_sent(self, timeout: float) -> bool:
-        """Wait until all that was taken is in the cloud and its answers handed out; return whether that was in time."""
+        """Wait until all taken messages are in the cloud and their answers delivered; return False at the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._under_way, timeout)
 
@@ -192,7 +192,7 @@ class MqttProxy:
                 self._late.append(message)  # it is in the daemon's socket
             raise MqttError(f"the MQTT daemon has not answered in {self._times.patience:g} s")
 
-    def _goes_on(self) -> None:
+    def _resume(self) -> None:
         late, held = self._late, self._held
         self._late, self._held = [], []
         for message in late:

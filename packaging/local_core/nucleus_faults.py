@@ -1,4 +1,4 @@
-"""Faults of a nucleus, on request, so that a component can be tested against them; a real one has no such switch."""
+"""Faults of a nucleus, on request, so that a component can be tested against them."""
 
 from __future__ import annotations
 
@@ -28,29 +28,31 @@ class Kind(NamedTuple):
 
 
 KINDS: Dict[str, Kind] = {
-    "mqtt-lost": Kind("the MQTT connection is lost for so long, then made again", "seconds", 5),
-    "mqtt-restart": Kind("the MQTT daemon is restarted: subscriptions are dead without a sign", "", 1, daemons=True),
-    "mqtt-hang": Kind(
-        "the MQTT daemon hangs for so long: an error after 10 s, the message comes later", "seconds", 15, daemons=True
+    "mqtt-lost": Kind("the MQTT connection is lost, then made again", "seconds", 5),
+    "mqtt-restart": Kind(
+        "the MQTT daemon is restarted: subscriptions are forgotten, and components don't notice", "", 1, daemons=True
     ),
-    "ipc-hang": Kind("the IPC daemon hangs for so long: calls are not answered", "seconds", 15, daemons=True),
+    "mqtt-hang": Kind(
+        "the MQTT daemon hangs: a publish fails after 10 s, and its message arrives later", "seconds", 15, daemons=True
+    ),
+    "ipc-hang": Kind("the IPC daemon hangs: calls are not answered", "seconds", 15, daemons=True),
     "ipc-restart": Kind(
         "the IPC daemon is restarted: connections are closed, the component's token is refused from then on",
         "",
         1,
         daemons=True,
     ),
-    "broker-refuse": Kind("the broker refuses so many messages: each is answered with OK, and lost", "publishes", 1),
-    "broker-silent": Kind("the broker is silent for so long: messages are answered with OK, and lost", "seconds", 60),
-    "error": Kind("so many publishes are answered with ServiceError, and reach nobody", "publishes", 1),
-    "unanswered": Kind("the service answers so many reports neither with accepted nor with rejected", "publishes", 1),
+    "broker-refuse": Kind("the broker refuses messages: each is answered with OK, and lost", "publishes", 1),
+    "broker-silent": Kind("the broker answers nothing: messages are answered with OK, and lost", "seconds", 60),
+    "error": Kind("publishes are answered with ServiceError, and not sent", "publishes", 1),
+    "unanswered": Kind("the service answers reports neither with accepted nor with rejected", "publishes", 1),
 }
 
 
 class NucleusFaults:
     """Makes faults happen: at once, or with the component's next publishes, one each, in the order added.
 
-    mute: has the service give no answer to so many reports
+    mute: makes the service leave a number of reports without an answer
     """
 
     def __init__(self, nucleus: Nucleus, ipc: IpcServer, mqtt: MqttProxy, mute: Callable[[int], None]) -> None:
@@ -59,7 +61,9 @@ class NucleusFaults:
         self._changed = threading.Condition()
 
     def add(self, kind: str, number: Optional[float] = None) -> None:
-        """Have a fault happen when the component publishes next, before that; a counted one with so many publishes.
+        """Make a fault happen just before the component's next publish.
+
+        number: see KINDS; of publishes: the fault happens before each of the next so many
 
         Raises as `begin` does.
         """
@@ -96,7 +100,7 @@ class NucleusFaults:
             self._mute(int(amount))
 
     def take(self) -> None:
-        """Make the fault of the publish at hand happen, if it has one. Raises IpcError where that ends the publish."""
+        """Make the fault of the present publish happen, if there is one. Raises IpcError if that ends the publish."""
         with self._changed:
             kind, number = self._queue.popleft() if self._queue else ("", None)
             self._changed.notify_all()
@@ -112,7 +116,7 @@ class NucleusFaults:
             return self._changed.wait_for(lambda: not self._queue, timeout)
 
     def release(self) -> None:
-        """End what lasts."""
+        """End all faults."""
         self._ipc.hung.end()
         self._mqtt.release()
         self._mute(0)

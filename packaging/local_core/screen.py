@@ -1,4 +1,4 @@
-"""What the person who runs the local core sees, and the recording that they asked for."""
+"""Prints what run_local.py shows, and writes the recording that was asked for."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ MAX_SHOWN_BYTES = 2000  # of a message that is no report
 class Screen:
     """Prints from any thread.
 
-    full: print each report as a document; otherwise one line each
-    on_lost: called once, when nobody watches any more
+    full: whether to print each report as a document; otherwise one line each
+    on_lost: called when standard output was closed
     record: an open file that gets each accepted report, a line of JSON with the thing's name
     clock: epoch seconds, for the lines
+    prog: the command's name, for errors
     """
 
     def __init__(
@@ -38,13 +39,15 @@ class Screen:
         on_lost: Callable[[], None],
         record: Optional[TextIO] = None,
         clock: Callable[[], float] = time.time,
+        prog: str = "run_local.py",
     ) -> None:
         self._full, self._on_lost, self._record, self._clock = full, on_lost, record, clock
+        self._prog = prog
         self._lines = ReportLines()
         self._lock = threading.Lock()
 
     def introduce(self, core: Union[LocalCore, LocalNucleus], artifact: str) -> None:
-        """Say what runs, on what."""
+        """Print what runs, and on which interpreter and core."""
         version = ".".join(str(part) for part in core.interpreter.version)
         self.say(f"{artifact} on Python {version} ({core.interpreter.path})")
         kind = f"a {core.nucleus.name}" if isinstance(core, LocalNucleus) else f"a V{core.generation} core"
@@ -81,6 +84,11 @@ class Screen:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 self._on_lost()
 
+    def complain(self, text: str) -> None:
+        """Print an error to standard error."""
+        with self._lock, contextlib.suppress(OSError):  # where the terminal was closed
+            print(f"{self._prog}: {text}", file=sys.stderr, flush=True)
+
     def _show_document(self, delivery: Delivery) -> None:
         verdict = delivery.verdict
         outcome = "ACCEPTED"
@@ -106,6 +114,6 @@ class Screen:
                 record.flush()
             except OSError as error:  # the run goes on: the core must still answer
                 self._record = None
-                self.say(f"run_local: {record.name}: {error.strerror}: nothing more is recorded")
+                self.complain(f"{record.name}: {error.strerror}: nothing more is recorded")
                 with contextlib.suppress(OSError):  # what is in the buffer can't be written at the end either
                     record.close()

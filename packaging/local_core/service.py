@@ -1,8 +1,9 @@
-"""Device Defender as a device sees it: checks reports against the specification, and answers them.
+"""Stands for Device Defender: checks reports against the specification, and answers them.
 
-Independent of the connector on purpose: its own table of names, its own schema (report.schema.json, long names). It is
-stricter than the service where the service is known to be lenient or nothing is known: no field that is not in the
-specification, both list and total in every block, no empty block, plain interface names.
+Independent of the connector on purpose, so that a mistake there is found here: it has its own table of names and its
+own schema (report.schema.json, long names). It is stricter than the service where the service is known to be lenient,
+or where nothing is known: no field that is not in the specification, list and total in every block, no empty block,
+plain interface names.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def check_report(sent: Any) -> Dict[str, Any]:
 class Service:
     """Device Defender for any number of things; keeps the id and time of the last report that it accepted from each.
 
-    min_interval: between two reports, seconds; up to MAX_EARLY_SECONDS nothing is throttled
+    min_interval: between two reports of a thing, seconds; one that is up to MAX_EARLY_SECONDS early is accepted
     clock: monotonic, seconds
     now: seconds since the epoch, for the answers
     """

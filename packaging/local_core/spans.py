@@ -1,4 +1,4 @@
-"""A state that lasts for some seconds, or until it is ended."""
+"""A state of the nucleus that lasts for some seconds, or until it is ended: hung, lost, silent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Callable, Optional
 
 
 class Span:
-    """Something that is the case for a while.
+    """A state that is on or off; `bool(span)` says which.
 
     changed: notified when it begins and ends; also the lock
     on_end: called at each end, with the lock held
@@ -23,7 +23,7 @@ class Span:
         return self._is_on
 
     def begin(self, seconds: float = math.inf) -> None:
-        """Begin, for so long from now, whatever was said before."""
+        """Turn it on for some seconds from now; a time that was set before no longer counts."""
         with self._changed:
             self._stop_timer()
             self._is_on = True
@@ -34,7 +34,7 @@ class Span:
             self._changed.notify_all()
 
     def end(self) -> None:
-        """End it, if it has begun."""
+        """Turn it off."""
         with self._changed:
             self._stop_timer()
             if self._is_on:

@@ -67,7 +67,7 @@ def bare_client(folder: Path) -> int:
 
 
 def reporting(core: Any, pid: int) -> Cost:
-    """Let a connector that has just been started report some times, one a second."""
+    """Let a connector that has just been started report some times, once a second."""
     for _ in range(WARM_UP):
         core.wait_for_delivery()
     before = cpu_of(pid)

@@ -49,7 +49,7 @@ class Ran(NamedTuple):
     err: str
 
     def reports(self) -> List[Any]:
-        """The reports of its output, one a line, each checked against the specification."""
+        """The reports of its output, one per line, each checked against the specification."""
         reports = [json.loads(line) for line in self.out.decode("ascii").splitlines()]
         for report in reports:
             check_report(report)

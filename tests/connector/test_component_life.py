@@ -6,11 +6,12 @@ import logging
 import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
+from unittest import mock
 
 import pytest
 from support.loop import START, FakeClock, Records
 
-from connector import component, transports
+from connector import agent, component, transports
 from connector.component import MAX_CONNECT_SECONDS, Component
 from connector.component_starts import SPARE_SECONDS, WINDOW_SECONDS
 from connector.errors import ConfigError, ConnectorError
@@ -133,6 +134,33 @@ def test_a_stop_while_it_waits_for_the_nucleus_ends_it_without_an_error(make_rig
     rig = make_rig(ConnectorError("no connection to the socket: refused"))
     rig.clock.at(START + 5, rig.clock.stop)
     assert rig.component.run() == 0
+
+
+def interrupt(*arguments: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_stops_the_loop_so_that_it_saves_its_state(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection({})
+    rig = make_rig(connection)
+    running = mock.Mock()
+    monkeypatch.setattr(rig.component, "_make_transport", mock.Mock())
+    monkeypatch.setattr(agent, "start", lambda *arguments, **keywords: running)
+    rig.clock.at(START + 5, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        rig.component.run()
+    running.clock.stop.assert_called_once_with()
+    running.loop.join.assert_called_once_with()
+    assert connection.closed
+
+
+def test_ctrl_c_ends_the_command_with_130_and_no_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("awsiot")
+    monkeypatch.setattr(Component, "run", interrupt)
+    assert component.main([], {}, "connector component") == 130
+    assert capsys.readouterr() == ("", "")
 
 
 def test_without_awsiotsdk_the_command_says_what_to_install(

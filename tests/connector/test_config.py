@@ -15,6 +15,7 @@ from connector import config as config_module
 from connector.config import DEFAULT_EXCLUDE, PARAMETERS, Config, parse
 from connector.errors import ConfigError
 from connector.kernel.dev import matching
+from connector.parameter import Parameter
 from connector.snapshot import Wanted
 
 THING = {"AWS_IOT_THING_NAME": "a-thing"}
@@ -167,7 +168,7 @@ INVALID: Dict[str, Tuple[List[str], str, str]] = {
     "StateDirectory": (["state", "./state", "~/state", "/a\x00b"], "an absolute path, or empty", ""),
     "SecurityProfiles": (
         ["./mine.json", "mine.json", "a b", "\u00e9", "/a\x00b"],
-        "names of profiles in the zip and absolute paths of files, separated by commas, or empty",
+        "names of profiles that come with the connector and absolute paths of files, separated by commas, or empty",
         "",
     ),
     "ViolationsTopic": (
@@ -224,6 +225,11 @@ def test_each_invalid_value_is_one_warning_and_of_bounded_length() -> None:
     ]
     assert max(map(len, warnings)) < 1500
     assert all(warning.isprintable() for warning in warnings)
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.name)
+def test_description_holds_for_the_function_the_component_and_the_direct_agent(parameter: Parameter) -> None:
+    assert not re.search("function|zip", parameter.description + parameter.valid)
 
 
 @pytest.mark.parametrize(("name", "alias"), [(entry.name, entry.alias) for entry in PARAMETERS if entry.alias])

@@ -83,7 +83,7 @@ def test_the_service_has_what_passed_and_twice_only_what_nobody_could_know_of(
 
 @settings(max_examples=25)
 @given(st.lists(runs, min_size=1, max_size=4))
-def test_without_any_answer_ok_has_to_do_and_still_nothing_is_lost_of_what_arrives(
+def test_without_any_answer_ok_counts_as_delivery_and_still_nothing_is_lost_of_what_arrives(
     life: List[Tuple[List[Fate], int, float, bool, float]],
 ) -> None:
     with tempfile.TemporaryDirectory() as root:

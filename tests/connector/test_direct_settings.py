@@ -140,3 +140,10 @@ def test_default_client_id_of_the_longest_thing_name_fits() -> None:
 
 def test_dry_run_needs_no_connection() -> None:
     assert read(needed=(), dry_run=True).parameters["AWS_IOT_THING_NAME"] == "dry-run"
+
+
+@pytest.mark.parametrize("thing", ["a b", "a/b", "x" * 129, "\u00e9"])
+def test_dry_run_refuses_a_thing_name_that_aws_iot_refuses(thing: str) -> None:
+    for arguments, environ in (([f"--thing-name={thing}"], {}), ([], {"AWS_IOT_THING_NAME": thing})):
+        with pytest.raises(ConfigError, match="^thing-name '.*' is not 1 to 128 of a-zA-Z0-9:_-$"):
+            read(*arguments, environ=environ, needed=(), dry_run=True)

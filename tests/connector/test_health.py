@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.loop import FakeClock, Records
 
-from connector.health import MAX_TEXT, Health, duration, plain
+from connector.health import MAX_TEXT_CHARS, Health, duration, plain
 
 
 class Watched:
@@ -36,6 +36,18 @@ def test_failure_and_recovery_are_logged_once() -> None:
         "INFO publishing: recovered after 2 h 46 min",
         "WARNING publishing: reset",
     ]
+
+
+def test_recovery_counts_from_the_time_that_the_first_failure_began() -> None:
+    watched = Watched()
+    began = watched.clock.monotonic()
+    watched.clock.pass_by(30)
+    watched.health.failed("publishing", "no answer in 30 s", since=began)
+    watched.clock.pass_by(33)
+    watched.health.failed("publishing", "no answer in 30 s", since=watched.clock.monotonic() - 30)
+    watched.clock.pass_by(5)
+    watched.health.recovered("publishing")
+    assert watched.records.lines[1:] == ["INFO publishing: recovered after 1 min 8 s"]
 
 
 def test_second_reason_that_lasts_is_logged_once() -> None:
@@ -113,7 +125,7 @@ def test_any_text_is_logged_as_one_line_of_printable_ascii(text: str) -> None:
     watched.health.failed("a", text)
     (line,) = watched.records.lines
     logged = line[len("WARNING a: ") :]
-    assert len(logged) <= MAX_TEXT + len("...")
+    assert len(logged) <= MAX_TEXT_CHARS + len("...")
     assert all(" " <= character <= "~" for character in logged)
 
 

@@ -22,7 +22,6 @@ from connector.kernel.sample import Reservoir
 from connector.kernel.sock_diag import Unavailable
 
 ESTABLISHED, TIME_WAIT, UNCONN, LISTEN = 1, 6, 7, 10
-FAMILIES = (socket.AF_INET, socket.AF_INET6)
 OWNERS = {bytes([192, 0, 2, 1]): "eth0", socket.inet_pton(socket.AF_INET6, "2001:db8::1"): "eth1"}
 
 

@@ -62,7 +62,7 @@ def test_each_profile_that_cannot_be_used_is_one_warning_and_costs_itself(tmp_pa
     found = profiles.load(["Missing", mine, *unusable, str(tmp_path), again, learned, faulty, part])
     assert [profile.name for profile in found.usable] == ["Mine", "Part"]
     assert [warning.replace(str(tmp_path), "")[:70] for warning in found.warnings] == [
-        "Missing is not used: there is no profile of this name in the zip; a fi",
+        "Missing is not used: no profile of this name comes with the connector;",
         "/text.json is not used: it is not JSON: Expecting value: line 1 column",
         "/deep.json is not used: a security profile is a JSON object",
         "/bytes.json is not used: it is not JSON: 'utf-8' codec can't decode by",
@@ -101,4 +101,4 @@ def test_profile_is_read_from_a_zip_on_the_path(tmp_path: Path, compressed: int)
     )
     assert done.returncode == 0, done.stderr.decode()
     assert b"Profile(name='Mine'" in done.stdout
-    assert b"DenialOfService is not used: there is no profile of this name in the zip" in done.stdout
+    assert b"DenialOfService is not used: no profile of this name comes with the connector" in done.stdout

@@ -34,6 +34,22 @@ from v2_target import apply
             ["v2", "plan", "--thing", "x", "--zip", "{zip}", "--isolation", "NoContainer", "--memory", "64"],
             "--memory: without a container nothing limits the function's memory; leave it out",
         ),
+        (
+            ["v2", "apply", "--thing", "gateway 1", "--zip", "{zip}", "--dry-run"],
+            "argument --thing: 'gateway 1' is not 1 to 128 of a-zA-Z0-9:_-",
+        ),
+        (
+            ["v2", "apply", "--native", "--thing", "x" * 129, "--zip", "{zip}", "--dry-run"],
+            "x' is not 1 to 128 of a-zA-Z0-9:_-",
+        ),
+        (
+            ["v2", "plan", "--thing-group", "a/b", "--zip", "{zip}"],
+            "argument --thing-group: 'a/b' is not 1 to 128 of a-zA-Z0-9:_-",
+        ),
+        (
+            ["v1", "apply", "--group", "x", "--new-core", "a.b", "--zip", "{zip}"],
+            "argument --new-core: 'a.b' is not 1 to 128 of a-zA-Z0-9:_-",
+        ),
     ],
 )
 def test_files_and_flags_are_checked_without_region_or_credentials(
@@ -64,6 +80,11 @@ def test_dry_run_needs_no_region_and_no_credentials(
         "Note: AWS was not asked: what a target has already stays, unless it is given here or in --reset; `plan` shows "
         "that.\n"
     )
+
+
+def test_dry_run_of_a_thing_group(make_zip: Any, capsys: Any) -> None:
+    assert deploy.main(["v2", "apply", "--thing-group", "fleet", "--zip", make_zip(), "--dry-run"]) == 0
+    assert "\nTarget: thing group fleet\n" in capsys.readouterr().out
 
 
 def test_dry_run_of_a_v1_group(make_zip: Any, capsys: Any) -> None:

@@ -263,15 +263,15 @@ def test_policy_flags_that_clash_are_refused(
 
 
 USAGE = [
-    ([], "the following arguments are required: v2|v1 (`deploy.py --help` lists the flags)"),
+    ([], "the following arguments are required: v2|v1 (deploy.py --help lists the options)"),
     (
         ["v2"],
         "the following arguments are required: plan|apply|status|list|remove|local "
-        "(`deploy.py v2 --help` lists the flags)",
+        "(deploy.py v2 --help lists the options)",
     ),
     (
         ["v2", "plan", "--thing", "x", "--zip", "z", "--memory", "8"],
-        "argument --memory: '8' is not 16 to 1024 (`deploy.py v2 plan --help` lists the flags)",
+        "argument --memory: '8' is not 16 to 1024 (deploy.py v2 plan --help lists the options)",
     ),
     (
         ["v2", "plan", "--thing", "x"],
@@ -279,7 +279,7 @@ USAGE = [
     ),
     (["v2", "status"], "--thing or --thing-group is needed (or its name in a --config file)"),
     (["v2", "remove", "--thing", "x", "--thing-group", "y"], "--thing or --thing-group, not both"),
-    (["v1", "apply", "--thing", "x"], "unrecognized arguments: --thing x (`deploy.py --help` lists the flags)"),
+    (["v1", "apply", "--thing", "x"], "unrecognized arguments: --thing x (deploy.py --help lists the options)"),
     (["v2", "status", "--thing", "x", "--mqtt-ca", "ca.pem"], "--mqtt-ca, --mqtt-cert and --mqtt-key go with --mqtt"),
 ]
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import deploy
 import pytest
-from cfnlint.decode import cfn_yaml
 from deployment import settings
 from fake_aws import ACCOUNT, NOW, REGION, SUCCEEDED
 from moto.server import ThreadedMotoServer
 from mqtt_broker import Broker
+from support import templates
 
 ROOT = Path(deploy.__file__).parent.parent
 CHAPTER = (ROOT / "packaging" / "deployment" / "README.md").read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def build(command: list[str]) -> None:
 
 def check_parameters(command: list[str]) -> None:
     """Check a stack's parameters by its template, which has tests of its own: moto knows no loops in one."""
-    template = cfn_yaml.load(command[command.index("--template-file") + 1])
+    template = templates.load(Path(command[command.index("--template-file") + 1]))
     for given in command[command.index("--parameter-overrides") + 1 :]:
         name, _, value = given.partition("=")
         assert re.fullmatch(template["Parameters"][name].get("AllowedPattern", ".*"), value), given

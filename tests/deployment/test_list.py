@@ -23,16 +23,24 @@ def test_list_shows_every_target_with_version_and_settings(core: Any, make_zip: 
     assert core.deploy("v2", "list") == 0
     assert capsys.readouterr().out.splitlines() == [
         "thing gw-1: 1.0.0, ACTIVE; all at their default",
-        "thinggroup fleet: 1.0.1, ACTIVE; LogLevel=DEBUG, isolation=NoContainer",
+        "thing group fleet: 1.0.1, ACTIVE; LogLevel=DEBUG, isolation=NoContainer",
         "2 targets have component device-defender-connector, in 2 versions.",
     ]
     assert core.deploy("v2", "list", "--json") == 0
     assert json.loads(capsys.readouterr().out)[1] == {
-        "target": "thinggroup fleet",
+        "target": "thing group fleet",
         "version": "1.0.1",
         "state": "ACTIVE",
         "settings": {"LogLevel": "DEBUG", "isolation": "NoContainer"},
     }
+
+
+def test_list_shows_a_thing_whose_name_has_a_colon(core: Any, make_zip: Any, capsys: Any) -> None:
+    core.thing("site:gw")
+    apply(core, "--zip", make_zip(), target="--thing=site:gw")
+    capsys.readouterr()
+    assert core.deploy("v2", "list") == 0
+    assert capsys.readouterr().out.startswith("thing site:gw: 1.0.0, ACTIVE; ")
 
 
 def test_list_without_the_connector_says_so(core: Any, capsys: Any) -> None:

@@ -156,7 +156,7 @@ def test_longest_message_follows_the_nucleus(
     assert fleet.calls.writes == []
 
 
-def test_longest_message_of_the_light_nucleus_is_kept(fleet: Any, native_zip: str, capsys: Any) -> None:
+def test_longest_message_of_nucleus_lite_is_kept(fleet: Any, native_zip: str, capsys: Any) -> None:
     apply(fleet, native_zip)
     fleet.greengrass_v2.cores["gw-1"]["runtime"] = "aws_nucleus_lite"  # the core was set up anew
     assert apply(fleet, native_zip) == 0

@@ -77,7 +77,7 @@ def test_function_that_comes_by_a_groups_deployment_is_an_error(
 ) -> None:
     function(core, make_zip(), target="--thing-group=fleet")
     assert native(core, native_zip) == 1
-    assert f"thing gw-1 gets {NAME} by the deployment for thinggroup/fleet" in capsys.readouterr().err
+    assert f"thing gw-1 gets {NAME} by the deployment for thing group fleet" in capsys.readouterr().err
     assert core.calls.writes == []
     assert core.greengrass_v2.deployments[-1]["targetArn"] == GROUP
 

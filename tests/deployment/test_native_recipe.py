@@ -88,7 +88,7 @@ def test_policies_have_ids_of_the_component_as_a_core_takes_each_only_once(built
     assert all(key.startswith(f"{NAME}:") for key in access[MQTT])
 
 
-def test_configuration_is_short_enough_for_the_light_nucleus_to_hand_out(built: artifact.Artifact) -> None:
+def test_configuration_is_short_enough_for_nucleus_lite_to_return(built: artifact.Artifact) -> None:
     configuration = made(built, SecurityProfiles="A" * 128)["ComponentConfiguration"]["DefaultConfiguration"]
     assert len(json.dumps(configuration)) < MAX_ANSWER_BYTES
 

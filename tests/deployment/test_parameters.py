@@ -21,7 +21,8 @@ from deployment.parameters import PARAMETERS, RESOURCE_ID
 from hypothesis import given, strategies
 
 from connector import config
-from connector.flags import Parser, spellings
+from connector.flags import spellings
+from connector.usage import Parser
 
 ROOT = Path(deploy.__file__).parent.parent
 

@@ -106,6 +106,16 @@ def test_invalid_file_is_refused_before_the_network(
     assert core.calls.all == []
 
 
+@pytest.mark.parametrize("setting", ["thing", "thing-group"])
+def test_target_of_the_file_must_be_a_name_that_aws_iot_takes(
+    core: Any, config: Any, make_zip: Any, capsys: Any, setting: str
+) -> None:
+    file = config(f"{setting} = 'gateway 1'")
+    assert core.deploy("v2", "plan", "--zip", make_zip(), "--config", file, "--dry-run") == 2
+    reason = f"{setting}: 'gateway 1' is not 1 to 128 of a-zA-Z0-9:_-"
+    assert capsys.readouterr().err == f"deploy.py: --config {file}: {reason}\n"
+
+
 def test_missing_file_is_refused(core: Any, make_zip: Any, capsys: Any) -> None:
     assert apply(core, "--zip", make_zip(), "--config", "nothere.toml") == 2
     assert capsys.readouterr().err == "deploy.py: --config nothere.toml: No such file or directory\n"

@@ -95,7 +95,7 @@ def test_json_names_every_core(fleet: Any, capsys: Any) -> None:
     fleet.greengrass_v2.reason = "broken"
     assert fleet.deploy(*STATUS, "--json") == 1
     document = json.loads(capsys.readouterr().out)
-    assert document["target"] == "thinggroup fleet"
+    assert document["target"] == "thing group fleet"
     assert (document["exitCode"], document["settings"]["LogLevel"]) == (1, "INFO")
     assert len(document["cores"]) == 30
     assert document["cores"][0] == {

@@ -113,7 +113,7 @@ def test_subscriptions_of_others_follow_the_functions_new_version(account: Any, 
     assert content(account)["Subscriptions"] == THEIR_SUBSCRIPTIONS
 
 
-def test_connectors_and_loggers_stay_and_awss_connector_is_noted(
+def test_connectors_and_loggers_stay_and_aws_connector_is_noted(
     account: Any, make_zip: Any, full_group: Any, capsys: Any
 ) -> None:
     # moto keeps neither connectors nor loggers in a group version, so these calls are answered here.

@@ -113,7 +113,7 @@ def test_prerelease_of_others_is_passed_over(core: Any, make_zip: Any) -> None:
     assert last(core)["components"][NAME] == our_component()
 
 
-def test_awss_component_in_the_deployment_is_noted(core: Any, make_zip: Any, capsys: Any) -> None:
+def test_aws_component_in_the_deployment_is_noted(core: Any, make_zip: Any, capsys: Any) -> None:
     components = {"aws.greengrass.DeviceDefender": {"componentVersion": "3.1.1"}}
     core.aws.client("greengrassv2").create_deployment(targetArn=THING, components=components)
     assert core.deploy("v2", "plan", "--thing", "gw-1", "--zip", make_zip()) == 0

@@ -1,4 +1,7 @@
-"""alarms.yaml: cfn-lint; its rules, topic, subscription and alarms made in moto; whether an event reaches its alarm."""
+"""alarms.yaml: its rules, topic, subscription and alarms made in moto; whether an event reaches its alarm.
+
+tests/deployment/test_templates.py runs cfn-lint on it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ from typing import Any
 
 import boto3
 import pytest
-from cfnlint.api import lint_file
-from cfnlint.decode import cfn_yaml
 from moto import mock_aws
+from support import templates
 from support.detect_tool import PROFILES
 
 from connector.detect.engine import Detector
@@ -19,7 +21,7 @@ from connector.detect.measurement import measure
 from connector.detect.profile import parse
 
 PATH = PROFILES / "alarms.yaml"
-TEMPLATE = json.loads(json.dumps(cfn_yaml.load(str(PATH))))
+TEMPLATE = templates.load(PATH)
 DEFAULTS = {name: parameter["Default"] for name, parameter in TEMPLATE["Parameters"].items()}
 REGION = "eu-west-1"
 
@@ -123,10 +125,6 @@ def an_event() -> dict[str, Any]:
     profile = parse(json.loads((PROFILES / "RemoteManagementPorts.json").read_text()))
     (event,) = Detector([profile], "gateway-1").judge(measure(tcp_ports=[22]), 1767600000)
     return event.document()
-
-
-def test_cfn_lint_finds_nothing() -> None:
-    assert [f"{match.linenumber}: {match.message}" for match in lint_file(PATH)] == []
 
 
 def test_default_behaviors_are_those_that_devices_judge_and_alert_on() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.detect_tool import FIXTURES, INCIDENT, ORDINARY, run, try_profile
+from support.detect_tool import FIXTURES, INCIDENT, ORDINARY, PROFILES, run, try_profile
 
 
 def tried(capsys: pytest.CaptureFixture[str], profile: str, *arguments: str | Path) -> str:
@@ -148,7 +148,7 @@ def test_which_behaviors_alarm(capsys: pytest.CaptureFixture[str], recording: st
 
 
 def test_ml_profile_draws_no_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    output = tried(capsys, "MachineLearningHost", "--reports", ORDINARY, "--picture", "p.svg")
+    output = tried(capsys, "MachineLearningHost", "--all", "--reports", ORDINARY, "--picture", "p.svg")
     assert output.splitlines()[4:7] == [
         "Cpu",
         "  normal: cpu_usage (ML Detect, confidence HIGH)",
@@ -158,6 +158,59 @@ def test_ml_profile_draws_no_picture(capsys: pytest.CaptureFixture[str], tmp_pat
         "4 behaviors: 0 in alarm at some time, 4 not replayed\nNo picture: there is nothing to draw.\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+NOT_REPLAYED = """
+Not replayed (--all shows each with its rule, --json too):
+  11 behaviors of MachineLearning and MachineLearningHost: ML Detect learns from 14 days and 25,000 datapoints of the
+    fleet, in the service only
+  7 behaviors of DataExfiltration, DataExfiltrationCheck and DenialOfService: no report carries aws:all-packets-out,
+    aws:all-bytes-out and aws:all-packets-in
+  4 behaviors of CryptocurrencyMining: no report carries the custom metric cpu_usage, load_average_1m, memory_usage
+    and process_count (parameter CustomMetrics of the connector)
+  DenialOfService/MessageFlood and WrongConfiguration/AuthorizationFailures: AWS IoT measures aws:num-messages-sent
+    and aws:num-authorization-failures itself; no report carries it
+"""
+
+
+def short_recording(*things: str) -> Path:
+    """Write a report of each thing, with ports and connections only."""
+    connections = {"connections": [{"remote_addr": "10.0.0.1:443"}], "total": 1}
+    metrics: dict[str, Any] = {"tcp_connections": {"established_connections": connections}}
+    metrics.update(dict.fromkeys(("listening_tcp_ports", "listening_udp_ports"), {"ports": [], "total": 0}))
+    reports = [{"thing": thing, "header": {"report_id": 1767600000}, "metrics": metrics} for thing in things]
+    path = Path("short.jsonl")
+    path.write_text("".join(json.dumps(report) + "\n" for report in reports))
+    return path
+
+
+@pytest.mark.parametrize("things", [["a"], ["a", "b"]])
+def test_many_behaviors_that_are_not_replayed_are_summed_up(
+    capsys: pytest.CaptureFixture[str], things: list[str]
+) -> None:
+    reports = short_recording(*things)
+    assert run("try", PROFILES, "--reports", reports) == 0
+    output = capsys.readouterr().out
+    assert NOT_REPLAYED in output
+    assert "not replayed: " not in output
+    assert "MachineLearning against" not in output
+
+    assert run("try", PROFILES, "--reports", reports, "--all") == 0
+    output = capsys.readouterr().out
+    assert "Not replayed (" not in output
+    assert output.count("not replayed: ") == 11 + 7 + 4 + 2
+
+
+def test_three_behaviors_that_are_not_replayed_are_shown_with_their_rules(capsys: pytest.CaptureFixture[str]) -> None:
+    output = tried(capsys, "DataExfiltration", "--reports", short_recording("a"))
+    assert output.count("  not replayed: no report carries aws:all-") == 3
+    assert "  normal: aws:all-bytes-out less-than-equals p99.99 over 300 s\n" in output
+
+
+def test_profiles_of_which_nothing_was_replayed_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    output = tried(capsys, "MachineLearning", "--reports", short_recording("a"))
+    assert "MachineLearning against 1 report of one device" in output
+    assert "\n  7 behaviors of MachineLearning: ML Detect learns" in output
 
 
 def test_reports_more_frequent_than_the_service_takes_are_noted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,7 +85,7 @@ def test_strict_makes_it_an_error(capsys: pytest.CaptureFixture[str], arguments:
 )
 def test_thing_from_needs_a_pattern_with_a_group(capsys: pytest.CaptureFixture[str], pattern: str, fault: str) -> None:
     assert run("suggest", "--reports", ORDINARY, "--thing-from", pattern) == 2
-    assert f"argument --thing-from: {pattern} {fault};" in capsys.readouterr().err
+    assert f"argument --thing-from: {pattern} {fault} (detect.py" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_thing_from_needs_a_pattern_with_a_group(capsys: pytest.CaptureFixture[s
 def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], error: str) -> None:
     assert run(*arguments) == 2
     command = " ".join(["detect.py", *arguments[:1]])
-    assert capsys.readouterr().err == f"{command}: {error}; {command} --help shows the usage\n"
+    assert capsys.readouterr().err == f"{command}: {error} ({command} --help lists the options)\n"
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ def test_failing_command_does_not_end_the_watch(
         (["-", "--profile", "none.json"], "detect.py: none.json: No such file or directory"),
         (
             [],
-            "detect.py watch: one of the arguments input --mqtt is required; detect.py watch --help shows the usage",
+            "detect.py watch: one of the arguments input --mqtt is required (detect.py watch --help lists the options)",
         ),
     ],
 )

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.decode import cfn_yaml
 from detection.profile import check
+from support import templates
 from support.certificates import certificates
 from support.detect_tool import INCIDENT, ORDINARY, PROFILES, ROOT, run
 
@@ -143,7 +143,7 @@ def check_iot_call(words: list[str]) -> tuple[str, dict[str, Any]]:
 def check_stack(words: list[str]) -> str:
     """Check the arguments of `aws cloudformation deploy` against the template. Returns its name."""
     template = ROOT / words[words.index("--template-file") + 1]
-    parameters = cfn_yaml.load(str(template))["Parameters"]
+    parameters = templates.load(template)["Parameters"]
     overrides = words[words.index("--parameter-overrides") + 1 :]
     assert overrides
     assert {override.partition("=")[0] for override in overrides} <= set(parameters)

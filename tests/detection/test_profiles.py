@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.api import lint_file
-from cfnlint.decode.cfn_yaml import load as load_template
 from detection.profile import check
+from support import templates
 
 from connector.config import CUSTOM_METRICS
 from connector.detect.metrics import CUSTOM, METRICS
@@ -142,15 +141,11 @@ def test_profile_has_rules_or_ml_not_both() -> None:
         assert len(learned) == 1, path.stem
 
 
-# The template
-
-
-def test_template_passes_cfn_lint() -> None:
-    assert [f"{match.linenumber}: {match.message}" for match in lint_file(TEMPLATE)] == []
+# The template, which tests/deployment/test_templates.py checks with cfn-lint
 
 
 def test_template_holds_the_profiles_and_metrics_of_the_files() -> None:
-    resources = load_template(str(TEMPLATE))["Resources"]
+    resources = templates.load(TEMPLATE)["Resources"]
     metric_names = {
         key: resource["Properties"]["MetricName"]
         for key, resource in resources.items()
@@ -193,7 +188,7 @@ def in_template(value: Any) -> Any:
 
 
 def test_template_attaches_each_profile_to_its_own_targets_and_alerts_to_the_topic() -> None:
-    template = load_template(str(TEMPLATE))
+    template = templates.load(TEMPLATE)
     no_value = {"Ref": "AWS::NoValue"}
     sns = {"SNS": {"AlertTargetArn": {"Ref": "AlertTopicArn"}, "RoleArn": {"Fn::GetAtt": ["AlertRole", "Arn"]}}}
     for name in by_name(PROFILES):

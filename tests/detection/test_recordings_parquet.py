@@ -14,6 +14,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import zstandard
+from detection import parquet
 from detection.batches import SCHEMA
 from support.detect_tool import PROFILES, run
 from support.fleet_files import compact
@@ -81,6 +82,21 @@ def test_compressed_file_is_read(capsys: pytest.CaptureFixture[str], compress: A
     account = tried(capsys, "r", "cut")["reports"]
     assert (account["found"], account["kept"], account["torn_count"]) == (4, 3, 1)
     assert ": the compressed data is cut off; nothing was read" in account["torn"][0]
+
+
+def test_file_that_stands_for_far_more_is_not_decompressed_to_its_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would fill the disk."""
+    monkeypatch.setattr(parquet, "MAX_EMPTY_BYTES", 2**16)
+    monkeypatch.setattr(parquet, "COPY_BYTES", 2**14)
+    Path("r").write_bytes(gzip.compress(b"PAR1" + bytes(2**20)))
+    write("s", ROWS[:3], NESTED)
+    account = tried(capsys, "r", "s")["reports"]
+    assert (account["found"], account["kept"]) == (4, 3)
+    assert account["skipped"][0].endswith(", which is no Parquet; nothing was read")
+    stands_for = int(account["skipped"][0].split(" stand for ")[1].split(", which")[0].replace(",", ""))
+    assert stands_for < 2**20
 
 
 def test_envelopes_in_a_table_are_read(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ import pytest
 from direct.conftest import Certificates
 from support.broker import MAX_WAIT_SECONDS, free_port
 from support.direct import CLIENT_ID, TOPIC, Log, endpoint, transport, wait_until
+from support.loop import HOUR
 from support.pki import Pair
 from support.small_broker import CONNECT, DISCONNECT, HANG_UP, PINGREQ, PUBLISH, SILENT, SUBSCRIBE, SmallBroker
 
@@ -175,6 +176,23 @@ def test_connections_that_end_again_and_again_hint_at_the_client_id_once(
     (line,) = log.warnings
     assert "3 in a row ended within 30 s" in line
     assert f"Is another program connected with the client ID {CLIENT_ID}?" in line
+
+
+def test_recovery_of_short_connections_counts_from_the_end_of_the_first(
+    small: Small, connect: Connect, log: Log, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "MIN_LASTING_SECONDS", 2.0 * HOUR)
+    ahead = [0.0]
+    broker = small()
+    one = connect(broker.port, topics=[], monotonic=lambda: time.monotonic() + ahead[0])
+    for times in (1, 2, 3):
+        log.wait_for("connected to localhost:", times)
+        ahead[0] += HOUR
+        broker.drop()
+    log.wait_for("connected to localhost:", 4)
+    ahead[0] += 3 * HOUR
+    one.send(TOPIC, b"{}")
+    log.wait_for("INFO connection: recovered after 5 h")
 
 
 def test_denied_reports_do_not_hint_at_the_client_id(small: Small, connect: Connect, log: Log, quick: None) -> None:

@@ -96,7 +96,7 @@ def source_files() -> list[Path]:
 
 @lru_cache(maxsize=1)
 def constant_texts() -> str:
-    """Return the texts in the connector's code, joined as Python joins them, one a line."""
+    """Return the texts in the connector's code, joined as Python joins them, one per line."""
     found = []
     for path in (ROOT / "connector").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -5,6 +5,8 @@
 # for); without it the first of them on PATH or in pyenv is taken.
 set -euo pipefail
 unset CDPATH
+. "$(dirname "${BASH_SOURCE[0]}")/../../packaging/script_help.sh"
+help_if_asked "$@" # before the change of folder, as it reads this script
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 fail() { echo "run.sh: $*" >&2; exit 2; }

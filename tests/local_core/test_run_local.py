@@ -23,6 +23,15 @@ def run_command(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
 
 
+def failure(*arguments: object, **environ: str) -> str:
+    """Return what a run that ends with 1 writes to standard error."""
+    done = subprocess.run(
+        command(*arguments), env={**os.environ, **environ}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1, done.stdout
+    return done.stderr
+
+
 def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -55,8 +64,9 @@ def test_function_that_ends_gives_1_and_the_reason(make_zip: Callable[..., Path]
     done = run_command(make_zip({"function.py": "raise ValueError('no')"}), "--once")
     assert done.returncode == 1
     assert "function | ValueError: no\n" in done.stdout
-    reason = "run_local: the function failed to initialize: ValueError: no; the function's lines above say more.\n"
-    assert done.stdout.endswith(reason)
+    assert failure(make_zip({"function.py": "raise ValueError('no')"}), "--once") == (
+        "run_local.py: the function failed to initialize: ValueError: no; the function's log lines say more\n"
+    )
 
 
 def test_once_on_another_topic_needs_no_verdict(make_zip: Callable[..., Path]) -> None:
@@ -150,9 +160,9 @@ def test_signal_ends_it_and_the_function_without_output(make_zip: Callable[..., 
         (["--interval", "0"], "'0' is not a whole number of seconds from 1"),
         (
             ["--fault", "status:200"],
-            "'status:200' is no KIND or KIND:NUMBER; the kinds are status:400 to status:599, hang,",
+            "'status:200' is not KIND or KIND:NUMBER; the kinds are status:400 to status:599, redirect:PORT, ",
         ),
-        (["--fault", "hang:0"], "'hang:0' is no KIND or KIND:NUMBER; the kinds are "),
+        (["--fault", "hang:0"], "'hang:0' is not KIND or KIND:NUMBER; the kinds are "),
         (["--generation", "3"], "invalid choice: "),
     ],
 )
@@ -165,19 +175,17 @@ def test_bad_usage_ends_with_2(arguments: List[str], reason: str, capsys: pytest
 
 def test_wrong_files_are_named_without_a_traceback(tmp_path: Path) -> None:
     missing = tmp_path / "missing.zip"
-    done = run_command(missing, "--fault", "status:500:2", "--fault", "lost", "--fault", "refuse")
-    assert done.returncode == 1
-    assert done.stdout.splitlines()[-1] == f"run_local: there is no file {missing}"
+    faults = ("--fault", "status:500:2", "--fault", "redirect:8080:2", "--fault", "lost", "--fault", "refuse")
+    assert failure(missing, *faults) == f"run_local.py: there is no file {missing}\n"
     rules = tmp_path / "rules.json"
     rules.write_text("{}")
-    done = run_command(missing, "--subscriptions", rules)
-    assert (done.returncode, done.stdout.splitlines()) == (
-        1,
-        [f'run_local: {rules}: expected {{"subscriptions": {{"<id>": {{"id", "source", "subject", "target"}}}}}}'],
+    assert failure(missing, "--subscriptions", rules) == (
+        f'run_local.py: {rules}: expected {{"subscriptions": {{"<id>": {{"id", "source", "subject", "target"}}}}}}\n'
     )
     rules.write_text("root:x:0:0:root:/root:/bin/bash")
-    done = run_command(missing, "--subscriptions", rules)
-    assert (done.returncode, done.stdout) == (1, f"run_local: {rules}: Expecting value: line 1 column 1 (char 0)\n")
+    assert failure(missing, "--subscriptions", rules, RUN_LOCAL_SCRIPT="run_local.sh") == (
+        f"run_local.sh: {rules}: Expecting value: line 1 column 1 (char 0)\n"
+    )
 
 
 def test_help_needs_no_package() -> None:
@@ -257,5 +265,6 @@ def test_profile_that_cannot_be_used_is_one_line(
     path = tmp_path / "profile.json"
     if content is not None:
         path.write_text(content)
-    done = run_command(make_zip({"function.py": REPORTER}), "--once", "--profile", path)
-    assert (done.returncode, done.stdout) == (1, f"run_local: {path}: {fault}\n")
+    assert failure(make_zip({"function.py": REPORTER}), "--once", "--profile", path) == (
+        f"run_local.py: {path}: {fault}\n"
+    )

@@ -81,6 +81,8 @@ def test_every_spelling_reaches_the_function(tmp_path: Path, arguments: List[str
         (["--env", "=x"], "argument --env: '=x' is not NAME=VALUE"),
         (["--MetricNames", "Long"], "argument --MetricNames/--metric-names: 'Long' is not valid: long or short"),
         (["--intervall", "5"], "unrecognized arguments: --intervall 5"),
+        (["--thing", "<script>"], "argument --thing: '<script>' is not 1 to 128 of a-zA-Z0-9:_-"),
+        (["--thing", ""], "argument --thing: '' is not 1 to 128 of a-zA-Z0-9:_-"),
     ],
 )
 def test_wrong_option_is_one_line_and_ends_with_2(

@@ -130,20 +130,21 @@ def test_a_full_disk_ends_the_recording_and_says_so_once(capsys: Any) -> None:
         screen = Screen(False, on_lost=lambda: None, record=record)
         screen.show(delivery)
         screen.show(delivery)
-    failure, *reports = capsys.readouterr().out.splitlines()
-    assert failure == "run_local: /dev/full: No space left on device: nothing more is recorded"
-    assert len(reports) == 2
+    reports, failure = capsys.readouterr()
+    assert failure == "run_local.py: /dev/full: No space left on device: nothing more is recorded\n"
+    assert len(reports.splitlines()) == 2
 
 
 def test_recording_that_can_not_be_opened_is_an_error(tmp_path: Path) -> None:
     missing = tmp_path / "no" / "file"
     done = subprocess.run(
         [sys.executable, str(ROOT / "packaging" / "run_local.py"), "a.zip", "--record", str(missing)],
-        stdout=subprocess.PIPE,
+        capture_output=True,
         timeout=60,
         text=True,
     )
-    assert (done.returncode, done.stdout) == (1, f"run_local: {missing}: No such file or directory\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"run_local.py: {missing}: No such file or directory\n"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_recording_that_can_not_be_opened_is_an_error(tmp_path: Path) -> None:
         (["--full", "--lines"], "not allowed with argument"),
         (["--nucleus", "java"], "--nucleus needs --native"),
         (["--fault", "mqtt-lost"], "the fault mqtt-lost needs --native"),
-        (["--native", "--fault", "hang"], "the fault hang is none of a nucleus"),
+        (["--native", "--fault", "hang"], "the fault hang is not one of a nucleus"),
         (["--native", "--handler", "a.b"], "--handler can't be used with --native"),
         (["--native", "--generation", "1"], "--generation can't be used with --native"),
     ],

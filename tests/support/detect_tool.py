@@ -16,7 +16,7 @@ SHIPPED = sorted(path.stem for path in PROFILES.glob("*.json"))
 
 
 def recorded(path: Path) -> list[Report]:
-    """Return the reports of a recording of one device, a report a line."""
+    """Return the reports of a recording of one device, one report per line."""
     return [parse(line, str(path)) for line in path.read_bytes().splitlines()]
 
 

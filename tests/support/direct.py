@@ -53,7 +53,7 @@ class Log(logging.Handler):
             self._changed.notify_all()
 
     def wait_for(self, words: str, times: int = 1) -> str:
-        """Return the line with these words that came as the so-manieth. Fails after MAX_WAIT_SECONDS."""
+        """Return the nth line with these words. Fails after MAX_WAIT_SECONDS."""
         with self._changed:
             found = self._changed.wait_for(lambda: len(self.having(words)) >= times, MAX_WAIT_SECONDS)
             assert found, f"no {times} lines with {words!r} in {self.lines}"
@@ -90,9 +90,9 @@ def endpoint(port: int, authority: Authority, device: Pair, **more: Any) -> Endp
     return Endpoint(port=port, cert_file=str(device.cert), key_file=str(device.key), **values)
 
 
-def transport(where: Endpoint, log: Log, **more: Any) -> MqttTransport:
+def transport(where: Endpoint, log: Log, monotonic: Callable[[], float] = time.monotonic, **more: Any) -> MqttTransport:
     settings = Settings(where, **{"client_id": CLIENT_ID, "protocol": MQTT_5, **more})
-    made = MqttTransport(settings, make_context(where), random.Random(4), logger(log))
+    made = MqttTransport(settings, make_context(where), random.Random(4), logger(log), monotonic)
     made.on_message = lambda message, topic: None
     return made
 

@@ -10,7 +10,7 @@ import duckdb
 from detection import columns
 from detection.duck import Duck
 from detection.fleet import Fleet
-from detection.reports import COLUMNS, CUSTOM_COLUMNS, Report
+from detection.reports import COLUMNS, CUSTOM_COLUMNS, TABLE, Report
 
 from connector.detect.event import element_text
 
@@ -32,7 +32,7 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 def make_table(connection: duckdb.DuckDBPyConnection, name: str, fleet: Mapping[str, Iterable[Report]]) -> None:
     """Make a table of the reports of each thing."""
-    types = {column: _TYPES[kind] for column, kind in columns.SCHEMA.items()}
+    types = {column: _TYPES[kind] for column, kind in TABLE.items()}
     rows = [_row(thing, report) for thing, reports in fleet.items() for report in reports]
     declared = ", ".join(f"{column} {kind}" for column, kind in types.items())
     connection.execute(f"CREATE OR REPLACE TABLE {name} ({declared})")
@@ -54,7 +54,7 @@ def fleet_of(
 
 
 def _row(thing: str, report: Report) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(columns.SCHEMA)
+    row: dict[str, Any] = dict.fromkeys(TABLE)
     row.update({column: {} for column in CUSTOM_COLUMNS.values()}, thing=thing, report_id=report.time)
     for metric, reading in report.readings.items():
         value = reading.value

@@ -67,7 +67,7 @@ class SmallBroker:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def wait_for(self, kind: int, times: int = 1) -> Event:
-        """Return the so-manieth packet of this kind. Fails after MAX_WAIT_SECONDS."""
+        """Return the nth packet of this kind. Fails after MAX_WAIT_SECONDS."""
         with self._changed:
             arrived = self._changed.wait_for(lambda: len(self.of(kind)) >= times, MAX_WAIT_SECONDS)
             assert arrived, f"no {times} packets of type {kind}: {self.events}"

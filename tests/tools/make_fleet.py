@@ -4,8 +4,8 @@
 
 1,000 devices for 30 days are 8.64 million reports and about 9 GB. The same arguments give the same bytes. Layouts:
     hours     YYYY/MM/DD/HH/reports-1, an hour of all devices, concatenated as Firehose does, with `thing`
-    lines     the same, a report a line
-    hive      thing=NAME/date=DATE/reports, a report a line, which does not name its thing
+    lines     the same, one report per line
+    hive      thing=NAME/date=DATE/reports, one report per line, which does not name its thing
     devices   NAME.jsonl, all reports of a device
 
 A device has its own ports, peers and traffic that follows the day. One in twenty is attacked for some hours: it scans,

@@ -83,7 +83,9 @@ def test_all_builds_every_pair_and_lists_the_sums(tmp_path: Path) -> None:
 def test_bad_usage_gives_2_and_the_reason(arguments: list[str], reason: str) -> None:
     done = run(ROOT, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert reason in done.stderr
+    assert done.stderr.startswith(f"build_zip.sh: {reason}")
+    assert done.stderr.endswith(" (build_zip.sh --help lists the options)\n")
+    assert done.stderr.count("\n") == 1
 
 
 def fails(folder: Path, **variables: str) -> str:

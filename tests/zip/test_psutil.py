@@ -63,5 +63,5 @@ def test_zip_any_reports_without_psutil_and_warns_once(zips: Zips) -> None:
         assert set(delivery.report["custom_metrics"]) == set(CUSTOM_METRICS) - NEED_PSUTIL
         assert "tcp_connections" in delivery.report["metrics"]
     (warning,) = [line for line in lines if "WARNING" in line]
-    assert "custom metric cpu_usage, memory_usage, process_count: left out of the reports: they need psutil" in warning
+    assert "custom metrics cpu_usage, memory_usage, process_count: left out of the reports: psutil" in warning
     assert "install psutil on the device" in warning

@@ -7,8 +7,8 @@ const COLUMNS = [
   { title: "Behavior", key: (row) => `${row.behavior.profile} ${row.behavior.name}` },
   { title: "Alarms", key: (row) => row.alarms, number: true },
   { title: "In alarm", key: (row) => row.seconds, number: true },
-  { title: "Violations", key: (row) => row.violations, number: true, wide: true },
-  { title: "State", key: (row) => row.state.rank, wide: true },
+  { title: "Violations", key: (row) => row.violations, number: true },
+  { title: "State", key: (row) => row.state.rank },
 ];
 
 // Compares so that gateway-2 comes before gateway-10.
@@ -47,7 +47,6 @@ class Table {
     this.heads = COLUMNS.map((column, index) => {
       const head = element("th", "", { scope: "col" });
       if (column.number) head.classList.add("number");
-      if (column.wide) head.classList.add("wide");
       const button = element("button", column.title, { type: "button" });
       button.addEventListener("click", () => this.sort(index));
       head.append(button);
@@ -106,11 +105,11 @@ class Table {
     const behavior = document.createElement("td");
     behavior.append(nameElement("span", row.behavior.name), nameElement("small", row.behavior.profile));
     const replayed = row.skipped === null;
-    const violations = element("td", replayed ? number(row.violations) : "", { class: "number wide" });
-    if (replayed) violations.append(element("small", `of ${number(row.datapoints)}`));
-    const state = element("td", "", { class: "wide" });
+    const violations = element("td", replayed ? number(row.violations) : "", { class: "number" });
+    if (replayed) violations.append(" ", element("small", `of ${number(row.datapoints)}`));
+    const state = document.createElement("td");
     state.append(element("span", row.state.name, { class: `state ${row.state.kind}` }));
-    if (row.behavior.suppressed) state.append(element("small", "alerts are suppressed"));
+    if (row.behavior.suppressed) state.append(" ", element("small", "alerts are suppressed"));
     made.append(
       device,
       behavior,
@@ -119,7 +118,6 @@ class Table {
       violations,
       state,
     );
-    if (!replayed) behavior.append(element("small", row.state.name, { class: "narrow" }));
     made.addEventListener("click", () => this.choose(row.index));
     return made;
   }
