@@ -210,10 +210,6 @@ def _refuse_existing_folder(options: argparse.Namespace) -> None:
 
 def _suggest(options: argparse.Namespace) -> int:
     _refuse_existing_folder(options)
-    default = options.resolve.stem + ".resolved" if options.resolve else options.name
-    options.output = options.output or Path(default + ".json")
-    if os.path.lexists(options.output):
-        raise _exists(options.output)
     with ExitStack() as stack:
         fleet, account = _read(stack, options, options.reports)
         try:
@@ -236,7 +232,8 @@ def _learn(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
     faults = list(profile.check(suggestion.profile))
     if faults:
         raise InputError("\n".join(f"{options.name}: {fault}" for fault in faults))
-    _write(options.output, suggestion.profile)
+    path = options.output or Path(options.name + ".json")
+    _write(path, suggestion.profile)
     _print_account(account)
     for behavior in parse(suggestion.profile).behaviors:
         in_a_row = f", {behavior.to_alarm} in a row to alarm" if behavior.to_alarm > 1 else ""
@@ -244,7 +241,7 @@ def _learn(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
     for note in notes:
         print(note)
     print(suggest.check(fleet, options.headroom))
-    print(f"Profile: {options.output}")
+    print(f"Profile: {path}")
     return 0
 
 
@@ -256,11 +253,12 @@ def _resolve(options: argparse.Namespace, fleet: Fleet, account: Account) -> int
     left = [f"note: not resolved: {text}" for text in left]
     if not resolved:
         raise InputError("\n".join([*left, f"{options.resolve}: no percentile to resolve, so no profile is written"]))
-    _write(options.output, document)
+    path = options.output or Path(options.resolve.stem + ".resolved.json")
+    _write(path, document)
     _print_account(account)
     for text in [*resolved, *left]:
         print(text)
-    print(f"Profile: {options.output}")
+    print(f"Profile: {path}")
     return 0
 
 
@@ -274,13 +272,9 @@ def _write(path: Path, document: Any) -> None:
         with path.open("x", encoding="utf-8") as output:
             output.write(json.dumps(document, indent=2) + "\n")
     except FileExistsError:
-        raise _exists(path) from None
+        raise InputError(f"{path}: exists; name another with --output, or remove it") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
-
-
-def _exists(path: Path) -> InputError:
-    return InputError(f"{path}: exists; name another with --output, or remove it")
 
 
 def _watch(options: argparse.Namespace) -> int:
