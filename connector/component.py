@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional
 
 from . import __version__, agent, component_settings, config
-from .clock import Clock
+from .clock import MAX_WAIT_SECONDS, Clock
 from .component_settings import Settings
 from .component_starts import Starts
 from .deliveries import VERDICT_SECONDS
@@ -34,7 +34,6 @@ MAX_CONFIGURATION_SECONDS = 60.0  # then reporting starts without the configurat
 FIRST_PAUSE_SECONDS = 1.0  # between two attempts; doubled each time
 RETRY_SECONDS = 300.0
 SETTLE_SECONDS = 1.0  # a deployment changes one value after the other
-MAX_WAIT_SECONDS = 86_400.0
 EPILOG = """\
 A Greengrass nucleus starts this; by hand it finds no nucleus to connect to. Parameters come from the component's
 configuration, else from environment variables of the same names. A changed configuration takes effect at once.

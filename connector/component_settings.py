@@ -10,7 +10,6 @@ from . import config
 from .health import plain
 from .parameter import Parameter
 
-THING = "AWS_IOT_THING_NAME"
 ACCESS_CONTROL = "accessControl"  # a key of the configuration that is the nucleus' own
 DEFAULT_PROC = "/proc"  # the host's, which a native component sees
 
@@ -77,7 +76,7 @@ def read(configuration: Mapping[str, Any], environ: Mapping[str, str], directory
                 warnings.append(f"{name} is neither text nor a number nor a list of those: it is ignored")
     for name in sorted(set(configuration) - known):
         warnings.append(f"the configuration has {plain(repr(name), 100)}, which is no parameter: it is ignored")
-    parameters[THING] = environ.get(THING, "")
+    parameters[config.THING] = environ.get(config.THING, "")
     max_payload_bytes, warning = PAYLOAD.read(parameters.pop(PAYLOAD.name, PAYLOAD.default))
     return Settings(parameters, max_payload_bytes), warnings + ([warning] if warning else [])
 
