@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import gc
 import importlib
 import json
@@ -71,13 +72,28 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader closed the pipe, as `head` does; what is left in the buffer is dropped
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if not _is_out_of_room(error):
+            raise
+        kept = tempfile.gettempdir()
+        _problem(f"no room in {kept}, where what was read is kept; name a larger folder with TMPDIR: {error}")
+        return 1
     return code
+
+
+def _is_out_of_room(error: Exception) -> bool:
+    """Return whether a disk is full, or a quota or a limit on files is reached."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    duckdb = sys.modules.get("duckdb")
+    return duckdb is not None and isinstance(error, (duckdb.IOException, duckdb.OutOfMemoryException))
 
 
 def _try(options: argparse.Namespace) -> int:
     for path in (options.picture, options.page):
         if path and not path.parent.is_dir():  # checked first: reading and judging may take minutes
             raise InputError(f"{path}: No such file or directory")
+    _refuse_existing_folder(options)
     profiles: list[Profile] = []
 
     def prepare() -> None:
@@ -87,14 +103,18 @@ def _try(options: argparse.Namespace) -> int:
 
     with ExitStack() as stack:
         fleet, account = _read(stack, options, options.reports, meanwhile=prepare)
-        baseline = _read(stack, options, options.baseline, "baseline")[0] if options.baseline else None
+        baseline, its_account = (
+            _read(stack, options, options.baseline, "baseline") if options.baseline else (None, None)
+        )
         from detection import replay, table
 
-        outcome = replay.replay(fleet, profiles, baseline, dataclasses.asdict(account))
+        outcome = replay.replay(fleet, profiles, baseline, _as_dict(account), _as_dict(its_account))
         if options.json:
             print(json.dumps(outcome.document(), indent=2))
         else:
             _print_account(account)
+            if its_account and its_account.found > its_account.kept:
+                _print_account(its_account, "baseline: ")
             print()
             show = summary.summarize if len(outcome.devices) == 1 else table.tabulate
             print(show(outcome, options.all))
@@ -178,10 +198,29 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def _as_dict(account: Account | None) -> dict[str, Any] | None:
+    return None if account is None else dataclasses.asdict(account)
+
+
+def _refuse_existing_folder(options: argparse.Namespace) -> None:
+    """Say now, not after all was read, that --parquet names what is there already. Raises InputError."""
+    if options.parquet and os.path.lexists(options.parquet):
+        raise InputError(f"{options.parquet}: {os.strerror(errno.EEXIST)}")
+
+
 def _suggest(options: argparse.Namespace) -> int:
+    _refuse_existing_folder(options)
+    default = options.resolve.stem + ".resolved" if options.resolve else options.name
+    options.output = options.output or Path(default + ".json")
+    if os.path.lexists(options.output):
+        raise _exists(options.output)
     with ExitStack() as stack:
         fleet, account = _read(stack, options, options.reports)
-        return (_resolve if options.resolve else _learn)(options, fleet, account)
+        try:
+            return (_resolve if options.resolve else _learn)(options, fleet, account)
+        except InputError:
+            _print_account(account)  # it may be why: records that were skipped
+            raise
 
 
 def _learn(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
@@ -197,8 +236,7 @@ def _learn(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
     faults = list(profile.check(suggestion.profile))
     if faults:
         raise InputError("\n".join(f"{options.name}: {fault}" for fault in faults))
-    path = options.output or Path(options.name + ".json")
-    _write(path, suggestion.profile)
+    _write(options.output, suggestion.profile)
     _print_account(account)
     for behavior in parse(suggestion.profile).behaviors:
         in_a_row = f", {behavior.to_alarm} in a row to alarm" if behavior.to_alarm > 1 else ""
@@ -206,7 +244,7 @@ def _learn(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
     for note in notes:
         print(note)
     print(suggest.check(fleet, options.headroom))
-    print(f"Profile: {path}")
+    print(f"Profile: {options.output}")
     return 0
 
 
@@ -218,18 +256,17 @@ def _resolve(options: argparse.Namespace, fleet: Fleet, account: Account) -> int
     left = [f"note: not resolved: {text}" for text in left]
     if not resolved:
         raise InputError("\n".join([*left, f"{options.resolve}: no percentile to resolve, so no profile is written"]))
-    path = options.output or Path(options.resolve.stem + ".resolved.json")
-    _write(path, document)
+    _write(options.output, document)
     _print_account(account)
     for text in [*resolved, *left]:
         print(text)
-    print(f"Profile: {path}")
+    print(f"Profile: {options.output}")
     return 0
 
 
-def _print_account(account: Account) -> None:
+def _print_account(account: Account, what: str = "") -> None:
     for line in account.lines():
-        print(summary.printable(line))
+        print(summary.printable(what + line))
 
 
 def _write(path: Path, document: Any) -> None:
@@ -237,9 +274,13 @@ def _write(path: Path, document: Any) -> None:
         with path.open("x", encoding="utf-8") as output:
             output.write(json.dumps(document, indent=2) + "\n")
     except FileExistsError:
-        raise InputError(f"{path}: exists; name another with --output, or remove it") from None
+        raise _exists(path) from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
+
+
+def _exists(path: Path) -> InputError:
+    return InputError(f"{path}: exists; name another with --output, or remove it")
 
 
 def _watch(options: argparse.Namespace) -> int:

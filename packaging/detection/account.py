@@ -9,7 +9,7 @@ MAX_SHOWN = 20  # lines about records that were skipped
 
 @dataclass(frozen=True)
 class Account:
-    """The numbers of a reading. found = kept + doubled + len(torn) + skipped_count.
+    """The numbers of a reading. found = kept + doubled + torn_count + skipped_count.
 
     files: how many were read
     found: all records
@@ -18,7 +18,8 @@ class Account:
     differing: those of the doubled whose content differs from the kept one, which is the first by path and place
     skipped_count: records that could not be read
     skipped: "PLACE: REASON" of each, or of the first thousand of each part read
-    torn: "PLACE: REASON" of last records that are cut off where their file ends, as when its writer was stopped
+    torn_count: last records that are cut off where their file ends, as when its writer was stopped
+    torn: "PLACE: REASON" of each, or of the first thousand
     things: how many devices the reports are of
     """
 
@@ -29,13 +30,14 @@ class Account:
     differing: int
     skipped_count: int
     skipped: tuple[str, ...]
+    torn_count: int
     torn: tuple[str, ...]
     things: int
 
     @property
     def adds_up(self) -> bool:
         """Whether every record that was found is accounted for."""
-        return self.found == self.kept + self.doubled + len(self.torn) + self.skipped_count
+        return self.found == self.kept + self.doubled + self.torn_count + self.skipped_count
 
     def lines(self) -> list[str]:
         """Return the numbers for a person: one line of numbers, then a line for each record that was skipped."""
@@ -44,8 +46,8 @@ class Account:
             parts.append(f"{self.doubled:,} there twice and counted once")
         if self.skipped_count:
             parts.append(f"{self.skipped_count:,} skipped")
-        if self.torn:
-            parts.append(f"{len(self.torn):,} cut off at the end of a file")
+        if self.torn_count:
+            parts.append(f"{self.torn_count:,} cut off at the end of a file")
         lines = [
             f"{_count(self.found, 'record')} in {_count(self.files, 'file')}: {', '.join(parts)};"
             f" {_count(self.things, 'device')}"
@@ -60,8 +62,9 @@ class Account:
         if more:
             lines.append(f"skipped: {more:,} more")
         lines += [f"cut off: {text}" for text in self.torn[:MAX_SHOWN]]
-        if len(self.torn) > MAX_SHOWN:
-            lines.append(f"cut off: {len(self.torn) - MAX_SHOWN:,} more")
+        more = self.torn_count - len(self.torn[:MAX_SHOWN])
+        if more:
+            lines.append(f"cut off: {more:,} more")
         return lines
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet
 
 from .declared import Declared, address_text
 from .gather import Column, Gathered, of_row, plain
-from .reports import COLUMNS, CUSTOM_COLUMNS, MAX_TIME_SECONDS, TABLE, Report
+from .reports import COLUMNS, CUSTOM_COLUMNS, TABLE, Report
 from .spans import SEQUENCE
 
 _ARROW_TYPES = {
@@ -57,26 +57,23 @@ class Batch:
         """Add a report as reports.py reads it."""
         self._add(of_row(PART_SCHEMA, {**row(report, thing), SEQUENCE: sequence}), 1)
 
-    def add_rows(self, rows: pyarrow.RecordBatch, sequence: int) -> pyarrow.RecordBatch:
-        """Add rows of SCHEMA that are reports; return those that are none, of no thing or without a time.
+    def add_rows(self, rows: pyarrow.RecordBatch, sequence: int) -> dict[int, str]:
+        """Add rows of SCHEMA that are reports; return why the others are none, by their index.
 
         sequence: of the first row
         """
-        from pyarrow import compute  # late: it takes a tenth of a second
+        from .checked import faults  # late: it takes a tenth of a second
 
-        time = rows.column("report_id")
-        is_report = compute.and_(
-            compute.greater(compute.fill_null(compute.utf8_length(rows.column("thing")), 0), 0),
-            compute.fill_null(
-                compute.and_(compute.greater(time, 0), compute.less_equal(time, MAX_TIME_SECONDS)), False
-            ),
-        )
+        refused = dict(faults(rows))
         numbered = rows.append_column(
             SEQUENCE, pyarrow.array(range(sequence, sequence + rows.num_rows), pyarrow.int64())
         )
+        if refused:
+            numbered = numbered.filter(pyarrow.array([index not in refused for index in range(rows.num_rows)]))
         self._flush()
-        self._write(numbered.filter(is_report))
-        return numbered.filter(compute.invert(is_report))
+        if numbered.num_rows:
+            self._write(numbered)
+        return refused
 
     def close(self) -> bool:
         """Write what is left and close the file. Returns whether there is one."""

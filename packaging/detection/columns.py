@@ -162,9 +162,19 @@ def at_value(points: ir.Table, value: Any, most: int) -> ir.Table:
 
 
 def part(table: ir.Table, share: float, *, is_first: bool) -> ir.Table:
-    """Return the reports of the first share of each thing's time, or those after it."""
-    spans = devices(table)
-    spans = spans.select(of="thing", until=(spans.first + (spans.last - spans.first) * share).cast("int64"))
+    """Return the first share of each thing's reports, or those after it.
+
+    Not of its time: one report of before a clock was set can be as long before the others as those last.
+    """
+    window = ibis.window(group_by="thing", order_by="report_id")
+    placed = table.select(
+        of="thing",
+        time="report_id",
+        place=ibis.row_number().over(window),
+        steps=table.report_id.count().over(ibis.window(group_by="thing")) - 1,
+    )
+    placed = placed.filter(placed.place <= placed.steps * share)
+    spans = placed.group_by("of").agg(until=placed.time.max())
     joined = table.join(spans, table.thing == spans.of)
     kept = joined.filter(joined.report_id <= joined.until if is_first else joined.report_id > joined.until)
     return kept.select(*TABLE)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any
+
+from connector.detect.event import element_text
 
 from .gather import Column, lists, maps, plain
 from .reports import CUSTOM_NAME, is_text, packed_address, packed_remote
@@ -119,8 +120,11 @@ class Declared:
 
 
 def address_text(packed: bytes) -> str:
-    """Return the text of a packed address, which is the same for the same address."""
-    return str(ipaddress.ip_address(packed))
+    """Return the text of a packed address: the same for the same address, and as in an event of the device.
+
+    Not that of `ipaddress`, which writes ::ffff:192.0.2.1 in one way or another from Python to Python.
+    """
+    return str(element_text(packed))
 
 
 def _ports(blocks: Sequence[Any]) -> Column:

@@ -13,6 +13,8 @@ OUTPUT_BYTES = 2**18
 ZSTD_STEP_BYTES = 2**10  # compressed; zstandard has no limit of the output, and 4 bytes give 128 KB at most
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+# A frame of zstd that holds no content: pzstd writes one before each other frame.
+_SKIPPABLE = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
 
 
 class DamagedError(Exception):
@@ -28,7 +30,7 @@ class DamagedError(Exception):
 
 def is_compressed(head: bytes) -> bool:
     """Return whether a file that begins with these bytes, 4 or more, is one that Decompressed reads."""
-    return head.startswith((_GZIP, _ZSTD))
+    return head.startswith((_GZIP, _ZSTD, *_SKIPPABLE))
 
 
 class Decompressed:
@@ -123,6 +125,6 @@ class _Zstd:
 def _member(data: bytes) -> _Gzip | _Zstd:
     if data.startswith(_GZIP):
         return _Gzip()
-    if data.startswith(_ZSTD):
+    if data.startswith((_ZSTD, *_SKIPPABLE)):
         return _Zstd()
     raise DamagedError("what follows the compressed data is not compressed")

@@ -20,10 +20,15 @@ from .sniff import Readable
 
 CHUNK_BYTES = 2**18  # read at a time
 MAX_DOCUMENT_BYTES = 16 * 2**20  # what is longer is no report; AWS IoT takes 128 KB
+MIN_DEEP = 500  # levels that Python's decoder goes down at least, so no document begins in as many characters
+MAX_ARRAYS = 8  # of CBOR, one in the other, that are looked into
 
 # The names that come first in a report, an envelope, or what a rule added to one. A search for the next document looks
 # for them where nothing else shows that a document begins.
-_FIRST_NAMES = ("header", "hed", "thing", "data")
+_FIRST_NAMES = (
+    *("header", "hed", "metrics", "met", "custom_metrics", "cmet", "report", "data"),
+    *("thing", "timestamp", "topic", "clientid"),
+)
 
 _DECODER = json.JSONDecoder(parse_constant=no_constant, parse_int=integer)
 # Commas and brackets: the elements of an array are documents. NUL: what a disk has at the end of a file whose writer
@@ -44,6 +49,14 @@ class Fault(NamedTuple):
 
     reason: str
     cut: bool = False
+
+
+def next_bytes(left: int) -> int:
+    """Return how much to read next. left: bytes in which no document ended, and which are searched again with it.
+
+    Twice as much each time: else what is not ended by anything would be searched again every CHUNK_BYTES.
+    """
+    return max(CHUNK_BYTES, left)
 
 
 def scan(text: str, more: bool) -> tuple[list[tuple[int, Any]], int]:
@@ -72,7 +85,8 @@ def scan(text: str, more: bool) -> tuple[list[tuple[int, Any]], int]:
                 item = _fault(text, error)
                 if more and item.cut and len(text) - start < MAX_DOCUMENT_BYTES:
                     return found, start
-                following = _NEXT_JSON.search(text, start + 1)
+                nested = MIN_DEEP if isinstance(error, RecursionError) else 1
+                following = _NEXT_JSON.search(text, start + nested)
                 if following is None and more and len(text) - start < MAX_DOCUMENT_BYTES:
                     return found, start
                 position = following.start() if following else len(text)
@@ -82,12 +96,12 @@ def scan(text: str, more: bool) -> tuple[list[tuple[int, Any]], int]:
 
 
 def read_cbor(stream: Readable) -> Iterator[tuple[int, Any]]:
-    """Yield (byte offset, document or Fault) for each CBOR item of a file; those of an array one by one."""
+    """Yield (byte offset, document or Fault) for each CBOR item of a file; those of arrays one by one, as in JSON."""
     base = 0
     buffer = b""
     more = True
     while more or buffer:
-        read = stream.read(CHUNK_BYTES)
+        read = stream.read(next_bytes(len(buffer)))
         more = bool(read)
         buffer += read
         position = 0
@@ -111,11 +125,20 @@ def read_cbor(stream: Readable) -> Iterator[tuple[int, Any]]:
                 file, decoder = _cbor_at(buffer, position)
                 continue
             # Each element takes a byte or more, so their offsets differ, though they are not where the element is.
-            for number, element in enumerate(item if isinstance(item, (list, tuple)) else (item,)):
+            for number, element in enumerate(_elements(item)):
                 yield base + position + number, element
             position = file.tell()
         base += position
         buffer = buffer[position:]
+
+
+def _elements(item: Any, deepest: int = MAX_ARRAYS) -> Iterator[Any]:
+    """Yield what is in arrays; deeper ones, which may contain themselves in CBOR, as they are."""
+    if not isinstance(item, (list, tuple)) or not deepest:
+        yield item
+        return
+    for element in item:
+        yield from _elements(element, deepest - 1)
 
 
 def _cbor_at(buffer: bytes, position: int) -> tuple[Any, cbor2.CBORDecoder]:

@@ -16,6 +16,8 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow
 import sqlglot
+from ibis.backends.sql.compilers.base import SQLGlotCompiler
+from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 
 from .errors import InputError
 from .reports import TABLE
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from .fleet import Engine
     from .recordings import Recordings
+
+PARTITIONS = "spark.sql.shuffle.partitions"
 
 _TYPES = {
     "string": pyarrow.string(),
@@ -63,17 +67,17 @@ class Spark:
 
     def rows(self, expression: ir.Table) -> Iterator[tuple[Any, ...]]:
         """Run an expression and yield its rows, in the order of its columns."""
-        for row in self._session.sql(_spark_sql(expression)).toLocalIterator():
+        for row in self._session.sql(spark_sql(expression)).toLocalIterator():
             yield tuple(row)
 
     def keep(self, name: str, expression: ir.Table) -> ir.Table:
         """Run an expression, keep what it gives as a table, and return that. A table of this name is replaced."""
-        self._session.sql(_spark_sql(expression)).persist().createOrReplaceTempView(name)
+        self._session.sql(spark_sql(expression)).persist().createOrReplaceTempView(name)
         return ibis.table(expression.schema(), name=name)
 
     def view(self, name: str, expression: ir.Table) -> ir.Table:
         """Give an expression a name, and return the view. A view of this name is replaced."""
-        self._session.sql(_spark_sql(expression)).createOrReplaceTempView(name)
+        self._session.sql(spark_sql(expression)).createOrReplaceTempView(name)
         return ibis.table(expression.schema(), name=name)
 
     def put(self, name: str, schema: Mapping[str, str], rows: Iterable[tuple[Any, ...]]) -> ir.Table:
@@ -106,6 +110,9 @@ def spark(read: Recordings, folder: Path, name: str) -> Spark:
         session = builder.config("spark.log.level", "ERROR").getOrCreate()
     except PySparkRuntimeError as error:
         raise InputError(f"--engine spark: Spark does not start; it needs Java 17 or later: {error}") from error
+    context = session.sparkContext
+    if context.master.startswith("local") and not context.getConf().contains(PARTITIONS):
+        session.conf.set(PARTITIONS, str(context.defaultParallelism))  # 200 tasks a step wait for few processors
     engine = Spark(session)
     read.write(folder)
     engine.read(name, [str(folder)])
@@ -157,5 +164,17 @@ def athena_sql(expression: ir.Table) -> str:
     return text
 
 
-def _spark_sql(expression: ir.Table) -> str:
-    return str(ibis.to_sql(expression, dialect="pyspark"))
+def spark_sql(expression: ir.Table) -> str:
+    """Return an expression in Spark's SQL."""
+    return str(_SparkCompiler().to_sqlglot(expression.unbind()).sql(dialect=PySparkCompiler.dialect, pretty=True))
+
+
+class _SparkCompiler(PySparkCompiler):  # type: ignore[misc]
+    """Writes OFFSET, which Spark has since 3.4.
+
+    ibis numbers the rows instead: of a table in no certain order, which takes the wrong one for a percentile, and it
+    returns the numbers, too.
+    """
+
+    __slots__ = ()
+    rewrites = SQLGlotCompiler.rewrites

@@ -19,6 +19,8 @@ from connector.detect.profile import Behavior
 from . import columns
 from .reports import COLUMNS
 
+MIN_PAUSE_SECONDS = 3600  # between two reports: what is longer is a pause, unless reports come that rarely
+
 
 class Engine(Protocol):
     """Runs expressions of columns.py where the reports are; duck.py has the one for DuckDB."""
@@ -76,6 +78,12 @@ class Times:
         return round((self._apart_at((steps - 1) // 2) + self._apart_at(steps // 2)) / 2)
 
     @property
+    def recorded(self) -> int:
+        """For how many seconds there are reports: a pause or a jump of the clock does not count as what it spans."""
+        pause = max(self.interval or 0, MIN_PAUSE_SECONDS)
+        return sum(min(seconds, pause) * times for seconds, times in self.apart)
+
+    @property
     def uneven(self) -> str | None:
         """A remark where reports seem to be of two devices in turn: not every report says whose it is."""
         steps = self.reports - 1
@@ -116,7 +124,7 @@ class Fleet:
         }
 
     def part(self, name: str, share: float, *, is_first: bool) -> Fleet:
-        """Return the fleet in the first share of each device's time, or after it. name: of a view that is made."""
+        """Return the fleet with the first share of each device's reports, or the rest. name: of a view that is made."""
         self.engine.view(name, columns.part(self.table, share, is_first=is_first))
         return Fleet(self.engine, name)
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-import socket
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+import ibis
 import ibis.expr.types as ir
 
 from connector.detect.alarm import MAX_SILENCE_SECONDS, Alarm, Change
 from connector.detect.conformity import conformity
 from connector.detect.measurement import Number
 from connector.detect.metrics import METRICS
-from connector.detect.profile import Behavior, Profile
+from connector.detect.profile import MAX_COUNT, Behavior, Profile
 
 from . import columns
 from .fleet import Fleet, Source, source
 from .progress import Progress
+from .reports import packed
 
 MAX_ELEMENTS = 8  # of those in violation, on each device
 
@@ -128,9 +130,7 @@ def plain(value: Any) -> Any:
 
 def native(kind: str, element: Any) -> Any:
     """Return an element as the engine has it: addresses are packed."""
-    if kind != "cidrs":
-        return element
-    return socket.inet_pton(socket.AF_INET6 if ":" in element else socket.AF_INET, element)
+    return packed(element) if kind == "cidrs" else element
 
 
 def _unknown(behavior: Behavior) -> str | None:
@@ -162,7 +162,7 @@ def _resolve(judged: Judged, fleet: Fleet, *, is_own: bool) -> None:
 def _judge(fleet: Fleet, key: Source, judged: Sequence[Judged]) -> None:
     """Judge behaviors of one source."""
     points = fleet.datapoints(key)
-    conforms = [conformity(one.behavior) for one in judged]
+    conforms = [conformity(_comparable(one.behavior)) for one in judged]
     if key.kind in NUMBER_KINDS:
         verdicts = columns.number_verdicts(points, conforms)
     else:
@@ -181,6 +181,16 @@ def _judge(fleet: Fleet, key: Source, judged: Sequence[Judged]) -> None:
             _count_elements(fleet, judged[index], columns.worst_elements(points, outside, index, MAX_ELEMENTS))
     kept = fleet.engine.keep("boundaries", columns.boundaries(verdicts, violated))
     _alarms(fleet, judged, violated, kept)
+
+
+def _comparable(behavior: Behavior) -> Behavior:
+    """Return a behavior whose limit can stand in an expression: integers beyond 64 bits can't, which sums can give."""
+    limit = behavior.limit
+    if not isinstance(limit, int) or abs(limit) <= MAX_COUNT:
+        return behavior
+    if behavior.kind == "number":
+        return behavior._replace(limit=float(limit))  # as the values are
+    return behavior._replace(limit=ibis.literal(Decimal(limit), "decimal(38, 0)"))
 
 
 def _outside(fleet: Fleet, key: Source, points: ir.Table, conforms: Sequence[Callable[[Any], bool]]) -> ir.Table:

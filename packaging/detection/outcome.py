@@ -5,6 +5,7 @@
     {
       "profiles": ["DataExfiltration"],
       "reports": {"read": 288, ...},              the account of the recordings, as recordings.py counts them
+      "baseline": null,                           the same of --baseline, where there is one
       "devices": [                                worst first: most time in alarm, then most violations
         {
           "thing": "gateway-1", "first": 1767600000, "last": 1767686400, "reports": 288,
@@ -168,12 +169,14 @@ class Outcome:
     account: how many records were read, skipped and doubled, as recordings.py counts them
     series: called with thing, profile and behavior names, reads the datapoints behind a result, with a list of times
         after them those of these times only; raises KeyError where the behavior was skipped
+    baseline_account: the same as account, of the reports that percentiles are taken from; None: those are judged, too
     """
 
     profiles: tuple[str, ...]
     devices: tuple[Device, ...]
     account: Mapping[str, Any] = field(default_factory=dict)
     series: Callable[..., Series] = field(default=lambda *names: _no_series(names), compare=False)
+    baseline_account: Mapping[str, Any] | None = None
 
     @property
     def alerts(self) -> bool:
@@ -185,6 +188,7 @@ class Outcome:
         return {
             "profiles": list(self.profiles),
             "reports": dict(self.account),
+            "baseline": self.baseline_account and dict(self.baseline_account),
             "devices": [
                 {
                     "thing": device.thing,

@@ -1,32 +1,62 @@
 """Reads recordings in Parquet: a row is a report, its columns are the members of the document.
 
-What recordings.py wrote has the columns of batches.py instead and is copied as it is.
+What is null is missing, as in JSON: reports.from_document() leaves it out. What recordings.py wrote has the columns of
+batches.py instead and is copied as it is, once checked.py has seen it.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 
+from . import sniff
 from .batches import SCHEMA
+from .decompress import DamagedError, Decompressed
 from .documents import Fault
+from .records import MAX_EMPTY_BYTES, MIN_EMPTY_RATIO
 
 MAX_ROWS = 2000  # decoded at a time
+COPY_BYTES = 2**20
 MAX_TABLE_ROWS = 25_000  # copied at a time
 
 
+@contextmanager
+def decompressed(recording: sniff.Recording) -> Iterator[Path]:
+    """Yield the path of a file, or of its decompressed content: Parquet is read from its end. Raises DamagedError."""
+    if not recording.compressed:
+        yield recording.path
+        return
+    with NamedTemporaryFile() as file:
+        with sniff.content(recording) as stream:
+            written = 0
+            for piece in iter(lambda: stream.read(COPY_BYTES), b""):
+                file.write(piece)
+                written += len(piece)
+                taken = stream.taken if isinstance(stream, Decompressed) else written
+                if written > MAX_EMPTY_BYTES and written > MIN_EMPTY_RATIO * taken:
+                    raise DamagedError(f"{taken:,} bytes of the file stand for {written:,}, which is no Parquet")
+        file.flush()
+        yield Path(file.name)
+
+
 def read_parquet(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield (row, document or Fault) for each row. A member that is null is not in the document."""
+    """Yield (row, document or Fault) for each row."""
     row = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(MAX_ROWS):
-                for document in batch.to_pylist():
-                    yield row, _without_nulls(document)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of a name that is twice in a map; the last counts, as in JSON
+                    documents = batch.to_pylist(maps_as_pydicts="lossy")
+                for document in documents:
+                    yield row, document
                     row += 1
     except (OSError, pyarrow.ArrowException) as error:
         yield row, Fault(f"not Parquet that can be read: {error}")
@@ -51,14 +81,3 @@ def read_table(path: Path) -> Iterator[tuple[int, pyarrow.RecordBatch | Fault]]:
                 row += batch.num_rows
     except (OSError, pyarrow.ArrowException) as error:
         yield row, Fault(f"not Parquet that can be read: {error}")
-
-
-def _without_nulls(value: Any) -> Any:
-    """Return a value as it would be in JSON: Parquet has a null for what is missing, and a map as pairs."""
-    if isinstance(value, dict):
-        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
-    if isinstance(value, list):
-        if value and all(isinstance(inner, tuple) and len(inner) == 2 for inner in value):
-            return {name: _without_nulls(inner) for name, inner in value if inner is not None}
-        return [_without_nulls(inner) for inner in value if inner is not None]
-    return value

@@ -21,7 +21,10 @@ def places(recording: sniff.Recording, offsets: Sequence[int]) -> list[str]:
         return [f"{path}, row {offset}" for offset in offsets]
     if recording.kind != sniff.TEXT:
         return [f"{path}, byte {offset}" for offset in offsets]
-    return [f"{path}:{line}{f':{column}' if column > 1 else ''}" for line, column in _lines(recording, offsets)]
+    try:
+        return [f"{path}:{line}{f':{column}' if column > 1 else ''}" for line, column in _lines(recording, offsets)]
+    except OSError:  # the file is gone by now
+        return [f"{path}, byte {offset}" for offset in offsets]
 
 
 def _lines(recording: sniff.Recording, offsets: Sequence[int]) -> Iterator[tuple[int, int]]:

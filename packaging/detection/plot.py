@@ -20,6 +20,7 @@ from connector.health import duration as span
 from . import thin, units
 from .errors import InputError
 from .outcome import Device, Outcome, Result
+from .reports import MAX_TIME_SECONDS
 from .summary import number, printable, rule
 
 NORMAL, VIOLATION, LIMIT, ALARM, BAND = "#1f77b4", "#c62828", "#555555", "#f8c9c4", "#a8cbe6"
@@ -28,6 +29,7 @@ MAX_ROWS = 12
 MAX_ALL_BUCKETS = 5000
 MAX_BUCKETS = 1000
 MAX_SPANS = 300
+MAX_ROOM_SECONDS = 86400  # before the first report and after the last
 ENGINEERING = EngFormatter(sep=" ")
 # Text stays text, which keeps an SVG small; the salt makes it the same in every run. Don't parse $ as math.
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "detect", "font.size": 9, "text.parse_math": False}
@@ -117,8 +119,9 @@ def _draw(axes: Axes, chart: _Chart) -> None:
         _lists(axes, chart)
     else:
         _numbers(axes, chart)
-    # A report has as much room before and after it as any other.
-    axes.set_xlim(_date(chart.first - chart.interval), _date(chart.last + chart.interval))
+    # A report has as much room before and after it as any other, within the dates that can be drawn.
+    room = min(chart.interval, MAX_ROOM_SECONDS)
+    axes.set_xlim(_date(chart.first - room), _date(min(chart.last + room, MAX_TIME_SECONDS)))
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 

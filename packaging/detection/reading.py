@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import gc
+import io
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,17 @@ import cbor2
 
 from . import sniff
 from .batches import Batch
+from .decompress import DamagedError
 from .documents import Fault, read_cbor
-from .parquet import is_table, read_parquet, read_table
+from .parquet import decompressed, is_table, read_parquet, read_table
 from .records import REFUSED, Content, Record, Text, says_something, with_damage
-from .reports import from_document, integer, is_text, no_constant
+from .reports import HIVE_NULL, NOT_A_THING, from_document, integer, is_text, no_constant
 from .shapes import converter, report_types
-from .spans import FILE_SHIFT, SEQUENCE, Outcome, Skipped, Span
+from .spans import FILE_SHIFT, Outcome, Skipped, Span
 
 THING_FIELD = "thing"
-NOT_A_THING = "n/a"  # what clientid() gives for a message that did not come by MQTT
+
+MAX_ENVELOPES = 8  # one in the other
 
 MAX_FAULTS = 1000  # that are kept with their places; more are only counted
 
@@ -64,18 +68,20 @@ class Reader:
 
     def read(self, span: Span) -> None:
         """Read one span."""
-        if span.recording.kind == sniff.PARQUET and is_table(span.recording.path):
-            self._copy(span)
-            return
         if span.recording.kind == sniff.PARQUET:
-            self._take_all(span, (Record(row, None, document) for row, document in read_parquet(span.recording.path)))
+            self._read_parquet(span)
             return
         if span.recording.kind == sniff.UNKNOWN:
             self._take_all(
                 span, iter([Record(0, None, Fault("neither JSON, CBOR nor Parquet, nor gzip or zstd of one"))])
             )
             return
-        with sniff.content(span.recording, span.start) as stream:
+        with ExitStack() as stack:
+            try:
+                stream = stack.enter_context(sniff.content(span.recording, span.start))
+            except OSError as error:  # it is gone since the files were looked for, as when a log is rotated
+                self._take_all(span, iter([Record(span.start, None, Fault(f"it can't be read: {error.strerror}"))]))
+                return
             content = Content(stream, span.start, span.end)
             records: Iterator[Record | list[Record]]
             if span.recording.kind == sniff.CBOR:
@@ -111,18 +117,28 @@ class Reader:
             else:
                 self._skip(span, last.place, last.document.reason)
 
-    def _copy(self, span: Span) -> None:
+    def _read_parquet(self, span: Span) -> None:
+        try:
+            with decompressed(span.recording) as path:
+                if is_table(path):
+                    self._copy(span, path)
+                else:
+                    self._take_all(span, (Record(row, None, document) for row, document in read_parquet(path)))
+        except DamagedError as damage:
+            self._take_all(span, iter([Record(0, None, Fault(f"{damage}; nothing was read", damage.cut))]))
+
+    def _copy(self, span: Span, path: Path) -> None:
         sequence = span.number << FILE_SHIFT
-        for row, rows in read_table(span.recording.path):
+        for row, rows in read_table(path):
             if isinstance(rows, Fault):
                 self._outcome.found += 1
                 self._skip(span, row, rows.reason)
                 continue
             refused = self._batch.add_rows(rows, sequence + row)
-            for number in refused.column(SEQUENCE).to_pylist():
-                self._skip(span, number - sequence, "no report: thing or report_id is missing, or is none")
+            for index, reason in refused.items():
+                self._skip(span, row + index, reason)
             self._outcome.found += rows.num_rows
-            self._outcome.kept += rows.num_rows - refused.num_rows
+            self._outcome.kept += rows.num_rows - len(refused)
 
     def _add_declared(self, span: Span, records: list[Record]) -> None:
         """Add reports as shapes.py has them. Where not all are taken, each half is tried, down to what is not taken."""
@@ -167,29 +183,39 @@ class Reader:
         self._batch.add_report(from_document(document, ""), thing, sequence)
 
     def _unwrap(self, document: Any) -> tuple[dict[str, Any], Any]:
-        """Return the report in a document and the thing that it names, or None."""
-        if not isinstance(document, dict):
-            raise ValueError("not a report: a JSON object is expected")
-        named = document.get(self._thing_field)
-        if "header" not in document and "hed" not in document:
-            inner = document.get("report")
+        """Return the report in a document and the thing that it or an envelope around it names, or None."""
+        named = None
+        for _ in range(MAX_ENVELOPES):
+            if not isinstance(document, dict):
+                raise ValueError("not a report: a JSON object is expected")
+            if named is None:
+                named = document.get(self._thing_field)
+            if document.get("header") is not None or document.get("hed") is not None:
+                break
             if isinstance(document.get("data"), (str, bytes)):
-                inner = _enveloped(document["data"])
-            if isinstance(inner, dict):
-                return inner, inner.get(self._thing_field) if named is None else named
+                document = _enveloped(document["data"])
+            elif isinstance(document.get("report"), dict):
+                document = document["report"]
+            else:
+                break
         return document, named
 
     def _thing(self, span: Span, named: Any) -> str:
         if named is not None and not (isinstance(named, str) and named and is_text(named)):
             raise ValueError(f"{self._thing_field}: the name of a thing is expected, not {named!r:.50}")
-        if named is not None and named != NOT_A_THING:
-            return named
-        if span.recording.thing is not None:
-            return span.recording.thing
-        if named is not None:
+        by_path = span.recording.thing
+        for name in (named, by_path):
+            if name not in (None, NOT_A_THING, HIVE_NULL):
+                return str(name)
+        if NOT_A_THING in (named, by_path):
             raise ValueError(
-                f"{self._thing_field}: {NOT_A_THING} is what clientid() gives for a report that did not come by MQTT;"
-                " let the rule select topic(3), or name the thing by the path (--thing-from)"
+                f"{self._thing_field}: {NOT_A_THING} is what clientid() gives for a report that did not come by"
+                " MQTT; let the rule select topic(3), or name the thing by the path (--thing-from)"
+            )
+        if HIVE_NULL in (named, by_path):
+            raise ValueError(
+                f"{self._thing_field}: {HIVE_NULL} is what Hive writes where there is no value; let the reports"
+                " name their things, or name the thing by the path (--thing-from)"
             )
         if self._must_name:
             raise ValueError(f"no field {self._thing_field} (--thing-field)")
@@ -206,17 +232,30 @@ def _loads(text: bytes) -> Any:
 
 
 def _enveloped(data: str | bytes) -> Any:
-    """Return the document in an envelope: JSON or CBOR, in base64."""
-    try:
-        payload = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError(f"data: not base64: {error}") from error
-    if payload.lstrip()[:1] == b"{":
+    """Return the document in an envelope: one of JSON or CBOR, in base64; in CBOR and Parquet also as it is."""
+    payload = data if isinstance(data, bytes) and _is_document(data) else _unarmored(data)
+    if payload.lstrip()[:1] in (b"{", b"["):
         try:
             return _loads(payload)
         except ValueError as error:
             raise ValueError(f"data: not JSON: {error}") from error
+    items = io.BytesIO(payload)
     try:
-        return cbor2.loads(payload)
+        document = cbor2.CBORDecoder(items).decode()
     except Exception as error:  # cbor2 raises what its decoders of tags raise
         raise ValueError(f"data: neither JSON nor CBOR: {error}") from error
+    if items.tell() < len(payload):
+        raise ValueError("data: more follows the report in it")
+    return document
+
+
+def _is_document(data: bytes) -> bool:
+    """Return whether bytes begin as an object in JSON or CBOR does, which text in base64 can't."""
+    return data.lstrip()[:1] == b"{" or data[:1] >= b"\xa0"
+
+
+def _unarmored(data: str | bytes) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"data: not base64: {error}") from error

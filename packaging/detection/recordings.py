@@ -7,7 +7,7 @@
       tcp_connections BIGINT,     -- total of the established ones
       tcp_ports_total BIGINT, udp_ports_total BIGINT,
       tcp_ports INTEGER[], udp_ports INTEGER[],   -- as listed, with repetitions; NULL: not in the report; []: none
-      destinations VARCHAR[],     -- remote addresses as listed, without ports, in Python's form of an address
+      destinations VARCHAR[],     -- remote addresses as listed, without ports, as inet_ntop() writes them
       -- custom metrics by type; NULL: none of that type
       numbers MAP(VARCHAR, DOUBLE), number_lists MAP(VARCHAR, DOUBLE[]),
       string_lists MAP(VARCHAR, VARCHAR[]), ip_lists MAP(VARCHAR, VARCHAR[]))
@@ -26,13 +26,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import sniff
 from .account import Account
-from .errors import InputError
+from .errors import DetectionError, InputError
 from .places import places
 from .progress import Progress
 from .spans import SEQUENCE, Outcome, Skipped, Span
@@ -112,7 +113,7 @@ def read(
     files = sniff.find(source.paths, source.thing_from)
     devices = sniff.file_things(file.path for file in files)
     tasks = list(_tasks([Span(file, number, devices[file.path]) for number, file in enumerate(files)]))
-    processes = processes or len(os.sched_getaffinity(0))
+    processes = processes or _processors()
     parts: list[Path] = []
     outcomes: list[Outcome] = []
     for part, outcome in _run(tasks, folder, source.thing_field, processes, meanwhile):
@@ -124,8 +125,8 @@ def read(
     if source.strict and skipped_count:
         more = [f"{skipped_count - len(skipped):,} more"] if skipped_count > len(skipped) else []
         raise InputError("\n".join([*skipped, *more]))
+    torn = _named(files, [one for outcome in outcomes for one in outcome.torn])
     if not parts:
-        torn = _named(files, [one for outcome in outcomes for one in outcome.torn])
         raise InputError("\n".join([*skipped[:20], *torn[:20], _nothing(source)]))
     connection = connect(folder, processes, memory_megabytes)
     kept, doubled, differing, things = _merge(connection, parts)
@@ -137,12 +138,18 @@ def read(
         differing=differing,
         skipped_count=skipped_count,
         skipped=tuple(skipped),
-        torn=tuple(_named(files, [one for outcome in outcomes for one in outcome.torn])),
+        torn_count=sum(len(outcome.torn) for outcome in outcomes),
+        torn=tuple(torn),
         things=things,
     )
     if not account.adds_up:
         raise AssertionError(f"records were lost while reading: {account}")
     return Recordings(connection, account)
+
+
+def _processors() -> int:
+    """Return how many processors this process may use; where the system does not say, as macOS, how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def connect(folder: Path, threads: int, memory_megabytes: int) -> duckdb.DuckDBPyConnection:
@@ -219,6 +226,10 @@ def _run(
                     task, part = futures[future]
                     yield part, future.result()
                     progress.advance(sum(span.size for span in task))
+            except BrokenProcessPool as error:
+                raise DetectionError(
+                    "a process that read recordings was ended from outside, as happens where memory runs out"
+                ) from error
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise

@@ -9,7 +9,7 @@ import msgspec
 
 from . import sniff
 from .decompress import DamagedError, Decompressed
-from .documents import CHUNK_BYTES, Fault, scan
+from .documents import Fault, next_bytes, scan
 from .shapes import Types, decoder
 
 PIECES_AT_ONCE = 128  # decoded, before they are used: what does not fit into a processor's cache takes twice the time
@@ -56,7 +56,7 @@ class Text:
         buffer = b""
         more = True
         while more or buffer:
-            read = stream.read(CHUNK_BYTES)
+            read = stream.read(next_bytes(len(buffer)))
             more = bool(read)
             buffer += read
             position, failed = 0, -1

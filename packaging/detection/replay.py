@@ -22,12 +22,16 @@ from .summary import rule
 
 
 def replay(
-    fleet: Fleet, profiles: Sequence[Profile], baseline: Fleet | None = None, account: Mapping[str, Any] | None = None
+    fleet: Fleet,
+    profiles: Sequence[Profile],
+    baseline: Fleet | None = None,
+    account: Mapping[str, Any] | None = None,
+    baseline_account: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Return what the profiles say of each device, worst first: most time in alarm, then most violations.
 
     baseline: percentiles are taken from it; without it, from the fleet itself
-    account: how many records were read, skipped and doubled
+    account, baseline_account: how many records were read, skipped and doubled
     """
     judged = judge(fleet, profiles, baseline)
     reasons = _Reasons(fleet, judged)
@@ -47,7 +51,7 @@ def replay(
         key=lambda device: (-device.seconds_in_alarm, -sum(one.violations for one in device.results), device.thing)
     )
     names = tuple(profile.name for profile in profiles)
-    return Outcome(names, tuple(devices), account or {}, Reader(fleet, judged).series)
+    return Outcome(names, tuple(devices), account or {}, Reader(fleet, judged).series, baseline_account)
 
 
 def _result(judged: Judged, thing: str, times: Times, reasons: _Reasons) -> Result:

@@ -9,6 +9,7 @@ import ipaddress
 import json
 import math
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -83,6 +84,10 @@ MAX_INTEGER_DIGITS = 1000
 
 MAX_TIME_SECONDS = 253402300799  # the end of the year 9999; agents that count milliseconds are beyond it
 
+# What stands where a thing's name should, if there was none: clientid() gives the first for a message that did not come
+# by MQTT, Hive and Spark write the second.
+NOT_A_THING, HIVE_NULL = "n/a", "__HIVE_DEFAULT_PARTITION__"
+
 CUSTOM_NAME = re.compile(r"(?!aws:)[a-zA-Z0-9:_-]{1,128}")
 
 
@@ -116,8 +121,11 @@ def parse(line: bytes, where: str) -> Report:
 
 
 def from_document(document: dict[str, Any], where: str) -> Report:
-    """Return the report of a decoded document. Raises ValueError with the fault."""
-    document = {LONG_NAMES.get(name, name): block for name, block in document.items()}
+    """Return the report of a decoded document. Raises ValueError with the fault.
+
+    A member that is null is missing, as in what other tools write from tables. An element of a list is not.
+    """
+    document = {LONG_NAMES.get(name, name): block for name, block in document.items() if block is not None}
     if "header" not in document or not {"metrics", "custom_metrics"} & document.keys():
         raise ValueError("not a report: it has a header, and metrics, custom_metrics or both")
     header = _object(_long(document["header"]), "header")
@@ -145,9 +153,9 @@ def integer(digits: str) -> int | float:
 
 
 def _long(block: Any) -> Any:
-    """Return the block with long names. Not for custom metrics, whose names are the user's."""
+    """Return the block with long names, without members that are null. Not for custom metrics, whose names are own."""
     if isinstance(block, dict):
-        return {LONG_NAMES.get(name, name): _long(inner) for name, inner in block.items()}
+        return {LONG_NAMES.get(name, name): _long(inner) for name, inner in block.items() if inner is not None}
     if isinstance(block, list):
         return [_long(inner) for inner in block]
     return block
@@ -195,12 +203,16 @@ def _listed(
 
 def _custom_metrics(blocks: dict[str, Any]) -> Iterator[tuple[str, Reading]]:
     for name, block in blocks.items():
+        if block is None:
+            continue
         place = f"custom_metrics.{name}"
         if not (isinstance(name, str) and CUSTOM_NAME.fullmatch(name)):
             raise ValueError(f"custom_metrics: {_shown(name)} is no name of a custom metric")
-        if not (isinstance(block, list) and len(block) == 1 and isinstance(block[0], dict) and len(block[0]) == 1):
+        typed = block[0] if isinstance(block, list) and len(block) == 1 else None
+        given = [(kind, value) for kind, value in typed.items() if value is not None] if isinstance(typed, dict) else []
+        if len(given) != 1:
             raise ValueError(f'{place}: a list of one typed value is expected: [{{"number": 12.5}}]')
-        ((kind, value),) = block[0].items()
+        ((kind, value),) = given
         read_element = {names.NUMBER_LIST: _number, names.STRING_LIST: _text, names.IP_LIST: packed_address}.get(kind)
         if kind == names.NUMBER:
             yield name, Reading(CUSTOM_KINDS[kind], _number(value, place))
@@ -232,6 +244,11 @@ def packed_address(text: Any, place: str) -> bytes:
         return ipaddress.ip_address(_text(text, place).partition("%")[0]).packed
     except ValueError:
         raise ValueError(f"{place}: {_shown(text)} is not an IP address") from None
+
+
+def packed(address: str) -> bytes:
+    """Return a packed address of its text in the table of reports. Raises OSError or ValueError for what is none."""
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
 def _shown(value: Any) -> str:

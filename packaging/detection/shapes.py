@@ -8,7 +8,7 @@ that uses a short name anywhere, and the reverse: from_document() reads document
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Optional
 
 import msgspec
 
@@ -62,15 +62,15 @@ class Types(NamedTuple):
 def report_types(short: bool, thing_field: str) -> Types:
     """Return the types of a report in short or long names.
 
-    Their attributes have the long names; those of members that are not in the document are None. thing_field: the field
-    that names the thing, which becomes the attribute `thing`.
+    Their attributes have the long names; those of members that are null or not in the document are None. thing_field:
+    the field that names the thing, which becomes the attribute `thing`.
     """
 
     def struct(
         name: str, *fields: tuple[names.Field, Any], needed: names.Field | None = None, thing: bool = False
     ) -> Any:
         members: list[Any] = [
-            (field.long, kind) if field == needed else (field.long, kind, None) for field, kind in fields
+            (field.long, kind) if field == needed else (field.long, _or_null(kind), None) for field, kind in fields
         ]
         renamed = {field.long: field.short if short else field.long for field, _ in fields}
         for field, _ in fields:
@@ -128,7 +128,7 @@ def converter(types: Types) -> Callable[[Any], Any]:
 def decoder(types: Types) -> Callable[[bytes], Any]:
     """Return a function that makes a report of JSON. It raises what REFUSED in records.py names."""
     decode = msgspec.json.Decoder(types.outer).decode
-    decode_ports = msgspec.json.Decoder(types.ports).decode
+    decode_ports = msgspec.json.Decoder(_or_null(types.ports)).decode
     known: dict[bytes, Listening] = {}
 
     def listening(raw: msgspec.Raw) -> Listening:
@@ -154,8 +154,14 @@ def _with_ports(report: Any, listening: Callable[[Any], Listening]) -> Any:
 
 
 def _listening(block: Any) -> Listening:
+    if block is None:
+        return Listening(None, None)
     return Listening(None if block.ports is None else [entry.port for entry in block.ports], block.total)
 
 
 def _list(kind: Any) -> Any:
     return list[kind]
+
+
+def _or_null(kind: Any) -> Any:
+    return kind if kind is msgspec.Raw else Optional[kind]

@@ -5,10 +5,12 @@ Source: Data Firehose guide, "Amazon S3 object name format": object names have n
 
 from __future__ import annotations
 
+import errno
+import fnmatch
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +19,11 @@ from urllib.parse import unquote
 
 from .decompress import DamagedError, Decompressed, is_compressed
 from .errors import InputError
+from .reports import NOT_A_THING
 
 TEXT, CBOR, PARQUET, UNKNOWN = "text", "cbor", "parquet", "unknown"
+
+ANY_FOLDERS = "**"  # in a glob: any number of folders, or none
 
 HEAD_BYTES = 4096  # of the decompressed content, from which a file's kind is told
 
@@ -28,8 +33,9 @@ _PARQUET = b"PAR1"
 _NAMES = (b"header", b"hed", b"metrics", b"met", b"custom_metrics", b"cmet", b"report", b"data")
 _JSON = re.compile(b'"(?:%s)"\\s*:' % b"|".join(_NAMES))
 _CBOR = re.compile(b"|".join(b"%c%s[\x40-\xbf]" % (0x60 + len(name), name) for name in _NAMES))
+_CBOR_BEGINS = range(0x80, 0xE0)  # an array, a map or a tag; no text in UTF-8 begins so
 _OTHER_ENDINGS = re.compile(r"\.(?:jsonl?|ndjson|cbor|parquet|log|txt|gz|zst|gzip|zstd)$", re.IGNORECASE)
-_HIVE_THING = re.compile(r"(?:^|/)thing=([^/]+)/")
+_HIVE_THING = re.compile(rf"(?:^|/)thing=({NOT_A_THING}|[^/]+)/")
 
 
 class Readable(Protocol):
@@ -68,11 +74,15 @@ def find(arguments: Iterable[str], thing_from: re.Pattern[str] | None = None) ->
     """
     found: dict[str, Path] = {}
     for argument in arguments:
-        paths = list(_paths(argument))
+        try:
+            paths = list(_paths(argument))
+        except OSError as error:  # of a name that is too long, or a folder above that can't be entered
+            raise InputError(f"{str(error.filename or argument):.200}: {error.strerror}") from error
         if not paths:
             raise InputError(f"{argument}: no files there")
         for path in paths:
-            found.setdefault(os.path.realpath(path), path)
+            real = os.path.realpath(path)
+            found[real] = min(found.get(real, path), path, key=lambda one: _preference(one, real))
     return [_recording(path, thing_from) for path in sorted(found.values())]
 
 
@@ -81,12 +91,12 @@ def thing_of(path: Path, thing_from: re.Pattern[str] | None = None) -> str | Non
     text = path.as_posix()
     if thing_from is None:
         hive = _HIVE_THING.search(text)
-        return unquote(hive[1]) if hive else None
+        return _unquoted(hive[1]) if hive else None
     match = thing_from.search(text)
     thing = match and match[1 if thing_from.groups else 0]
     if not thing:
         raise InputError(f"{path}: --thing-from {thing_from.pattern!r} finds no thing in this path")
-    return thing
+    return _as_text(thing)
 
 
 def file_things(paths: Iterable[Path]) -> dict[Path, str]:
@@ -94,11 +104,11 @@ def file_things(paths: Iterable[Path]) -> dict[Path, str]:
 
     It is the file's name without endings such as `.jsonl.gz`; the whole path for files that would share a name.
     """
-    names = {path: _bare_name(path) for path in paths}
+    names = {path: _as_text(_bare_name(path)) for path in paths}
     counts: dict[str, int] = {}
     for name in names.values():
         counts[name] = counts.get(name, 0) + 1
-    return {path: name if counts[name] == 1 else str(path) for path, name in names.items()}
+    return {path: name if counts[name] == 1 else _as_text(str(path)) for path, name in names.items()}
 
 
 @contextmanager
@@ -112,19 +122,55 @@ def content(recording: Recording, start: int = 0) -> Iterator[Readable]:
             yield file
 
 
+def _preference(path: Path, real: str) -> tuple[bool, bool, Path]:
+    """Return what sorts the paths of one file: first one that names its thing, then the file itself, then links."""
+    return (_HIVE_THING.search(path.as_posix()) is None, os.path.abspath(path) != real, path)
+
+
 def _paths(argument: str) -> Iterator[Path]:
     path = Path(argument)
     if path.is_dir():
         yield from _below(path)
     elif path.exists():
         yield path
+    elif ANY_FOLDERS in path.parts:
+        yield from _deep(path)
     else:
-        for match in glob.iglob(argument, recursive=True):
-            matched = Path(match)
+        for matched in _matches(path):
             if matched.is_dir():
                 yield from _below(matched)
             else:
                 yield matched
+
+
+def _matches(pattern: Path) -> Iterator[Path]:
+    """Yield what a glob names. Raises InputError for a folder that it looks into and that can't be read."""
+    for folders in pattern.parents:
+        for folder in glob.iglob(str(folders)):
+            if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):  # glob passes over it
+                raise InputError(f"{folder}: {os.strerror(errno.EACCES)}")
+    yield from map(Path, glob.iglob(str(pattern)))
+
+
+def _deep(pattern: Path) -> Iterator[Path]:
+    """Yield the files that a glob with `**` names, or that are in a folder that it names.
+
+    By a walk that goes into each folder once: glob follows two links to a folder above for ever.
+    """
+    at = pattern.parts.index(ANY_FOLDERS)
+    for folder in _matches(Path(*pattern.parts[:at])):
+        for path in _below(folder) if folder.is_dir() else ():
+            names = path.relative_to(folder).parts
+            if any(_fits(names[:count], pattern.parts[at:]) for count in range(1, len(names) + 1)):
+                yield path
+
+
+def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern or not names:
+        return not names and all(one == ANY_FOLDERS for one in pattern)
+    if pattern[0] == ANY_FOLDERS:
+        return _fits(names, pattern[1:]) or _fits(names[1:], pattern)
+    return fnmatch.fnmatchcase(names[0], pattern[0]) and _fits(names[1:], pattern[1:])
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -134,30 +180,33 @@ def _below(folder: Path) -> Iterator[Path]:
         raise InputError(f"{error.filename}: {error.strerror}") from error
 
     seen: set[str] = set()  # a link may lead to a folder above
-    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if name[0] not in "._"]
-        for name in files:
-            path = Path(parent, name)
-            # Not pipes, sockets and devices: a pipe would be waited for.
-            if name[0] not in "._" and (path.is_file() or not path.exists()):
-                yield path
+    waiting = [str(folder)]
+    for start in waiting:  # which grows: links come after all that is there itself, so that it has its own names
+        for parent, folders, files in os.walk(start, onerror=refuse):
+            real = os.path.realpath(parent)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if name[0] not in "._")
+            waiting += [link for link in (os.path.join(parent, name) for name in folders) if os.path.islink(link)]
+            for name in files:
+                path = Path(parent, name)
+                # Not pipes, sockets and devices: a pipe would be waited for.
+                if name[0] not in "._" and (os.path.isfile(path) or not os.path.exists(path)):
+                    yield path
 
 
 def _recording(path: Path, thing_from: re.Pattern[str] | None) -> Recording:
     thing = thing_of(path, thing_from)
-    if path.exists() and not path.is_file():  # a pipe can't be read from its beginning again
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe can't be read from its beginning again
         raise InputError(f"{path}: neither a file nor a folder")
     try:
         with path.open("rb") as file:
             magic = file.read(4)
             file.seek(0)
             compressed = is_compressed(magic)
-            kind = PARQUET if magic == _PARQUET else _kind(_head(Decompressed(file) if compressed else file))
+            kind = _kind(_head(Decompressed(file) if compressed else file))
         return Recording(path, kind, compressed, path.stat().st_size, thing)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
@@ -171,11 +220,28 @@ def _head(file: Readable) -> bytes:
 
 
 def _kind(head: bytes) -> str:
-    if _JSON.search(head):
-        return TEXT
-    if _CBOR.search(head):
+    if head.startswith(_PARQUET):
+        return PARQUET
+    in_json, in_cbor = _JSON.search(head), _CBOR.search(head)
+    # CBOR may hold JSON as the payload of an envelope, and a word in JSON may look like a name in CBOR.
+    if in_cbor and (not in_json or (in_cbor.start() < in_json.start() and head[0] in _CBOR_BEGINS)):
         return CBOR
+    if in_json:
+        return TEXT
     return UNKNOWN if b"\0" in head.rstrip(b"\0") else TEXT
+
+
+def _unquoted(name: str) -> str:
+    """Return the value in the name of a Hive folder; as it is where it is no text, so that two stay two."""
+    try:
+        return _as_text(unquote(name, errors="strict"))
+    except UnicodeDecodeError:
+        return _as_text(name)
+
+
+def _as_text(name: str) -> str:
+    """Return a file's name with the bytes that are no UTF-8 written out, as a table of text can't hold them."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _bare_name(path: Path) -> str:

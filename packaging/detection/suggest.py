@@ -63,7 +63,7 @@ NOISY_TIMES = 2
 ALWAYS_NOISY = ("cpu_usage", "load_average_1m")
 NOISY_DATAPOINTS = 3
 
-LEARNED_SHARE = 2 / 3  # of each device's time, for the check on the rest
+LEARNED_SHARE = 2 / 3  # of each device's reports, for the check on the rest
 
 
 @dataclass
@@ -106,7 +106,7 @@ def suggest(name: str, fleet: Fleet, headroom: float) -> Suggestion:
 
 def too_short(fleet: Fleet) -> str | None:
     """Return a sentence where no device was recorded for a day, or None."""
-    longest, every = max((one.last - one.first, one.interval or 0) for one in fleet.times.values())
+    longest, every = max((one.recorded, one.interval or 0) for one in fleet.times.values())
     if longest + min(every, 3600) >= DAY_SECONDS:  # the last report of a day comes one interval before its end
         return None
     return f"{span(longest)} recorded: what the device does only at other hours will alarm; record a day or a week"
@@ -115,7 +115,7 @@ def too_short(fleet: Fleet) -> str | None:
 def check(fleet: Fleet, headroom: float) -> str:
     """Return how often a suggestion would have alarmed on reports that it did not learn from.
 
-    A profile is learned from the first two thirds of each device's time, and tried on the rest.
+    A profile is learned from the first two thirds of each device's reports, and tried on the rest.
     """
     learned = fleet.part("learned", LEARNED_SHARE, is_first=True)
     rest = fleet.part("rest", LEARNED_SHARE, is_first=False)

@@ -13,7 +13,7 @@ from .skipped import WIDTH
 from .summary import PERCENTILES, count, has_percentiles, moment, number, printable
 
 MAX_ROWS = 40
-MAX_NAME_CHARS = 40  # characters of a device's name, the end of a longer one is cut
+MAX_NAME_CHARS = 40  # characters of a device's name, a longer one is cut in the middle: names of a fleet begin alike
 
 
 def tabulate(outcome: Outcome, every: bool = False) -> str:
@@ -71,7 +71,7 @@ def _row(device: Device, result: Result, seconds: int) -> tuple[str, ...]:
     if result.elements:
         worst = printable(result.worst) + (f" and {result.distinct - 1:,} more" if result.distinct > 1 else "")
     return (
-        printable(device.thing)[:MAX_NAME_CHARS],
+        _cut(printable(device.thing)),
         _name(result),
         f"{len(result.alarms):,}",
         span(seconds) if result.alarms else "",
@@ -91,6 +91,12 @@ def _behavior(results: Sequence[Result]) -> tuple[str, ...]:
     in_alarm = f"{sum(bool(result.alarms) for result in judged):,} of {len(judged):,}" if judged else ""
     suppressed = "; alerts are suppressed" if behavior.suppressed else ""
     return _name(results[0]), in_alarm, f"{alarms:,}" if judged else "", normal + suppressed
+
+
+def _cut(name: str) -> str:
+    if len(name) <= MAX_NAME_CHARS:
+        return name
+    return f"{name[:9]}...{name[12 - MAX_NAME_CHARS :]}"
 
 
 def _name(result: Result) -> str:

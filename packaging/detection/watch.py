@@ -16,7 +16,7 @@ from connector.detect.event import sentence
 from connector.detect.profile import Profile
 
 from .errors import InputError
-from .reports import from_document
+from .reports import NOT_A_THING, from_document
 from .summary import moment, printable
 
 EVENT_TOPICS = ("device-defender/+/violations",)
@@ -86,9 +86,13 @@ class Watch:
             raise ValueError("not an event; to judge reports, name profiles with --profile")
         report = from_document(document, where)
         in_topic = _THING_IN_TOPIC.match(where)
-        thing = document.get("thing", in_topic[1] if in_topic else self._thing)
+        thing = document.get("thing")
+        if thing is None:
+            thing = in_topic[1] if in_topic else self._thing
         if not isinstance(thing, str):
             raise ValueError("thing: text is expected")
+        if thing in ("", NOT_A_THING):  # of any number of devices, which would be one
+            raise ValueError(f"thing: the name of a thing is expected, not {thing!r}")
         if thing not in self._detectors and len(self._detectors) >= MAX_THINGS:
             raise ValueError(f"more than {MAX_THINGS} things")
         detector, last = self._detectors.get(thing) or (Detector(self._profiles, thing), 0)

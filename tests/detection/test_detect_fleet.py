@@ -106,3 +106,30 @@ def test_suggestion_from_a_fleet_says_how_many_devices(capsys: pytest.CaptureFix
     assert "check: learned from the first two thirds of the time, it would have alarmed" in capsys.readouterr().out
     document = json.loads(Path("NormalBehavior.json").read_text())
     assert "74 reports of 2 devices" in document["securityProfileDescription"]
+
+
+def test_long_names_that_begin_alike_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2):
+        folder = Path(f"recordings-of-the-plant-in-the-north/gateway-{number}")
+        folder.mkdir(parents=True)
+        (folder / "reports.jsonl").write_text(INCIDENT.read_text())
+    assert run("try", MANAGEMENT, "--reports", "recordings-of-the-plant-in-the-north") == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "50 min 1 s" in line]
+    assert names == [f"recording...orth/gateway-{number}/reports.jsonl" for number in (1, 2)]
+
+
+def test_what_was_skipped_of_the_baseline_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broken.jsonl").write_text("^C\n" + ORDINARY.read_text())
+    arguments = ["try", PROFILES / "DataExfiltration.json", "--reports", INCIDENT, "--baseline", "broken.jsonl"]
+    assert run(*arguments) == 0
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        "37 records in 1 file: 37 read; 1 device",
+        "baseline: 38 records in 1 file: 37 read, 1 skipped; 1 device",
+        "baseline: skipped: broken.jsonl:1: not JSON",
+        "",
+    ]
+    assert run(*arguments, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["reports"]["found"], document["baseline"]["found"], document["baseline"]["kept"]) == (37, 38, 37)
+    assert run("try", MANAGEMENT, "--reports", INCIDENT, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["baseline"] is None

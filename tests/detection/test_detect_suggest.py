@@ -249,6 +249,28 @@ def test_recording_of_less_than_a_day_is_too_short() -> None:
     )
 
 
+def test_pause_or_a_jump_of_the_clock_is_no_recorded_time() -> None:
+    """A device without a battery for its clock begins in 1970: its first hour must not pass for 56 years."""
+    hour = recording("aws:num-listening-tcp-ports", "count", [1] * 13)
+    early = [Report("r", 7, hour[0].readings)]
+    later = [Report("r", report.time + 90000, report.readings) for report in hour]
+    assert too_short(fleet_of({"gateway": [*early, *hour]}, CONNECTION)) == (
+        "2 h recorded: what the device does only at other hours will alarm; record a day or a week"
+    )
+    assert str(too_short(fleet_of({"gateway": [*hour, *later]}, CONNECTION))).startswith("3 h recorded: ")
+
+
+def test_check_learns_from_two_thirds_of_the_reports_whatever_the_clock_did() -> None:
+    """Of the time, the first two thirds would be the report of 1970 alone."""
+    values = [1] + [4] * 20 + [9]
+    reports = recording("aws:num-listening-tcp-ports", "count", values)
+    reports[0] = Report("r", 7, reports[0].readings)
+    assert check_on_rest(fleet_of({"gateway": reports}, CONNECTION), 1.5) == (
+        "check: learned from the first two thirds of the time, it would have alarmed 1 time in the last third:"
+        " num-listening-tcp-ports (1); record more days, or raise --headroom"
+    )
+
+
 def test_twenty_idle_reports_do_not_page_anybody() -> None:
     """Logins and an update on the next day are above ten times the idle values."""
     idle = recording("cpu_usage", "number", [0.4, 1.5] * 10)

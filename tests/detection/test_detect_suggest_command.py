@@ -69,3 +69,28 @@ def test_existing_file_is_not_overwritten(capsys: pytest.CaptureFixture[str]) ->
     assert run("suggest", "--reports", ORDINARY, "--output", "mine.json", "--force") == 2
     assert capsys.readouterr().err == "detect.py: mine.json: exists; name another with --output, or remove it\n"
     assert Path("mine.json").read_text() == "{}"
+
+
+def test_what_was_skipped_is_said_where_too_little_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broken.jsonl").write_text("^C\n" + ORDINARY.read_text())
+    assert run("suggest", "--reports", "broken.jsonl") == 2
+    shown = capsys.readouterr()
+    assert shown.out == "38 records in 1 file: 37 read, 1 skipped; 1 device\nskipped: broken.jsonl:1: not JSON\n"
+    assert shown.err.startswith("detect.py: 3 h recorded: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "advice"),
+    [
+        ([], "NormalBehavior.json", "exists; name another with --output, or remove it"),
+        (["--resolve", "P.json"], "P.resolved.json", "exists; name another with --output, or remove it"),
+        (["--output", "mine.json"], "mine.json", "exists; name another with --output, or remove it"),
+        (["--parquet", "kept"], "kept", "File exists"),
+    ],
+)
+def test_what_exists_is_refused_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str], options: list[str], path: str, advice: str
+) -> None:
+    Path(path).write_text("mine")
+    assert run("suggest", "--reports", "missing.jsonl", *options) == 2
+    assert capsys.readouterr() == ("", f"detect.py: {path}: {advice}\n")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from detection import recordings
 from support.detect_tool import ORDINARY, PROFILES, ROOT, run
@@ -174,3 +176,37 @@ def test_folder_that_is_missing_is_said_before_anything_is_read(
     profile = PROFILES / "DataExfiltration.json"
     assert run("try", profile, "--reports", tmp_path / "no.jsonl", option, path) == 2
     assert capsys.readouterr() == ("", f"detect.py: {path}: No such file or directory\n")
+
+
+def test_full_disk_names_the_folder_to_change(tmp_path: Path) -> None:
+    """The limit on the size of a file stands for a disk that is full."""
+    path = tmp_path / "reports.jsonl"
+    report = '{"header":{"report_id":%d},"custom_metrics":{"noise":[{"number":%d.%d}]}}\n'
+    path.write_text("".join(report % (1767225600 + at, at * 7919 % 10007, at * 104729 % 99991) for at in range(20_000)))
+    limited = ["sh", "-c", 'ulimit -f 40 && exec "$0" "$@"', sys.executable, "-B"]  # blocks of 512 bytes
+    tool, profile = ROOT / "packaging" / "detect.py", PROFILES / "DataExfiltration.json"
+    result = subprocess.run(
+        [*limited, str(tool), "try", str(profile), "--reports", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        f"detect.py: no room in {tmp_path}, where what was read is kept; name a larger folder with TMPDIR: "
+    )
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_full_disk_of_the_engine_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        raise duckdb.OutOfMemoryException("failed to offload data block")
+
+    monkeypatch.setattr(recordings, "read", refuse)
+    assert run("suggest", "--reports", ORDINARY) == 1
+    assert capsys.readouterr().err.endswith("name a larger folder with TMPDIR: failed to offload data block\n")

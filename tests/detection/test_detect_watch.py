@@ -123,6 +123,7 @@ def test_alarm_with_suppressed_alerts_is_not_printed(watch: Watch, capfd: pytest
         ({"a": 1}, "not a report: it has a header, and metrics, custom_metrics or both; ignored"),
         (report(300), "report_id 300 of device is not above 300; ignored"),
         (report(600, thing=7), "thing: text is expected; ignored"),
+        (report(600, thing="n/a"), "thing: the name of a thing is expected, not 'n/a'; ignored"),
         ({**events()[0], "thingName": 5}, "not an event: thingName or violationEventTime is missing; ignored"),
         ({**events()[0], "securityProfileName": []}, "not an event: a name is not text; ignored"),
         (
@@ -142,6 +143,12 @@ def test_message_that_cannot_be_used_costs_itself_only(
     output = capfd.readouterr()
     assert output.err == f"detect.py: line 2: {problem}\n"
     assert output.out.count("\n") == 1
+
+
+def test_thing_that_is_null_is_missing(watch: Watch, capfd: pytest.CaptureFixture[str]) -> None:
+    assert watch([report(300, 22, thing=None)], "--profile", PORTS, "--thing", "gateway-1") == 3
+    output = capfd.readouterr()
+    assert (output.err, " gateway-1: alarm " in output.out) == ("", True)
 
 
 def test_report_without_profiles_is_a_problem(watch: Watch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Athena: its grammar has all that the expressions of columns.py need. It is not run, which takes an account."""
+"""SQL for engines that do not run here: Athena's grammar has all that columns.py needs, but it takes an account."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import ibis
 import ibis.expr.types as ir
 import pytest
 from detection import columns
-from detection.engines import athena_sql
+from detection.engines import athena_sql, spark_sql
 from support.detect_tool import INCIDENT
 
 from connector.detect.profile import parse
@@ -62,6 +62,13 @@ EXPRESSIONS: dict[str, ir.Table] = {
 @pytest.mark.parametrize("expression", EXPRESSIONS.values(), ids=EXPRESSIONS)
 def test_expression_has_sql_that_athenas_grammar_takes(expression: Any) -> None:
     assert athena_sql(expression).startswith(("SELECT", "WITH"))
+
+
+def test_value_at_a_rank_is_asked_of_spark_by_its_offset() -> None:
+    """ibis' own SQL for Spark numbers rows in no certain order, and returns the numbers as a second column."""
+    text = spark_sql(EXPRESSIONS["value at a rank"])
+    assert text.splitlines()[-2:] == ["LIMIT 1", "OFFSET 17"]
+    assert "ROW_NUMBER" not in text
 
 
 def test_try_prints_the_sql_and_the_same_result(capsys: pytest.CaptureFixture[str], profile_file: Path) -> None:

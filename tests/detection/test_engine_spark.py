@@ -12,8 +12,8 @@ import pytest
 from detection.duck import Duck
 from detection.engines import Spark
 from detection.errors import InputError
-from detection.fleet import Fleet
-from detection.judge import judge
+from detection.fleet import Fleet, Source
+from detection.judge import judge, percentile
 from support.detect_reference import SHIPPED
 from support.detect_tool import FIXTURES, INCIDENT, ORDINARY, recorded, try_profile
 from support.fleet import connect, make_table
@@ -82,6 +82,16 @@ def test_spark_gives_the_events_of_duckdb(spark: Spark, parquet: tuple[Any, Path
     assert any(one.changes for one in expected)
 
 
+@pytest.mark.parametrize("statistic", ["p0", "p10", "p50", "p99.99", "p100"])
+def test_percentile_is_that_of_duckdb(spark: Spark, parquet: tuple[Any, Path], statistic: str) -> None:
+    connection, folder = parquet
+    spark.read("reports", [str(folder)])
+    for key in (Source("aws:all-bytes-out", "count", 900), Source("cpu_usage", "number", None)):
+        found = percentile(Fleet(spark, "reports"), key, statistic)
+        assert found == percentile(Fleet(Duck(connection), "reports"), key, statistic)
+        assert found.value is not None
+
+
 def test_values_are_put_and_read_back(spark: Spark) -> None:
     rows = [("a", 1, 0.5, True), ("b", None, None, False)]
     table = spark.put("given", {"text": "string", "count": "int64", "share": "float64", "is_so": "boolean"}, rows)
@@ -99,7 +109,7 @@ def test_parquet_of_something_else_is_an_error(spark: Spark, tmp_path: Path) -> 
 def test_command_line_gives_the_same_document(spark: Spark, capsys: pytest.CaptureFixture[str]) -> None:
     documents = []
     for engine in ("duckdb", "spark"):
-        try_profile("MachineLearningHost", "--reports", INCIDENT, "--baseline", ORDINARY, "--json", "--engine", engine)
+        try_profile("DataExfiltration", "--reports", INCIDENT, "--baseline", ORDINARY, "--json", "--engine", engine)
         documents.append(json.loads(capsys.readouterr().out))
     assert documents[0] == documents[1]
-    assert documents[0]["devices"]
+    assert [len(one["alarms"]) for one in documents[0]["devices"][0]["behaviors"]] == [1, 1, 1]

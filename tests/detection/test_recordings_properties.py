@@ -180,7 +180,6 @@ def test_columns_are_what_plain_reading_gives(
     inner: Any,
     outer: Any,
 ) -> None:
-    monkeypatch.setattr(records, "CHUNK_BYTES", chunk)
     monkeypatch.setattr(documents_module, "CHUNK_BYTES", chunk)
     monkeypatch.setattr(records, "PIECES_AT_ONCE", pieces)
     monkeypatch.setattr(batches, "MAX_GATHERED", gathered)

@@ -17,6 +17,23 @@ def test_link_to_a_folder_above_is_followed_once(tmp_path: Path) -> None:
     assert [recording.path.name for recording in find([str(tmp_path)])] == ["a.jsonl"]
 
 
+def test_folder_and_file_are_known_by_their_own_names_not_by_those_of_links(tmp_path: Path) -> None:
+    """Whatever order a folder has them in: the name of a folder can be that of the device."""
+    (tmp_path / "thing=g" / "day").mkdir(parents=True)
+    (tmp_path / "thing=g" / "day" / "r").write_text("{}")
+    (tmp_path / "z").write_text("{}")
+    (tmp_path / "a").symlink_to(tmp_path / "z")
+    (tmp_path / "latest").mkdir()
+    for name in "ay":
+        (tmp_path / "latest" / name).symlink_to(tmp_path / "thing=g" / "day")
+    (tmp_path / "latest" / "s").symlink_to(tmp_path / "thing=g" / "day" / "r")
+    found = {str(one.path.relative_to(tmp_path)): one.thing for one in find([str(tmp_path)])}
+    assert found == {"thing=g/day/r": "g", "z": None}
+    links = [str(tmp_path / name) for name in ("latest/y/r", "thing=g/day/r", "latest/s", "z", "a")]
+    for arguments in (links, links[::-1]):
+        assert {str(one.path.relative_to(tmp_path)): one.thing for one in find(arguments)} == found
+
+
 def test_pipe_in_a_folder_is_no_recording(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "a.jsonl").write_text("{}")
@@ -50,3 +67,37 @@ def test_folder_that_can_not_be_read_is_an_error(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "scandir", refusing)
     with pytest.raises(InputError, match="closed: Permission denied$"):
         find([str(tmp_path)])
+
+
+@pytest.mark.parametrize("pattern", ["*/r", "day/clo*/*"])
+def test_folder_that_a_glob_passes_over_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    for folder in ("open", "closed"):
+        (tmp_path / "day" / folder).mkdir(parents=True)
+        (tmp_path / "day" / folder / "r").write_text("{}")
+    monkeypatch.chdir(tmp_path if pattern[0] == "d" else tmp_path / "day")
+    assert find([pattern])
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("closed") and access(path, mode))
+    with pytest.raises(InputError, match="closed: Permission denied$"):
+        find([pattern])
+
+
+def test_glob_goes_into_folders_with_links_to_themselves_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("x/a", "x/b/c", "y"):
+        Path(folder).mkdir(parents=True)
+        Path(folder, "r").write_text("{}")
+        Path(folder, "again").symlink_to(".")
+        Path(folder, "latest").symlink_to(".")
+
+    def found(pattern: str) -> list[str]:
+        return [str(one.path) for one in find([pattern])]
+
+    assert found("**/r") == found("**") == ["x/a/r", "x/b/c/r", "y/r"]
+    assert found("x/**/r") == found("?/**/[a-c]/**/r") == ["x/a/r", "x/b/c/r"]
+    assert found("x/**/c/**") == found("**/c") == ["x/b/c/r"]
+    assert found(f"{tmp_path}/x/b/**/r") == [f"{tmp_path}/x/b/c/r"]
+    with pytest.raises(InputError, match="no files there"):
+        find(["**/s"])

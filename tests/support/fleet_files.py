@@ -80,4 +80,8 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     "zstd frames": lambda content: b"".join(
         map(zstandard.compress, (content[: len(content) // 3], content[len(content) // 3 :]))
     ),
+    "pzstd": lambda content: b"".join(
+        b"\x50\x2a\x4d\x18\x04\0\0\0size" + zstandard.compress(part)
+        for part in (content[: len(content) // 3], content[len(content) // 3 :])
+    ),
 }
