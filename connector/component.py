@@ -19,7 +19,8 @@ from .component_settings import Settings
 from .component_starts import Starts
 from .deliveries import VERDICT_SECONDS
 from .errors import ConfigError, ConnectorError
-from .health import duration, plain
+from .health import Health, duration, plain
+from .memory import Memory
 from .sigterm import end_on_sigterm
 from .state import read_boot
 
@@ -30,7 +31,7 @@ logger = logging.getLogger("connector")
 
 # A nucleus that is starting may take a while to answer. After this time a new process, with a new token, may help.
 MAX_CONNECT_SECONDS = 60.0
-MAX_CONFIGURATION_SECONDS = 60.0  # then reporting starts without the configuration, which is asked for again later
+MAX_CONFIGURATION_SECONDS = 60.0  # then reporting goes on without the configuration, which is asked for again later
 FIRST_PAUSE_SECONDS = 1.0  # between two attempts; doubled each time
 RETRY_SECONDS = 300.0
 SETTLE_SECONDS = 1.0  # a deployment changes one value after the other
@@ -120,6 +121,8 @@ class Component:
         self._lost: Optional[str] = None  # why the connection has ended
         self._is_changed = False  # the configuration, since it was read
         self._unread = False  # whether the configuration could not be read
+        self._read: Optional[Settings] = None  # what it was when it could be read last
+        self._health = Health(logger, clock.monotonic)
         self._warned: List[str] = []
 
     def run(self) -> int:
@@ -170,9 +173,14 @@ class Component:
             logger.warning("%s; a change takes effect at the next start", plain(error))
         settings = self._settings(connection)
         self._starts = self._remembered(settings)
+        memory: Optional[Memory] = None
         while self._goes_on:
             running = agent.start(
-                settings.parameters, self._make_transport(connection, settings), logger, ends_on_sigterm=False
+                settings.parameters,
+                self._make_transport(connection, settings),
+                logger,
+                ends_on_sigterm=False,
+                memory=memory,
             )
             try:
                 settings = self._changed_settings(connection, settings)
@@ -185,6 +193,7 @@ class Component:
             finally:  # also at Ctrl-C, so that the loop saves what is unsent
                 running.clock.stop()
                 running.loop.join()
+            memory = running.reporter.memory  # the file may be older: the disk is full, or there is none
 
     def _changed_settings(self, connection: IpcConnection, settings: Settings) -> Settings:
         """Wait for changed settings and return them; at a stop, or a lost connection, return the present ones."""
@@ -214,15 +223,18 @@ class Component:
                 self._unread = False
             except ConnectorError as error:
                 if self._clock.monotonic() > until:
-                    logger.warning(
-                        "%s: the environment's parameters are used, and it is asked for again every %s",
-                        plain(error),
-                        duration(RETRY_SECONDS),
-                    )
+                    used = "the environment's parameters are" if self._read is None else "what was read last is"
+                    again = f"it is asked for again every {duration(RETRY_SECONDS)}"
+                    self._health.failed("configuration", f"{error}: {used} used, and {again}")
                     break
                 self._clock.wait(pause)
                 pause *= 2
+        if self._unread and self._read is not None:
+            return self._read
         settings, warnings = component_settings.read(configuration, self._environ, self._directory)
+        if not self._unread:
+            self._read = settings
+            self._health.recovered("configuration")
         for warning in warnings:
             if warning not in self._warned:
                 logger.warning("%s", plain(warning, 1000))

@@ -25,7 +25,7 @@ from connector.transports.greengrass_ipc_connection import IpcConnection
 class Process:
     """A component as its process runs it, on a thread, with a nucleus of its own. code: what it ended with."""
 
-    def __init__(self, directory: Path, **configuration: Any) -> None:
+    def __init__(self, directory: str, **configuration: Any) -> None:
         self.nucleus = WatchedNucleus(interval=1, configuration=configuration)
         self.nucleus.start()
         self.clock = Clock()
@@ -33,7 +33,7 @@ class Process:
         environ = self.nucleus.new_environment()
         self.component = Component(
             environ,
-            str(directory),
+            directory,
             lambda on_lost: IpcConnection(environ, on_lost),
             lambda connection, settings: GreengrassIpc(connection, settings.max_payload_bytes, component.logger),
             self.clock,
@@ -76,8 +76,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log) -> Iterator
     monkeypatch.setattr(component, "SETTLE_SECONDS", 0.01)
     made: List[Process] = []
 
-    def begin(**configuration: Any) -> Process:
-        made.append(Process(tmp_path, **configuration))
+    def begin(directory: str = str(tmp_path), **configuration: Any) -> Process:
+        made.append(Process(directory, **configuration))
         return made[-1]
 
     yield begin
@@ -104,6 +104,16 @@ def test_a_changed_configuration_takes_effect_in_the_same_process(start: Callabl
     assert len(log.having("the configuration has changed: reporting starts anew with it")) == 1
     # The traffic goes on where it was: the account came over with the state file.
     assert "ns" in report["met"]
+
+
+def test_a_change_loses_no_traffic_where_nothing_can_be_kept_in_a_file(start: Callable[..., Process]) -> None:
+    process = start(directory="")
+    first = process.report("header")
+    process.report("header")
+    process.nucleus.configure({"MetricNames": "short"})
+    report = process.report("hed")
+    assert "ns" in report["met"]
+    assert report["hed"]["rid"] > first["header"]["report_id"]  # else the service rejects it
 
 
 def test_a_change_of_something_else_changes_nothing(start: Callable[..., Process], log: Log) -> None:
