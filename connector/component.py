@@ -34,8 +34,8 @@ MAX_CONNECT_SECONDS = 60.0
 MAX_CONFIGURATION_SECONDS = 60.0  # then reporting goes on without the configuration, which is asked for again later
 FIRST_PAUSE_SECONDS = 1.0  # between two attempts; doubled each time
 RETRY_SECONDS = 300.0
+CHECK_SECONDS = 3_600.0  # then it is asked for without a sign of a change: the subscription may be dead
 SETTLE_SECONDS = 1.0  # a deployment changes one value after the other
-MAX_WAIT_SECONDS = 86_400.0
 EPILOG = """\
 A Greengrass nucleus starts this; by hand it finds no nucleus to connect to. Parameters come from the component's
 configuration, else from environment variables of the same names. A changed configuration takes effect at once.
@@ -167,10 +167,7 @@ class Component:
 
     def _report(self, connection: IpcConnection) -> None:
         """Report with the current settings until a stop or the loss of the connection. Raises ConfigError."""
-        try:
-            connection.watch_configuration(self._on_change)
-        except ConnectorError as error:
-            logger.warning("%s; a change takes effect at the next start", plain(error))
+        self._watch(connection)
         settings = self._settings(connection)
         self._starts = self._remembered(settings)
         memory: Optional[Memory] = None
@@ -204,11 +201,29 @@ class Component:
                 if changed != settings:
                     return changed
             elif self._unread:
-                self._clock.wait(RETRY_SECONDS)
-                self._is_changed = True
+                self._ask_after(RETRY_SECONDS, connection)
             else:
-                self._clock.wait(MAX_WAIT_SECONDS)
+                self._ask_after(CHECK_SECONDS, connection)
         return settings
+
+    def _ask_after(self, seconds: float, connection: IpcConnection) -> None:
+        """Wait for a sign of a change; without one have the configuration read, and changes told anew."""
+        until = self._clock.monotonic() + seconds
+        while self._goes_on and not self._is_changed and self._clock.monotonic() < until:
+            self._clock.wait(until - self._clock.monotonic())
+        if self._goes_on and not self._is_changed:
+            self._watch(connection)
+            self._is_changed = True
+
+    def _watch(self, connection: IpcConnection) -> None:
+        """Have changes of the configuration told."""
+        try:
+            connection.watch_configuration(self._on_change)
+        except ConnectorError as error:
+            text = f"{error}; they take effect within {duration(CHECK_SECONDS)}"
+            self._health.failed("configuration updates", text)
+        else:
+            self._health.recovered("configuration updates")
 
     def _settings(self, connection: IpcConnection) -> Settings:
         """Return the settings as they are now. What can't be used of them is logged, once."""

@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import Any, Callable, Dict, List, NamedTuple
 
-from .component_config import ACCESS_CONTROL, Configuration, NoSuchKey
+from .component_config import ACCESS_CONTROL, Configuration, NoSuchKey, Unavailable
 from .ipc_server import IpcError, Request
 from .mqtt_proxy import MqttError, MqttProxy
 from .nuclei import Nucleus
@@ -82,6 +82,8 @@ class Operations(NamedTuple):
             value = self.configuration.get(path)
         except NoSuchKey:
             raise IpcError("ResourceNotFoundError", "Key not found") from None
+        except Unavailable as error:
+            raise IpcError("ServiceError", str(error)) from error
         self._answer(request, {"componentName": component, "value": value})
 
     def _update(self, request: Request) -> None:
@@ -108,6 +110,8 @@ class Operations(NamedTuple):
             request.stream.on_end = self.configuration.watch(_path(request.body), tell, lambda: self._begin(request))
         except NoSuchKey:
             raise IpcError("ResourceNotFoundError", "Key not found") from None
+        except Unavailable as error:
+            raise IpcError("ServiceError", str(error)) from error
 
     def _authorize(self, operation: str, resource: str) -> None:
         if not self.configuration.allows(MQTT_SERVICE, f"aws.greengrass#{operation}", resource):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import pytest
 from support.direct import Log
@@ -25,9 +26,11 @@ from connector.transports.greengrass_ipc_connection import IpcConnection
 class Process:
     """A component as its process runs it, on a thread, with a nucleus of its own. code: what it ended with."""
 
-    def __init__(self, directory: str, **configuration: Any) -> None:
+    def __init__(self, directory: str, faults: Sequence[str], **configuration: Any) -> None:
         self.nucleus = WatchedNucleus(interval=1, configuration=configuration)
         self.nucleus.start()
+        for fault in faults:
+            self.nucleus.faults.begin(fault, math.inf)
         self.clock = Clock()
         self.code: Optional[int] = None
         environ = self.nucleus.new_environment()
@@ -76,8 +79,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log) -> Iterator
     monkeypatch.setattr(component, "SETTLE_SECONDS", 0.01)
     made: List[Process] = []
 
-    def begin(directory: str = str(tmp_path), **configuration: Any) -> Process:
-        made.append(Process(directory, **configuration))
+    def begin(directory: str = str(tmp_path), faults: Sequence[str] = (), **configuration: Any) -> Process:
+        made.append(Process(directory, faults, **configuration))
         return made[-1]
 
     yield begin
@@ -123,6 +126,34 @@ def test_a_change_of_something_else_changes_nothing(start: Callable[..., Process
     log.wait_for("the configuration has 'another', which is no parameter: it is ignored")
     process.report()
     assert log.having("starts anew") == []
+
+
+def test_a_change_that_nobody_tells_of_is_found_and_the_next_one_is_told_again(
+    start: Callable[..., Process], monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    monkeypatch.setattr(component, "CHECK_SECONDS", 0.2)
+    process = start()
+    process.report("header")
+    process.nucleus.faults.begin("config-restart")
+    process.nucleus.configure({"MetricNames": "short"})
+    process.report("hed")
+    monkeypatch.setattr(component, "CHECK_SECONDS", 3600.0)
+    process.nucleus.configure({"MaxListSize": 7})
+    process.nucleus.configure({"MetricNames": "long"})
+    process.report("header")
+
+
+def test_a_configuration_that_can_not_be_read_at_the_start_is_read_later(
+    start: Callable[..., Process], monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    monkeypatch.setattr(component, "MAX_CONFIGURATION_SECONDS", 0.0)
+    monkeypatch.setattr(component, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(component, "RETRY_SECONDS", 0.2)
+    process = start(faults=["config-lost"], MetricNames="short")
+    process.report("header")
+    assert "ServiceError; they take effect within 1 h" in log.wait_for("WARNING configuration updates: ")
+    process.nucleus.faults.release()
+    process.report("hed")
 
 
 def test_a_lost_connection_ends_it_with_an_error_after_what_is_unsent_was_saved(

@@ -12,6 +12,7 @@ from support.direct import Log
 from support.ipc_client import SECONDS
 from support.nucleus import WatchedNucleus
 
+from connector import component_settings
 from connector.errors import ConfigError, NoSubscriptionError, PublishError
 from connector.transports.greengrass_ipc import GreengrassIpc
 from connector.transports.greengrass_ipc_connection import IpcConnection, IpcError
@@ -83,6 +84,17 @@ def test_a_topic_that_is_not_allowed_names_the_entry_to_add(make_side: Callable[
     side.transport.start(["factory/metrics/accepted"])
     line = side.log.wait_for("can't be subscribed to")
     assert "aws.greengrass#SubscribeToIoTCore with the resource factory/metrics/+" in line
+
+
+@pytest.mark.parametrize("topic", ["a" * 256, "\u00e9" * 128, '"' * 256, "\U0001f600" * 64])
+def test_the_longest_message_passes_with_every_topic(make_side: Callable[..., Side], topic: str) -> None:
+    settings, _ = component_settings.read({"MetricsTopic": topic}, {"AWS_IOT_THING_NAME": "local-core"}, "")
+    side = make_side(configuration={"MetricsTopic": topic})
+    side.transport.max_payload_bytes = settings.max_payload_bytes
+    side.transport.send(topic, bytes(settings.max_payload_bytes))
+    assert side.nucleus.mqtt.wait_until_sent(SECONDS)
+    side.connection.parameter("any")
+    assert not side.lost.is_set()
 
 
 @pytest.mark.parametrize(("kind", "text"), [("lite", ": ServiceError; it has"), ("java", "a fault that was asked for")])
