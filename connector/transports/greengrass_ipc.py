@@ -22,7 +22,6 @@ from .greengrass_ipc_connection import CALL_ERRORS, MAX_CALL_SECONDS, IpcConnect
 
 SUBSCRIPTION = "subscription to the answers"
 MAX_SUBSCRIBING_SECONDS = 2 * MAX_CALL_SECONDS + 1.0
-MIN_RESUBSCRIBE_SECONDS = 60.0  # between two attempts that a message makes
 
 
 class GreengrassIpc(Transport):
@@ -76,9 +75,9 @@ class GreengrassIpc(Transport):
                 f"{len(payload)} bytes are more than the nucleus carries ({self.max_payload_bytes}, MaxPayloadBytes): "
                 "lower MaxListSize"
             )
-        if self._failed and time.monotonic() - self._attempted > MIN_RESUBSCRIBE_SECONDS:
-            self.renew()
         # The answer to a report is sent once, to those who have subscribed by then.
+        if self._failed and self._idle.is_set():
+            self.renew()
         self._idle.wait(MAX_SUBSCRIBING_SECONDS)
         if self._closed:
             raise PublishError("the connection to the nucleus is closed")
