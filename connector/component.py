@@ -66,6 +66,7 @@ def main(argv: List[str], environ: Mapping[str, str], prog: str) -> int:
     component = Component(
         environ,
         component_settings.default_directory(os.getcwd(), package),
+        package,
         lambda on_lost: greengrass_ipc_connection.IpcConnection(environ, on_lost),
         lambda connection, settings: greengrass_ipc.GreengrassIpc(connection, settings.max_payload_bytes, logger),
         Clock(),
@@ -99,20 +100,23 @@ def _parse(argv: List[str], prog: str) -> None:
 class Component:
     """A component's process, from its start to its end.
 
-    directory: for state, where StateDirectory is not set; "" for none. connect: connects to the nucleus, as
-    IpcConnection does. make_transport: makes what the loop sends through. clock: for waiting.
+    directory: for state, where StateDirectory is not set; "" for none. package: the folder of this code. connect:
+    connects to the nucleus, as IpcConnection does. make_transport: makes what the loop sends through. clock: for
+    waiting.
     """
 
     def __init__(
         self,
         environ: Mapping[str, str],
         directory: str,
+        package: str,
         connect: Callable[[Callable[[str], None]], IpcConnection],
         make_transport: Callable[[IpcConnection, Settings], Any],
         clock: Clock,
     ) -> None:
         self._environ = environ
         self._directory = directory
+        self._package = package
         self._connect = connect
         self._make_transport = make_transport
         self._clock = clock
@@ -260,7 +264,7 @@ class Component:
         """Return the remembered starts, this one included."""
         values, _ = config.read(settings.parameters)
         boot = read_boot(values["ProcDestinationPath"])
-        return Starts(values["StateDirectory"], boot.boot_id if boot else "", self._started)
+        return Starts(values["StateDirectory"], boot.boot_id if boot else "", self._started, self._package)
 
     def _end(self) -> int:
         """Wait until ending can't make the component BROKEN; return the exit code. Unsent traffic is saved already."""

@@ -25,12 +25,13 @@ class Starts:
     """The starts and the ends with an error of this boot, in seconds on the monotonic clock.
 
     directory: where they are kept, "" for nowhere. boot_id: of this boot; those of another one don't count. now: when
-    this process started.
+    this process started. package: the folder of its code, another one for each version.
     """
 
-    def __init__(self, directory: str, boot_id: str, now: float) -> None:
+    def __init__(self, directory: str, boot_id: str, now: float, package: str = "") -> None:
         self._path = os.path.join(directory, FILE) if directory else ""
         self._boot_id = boot_id
+        self._package = package
         self._known = bool(directory)
         self._starts: List[float] = []
         self._errors: List[float] = []
@@ -58,7 +59,9 @@ class Starts:
                 state = json.loads(file.read(MAX_FILE_BYTES).decode("ascii"))
             if state["boot"] == self._boot_id:
                 starts, errors = ([_moment(value, now) for value in state[key]] for key in ("starts", "errors"))
-                self._starts, self._errors = starts, errors
+                # Nucleus lite counts from zero at the deployment of another version (systemctl reset-failed).
+                self._starts = starts if state.get("package", "") == self._package else []
+                self._errors = errors
         except FileNotFoundError:
             pass
         except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
@@ -69,7 +72,15 @@ class Starts:
         if not self._path:
             return
         try:
-            replace_file(self._path, {"boot": self._boot_id, "starts": self._starts, "errors": self._errors})
+            replace_file(
+                self._path,
+                {
+                    "boot": self._boot_id,
+                    "package": self._package,
+                    "starts": self._starts,
+                    "errors": self._errors,
+                },
+            )
         except OSError:
             self._known = False
 

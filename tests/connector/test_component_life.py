@@ -57,7 +57,7 @@ class Rig:
         self.connections = list(connections)
         self.reports = False  # else the component ends where it would begin to report
         self.on_lost: Callable[[str], None] = lambda reason: None
-        self.component = Component(environ, str(directory), self.connect, self.make_transport, self.clock)
+        self.component = Component(environ, str(directory), "", self.connect, self.make_transport, self.clock)
 
     def connect(self, on_lost: Callable[[str], None]) -> Any:
         self.attempts.append(self.clock.monotonic() - START)

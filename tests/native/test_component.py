@@ -22,6 +22,8 @@ from connector.state import read_boot
 from connector.transports.greengrass_ipc import GreengrassIpc
 from connector.transports.greengrass_ipc_connection import IpcConnection
 
+PACKAGE = "/artifacts/1.0.0"
+
 
 class Process:
     """A component as its process runs it, on a thread, with a nucleus of its own. code: what it ended with."""
@@ -37,6 +39,7 @@ class Process:
         self.component = Component(
             environ,
             directory,
+            PACKAGE,
             lambda on_lost: IpcConnection(environ, on_lost),
             lambda connection, settings: GreengrassIpc(connection, settings.max_payload_bytes, component.logger),
             self.clock,
@@ -175,10 +178,10 @@ def test_an_end_that_would_be_one_too_many_waits_and_sigterm_ends_the_wait(
     boot = read_boot("/proc")
     assert boot is not None
     for seconds in (100, 50):
-        Starts(str(tmp_path), boot.boot_id, process.clock.monotonic() - seconds).add_error(
+        Starts(str(tmp_path), boot.boot_id, process.clock.monotonic() - seconds, PACKAGE).add_error(
             process.clock.monotonic() - seconds + 10
         )
-    process.component._starts = Starts(str(tmp_path), boot.boot_id, process.clock.monotonic())
+    process.component._starts = Starts(str(tmp_path), boot.boot_id, process.clock.monotonic(), PACKAGE)
     process.nucleus.faults.begin("ipc-restart")
     line = log.wait_for("this one ends with an error in ")
     assert "59 min" in line or "58 min" in line or "1 h" in line
