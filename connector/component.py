@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional
 
 from . import __version__, agent, component_settings, config
 from .clock import Clock
-from .component_settings import Settings
+from .component_settings import DEFAULT_PAYLOAD_BYTES, PAYLOAD, Settings, bytes_of_topics
 from .component_starts import Starts
 from .deliveries import VERDICT_SECONDS
 from .errors import ConfigError, ConnectorError
@@ -176,13 +176,8 @@ class Component:
         self._starts = self._remembered(settings)
         memory: Optional[Memory] = None
         while self._goes_on:
-            running = agent.start(
-                settings.parameters,
-                self._make_transport(connection, settings),
-                logger,
-                ends_on_sigterm=False,
-                memory=memory,
-            )
+            transport = self._make_transport(connection, self._carried(settings, self._starts))
+            running = agent.start(settings.parameters, transport, logger, ends_on_sigterm=False, memory=memory)
             try:
                 settings = self._changed_settings(connection, settings)
                 if self._goes_on:
@@ -195,6 +190,25 @@ class Component:
                 running.clock.stop()
                 running.loop.join()
             memory = running.reporter.memory  # the file may be older: the disk is full, or there is none
+            if self._lost is not None and transport.closed_on > DEFAULT_PAYLOAD_BYTES:
+                self._starts.add_too_long(transport.closed_on)
+                self._lost += f", on a message of {transport.closed_on} bytes, which only the Java nucleus carries"
+
+    def _carried(self, settings: Settings, starts: Starts) -> Settings:
+        """Return the settings with shorter messages where the nucleus has closed the connection on a longer one."""
+        carried = DEFAULT_PAYLOAD_BYTES - bytes_of_topics(settings.parameters)
+        if not starts.too_long or settings.max_payload_bytes <= carried:
+            return settings
+        logger.warning(
+            "%s is %d, but the nucleus has closed the connection on a message of %d bytes: from now on messages have "
+            "at most %d. Leave %s out: only the Java nucleus carries more",
+            PAYLOAD.name,
+            settings.max_payload_bytes,
+            starts.too_long,
+            carried,
+            PAYLOAD.name,
+        )
+        return settings._replace(max_payload_bytes=carried)
 
     def _changed_settings(self, connection: IpcConnection, settings: Settings) -> Settings:
         """Wait for changed settings and return them; at a stop, or a lost connection, return the present ones."""
@@ -295,7 +309,7 @@ def _configuration(connection: IpcConnection) -> Dict[str, Any]:
         return connection.configuration()
     except ConnectorError:  # nucleus lite drops an answer over 5,000 bytes
         found = {}
-        for parameter in (*config.PARAMETERS, component_settings.PAYLOAD):
+        for parameter in (*config.PARAMETERS, PAYLOAD):
             value = connection.parameter(parameter.name)
             if value is not None:
                 found[parameter.name] = value

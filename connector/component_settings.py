@@ -80,11 +80,11 @@ def read(configuration: Mapping[str, Any], environ: Mapping[str, str], directory
         warnings.append(f"the configuration has {plain(repr(name), 100)}, which is no parameter: it is ignored")
     parameters[THING] = environ.get(THING, "")
     max_payload_bytes, warning = PAYLOAD.read(parameters.pop(PAYLOAD.name, PAYLOAD.default))
-    settings = Settings(parameters, max_payload_bytes - _bytes_of_topics(parameters))
+    settings = Settings(parameters, max_payload_bytes - bytes_of_topics(parameters))
     return settings, warnings + ([warning] if warning else [])
 
 
-def _bytes_of_topics(parameters: Mapping[str, str]) -> int:
+def bytes_of_topics(parameters: Mapping[str, str]) -> int:
     """Return the bytes of a payload that a topic costs which is longer in JSON than any topic is outside.
 
     JSON has six bytes for a character outside ASCII and two for a quotation mark; base64 has four for three bytes.

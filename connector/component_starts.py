@@ -1,4 +1,4 @@
-"""Remembers a component's starts, and says how long it must wait before it may end without becoming BROKEN.
+"""Remembers a component's starts and says how long it must wait before it may end, so that it does not become BROKEN.
 
 A nucleus restarts a component that ended with an error, but only a few times within an hour: then it is BROKEN until
 somebody deploys it again. Nucleus lite counts starts, for whatever reason; the Java nucleus counts errors.
@@ -26,6 +26,7 @@ class Starts:
 
     directory: where they are kept, "" for nowhere. boot_id: of this boot; those of another one don't count. now: when
     this process started. package: the folder of its code, another one for each version.
+    too_long: bytes of a message on which the nucleus has closed the connection, 0 for none.
     """
 
     def __init__(self, directory: str, boot_id: str, now: float, package: str = "") -> None:
@@ -35,6 +36,7 @@ class Starts:
         self._known = bool(directory)
         self._starts: List[float] = []
         self._errors: List[float] = []
+        self.too_long = 0
         self._load(now)
         self._starts.append(now)
         self._save()
@@ -51,6 +53,11 @@ class Starts:
         self._errors.append(now)
         self._save()
 
+    def add_too_long(self, message_bytes: int) -> None:
+        """Remember that the nucleus has closed the connection on a message of this length."""
+        self.too_long = message_bytes
+        self._save()
+
     def _load(self, now: float) -> None:
         if not self._path:
             return
@@ -62,6 +69,7 @@ class Starts:
                 # Nucleus lite counts from zero at the deployment of another version (systemctl reset-failed).
                 self._starts = starts if state.get("package", "") == self._package else []
                 self._errors = errors
+                self.too_long = int(state.get("too_long", 0))
         except FileNotFoundError:
             pass
         except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
@@ -79,6 +87,7 @@ class Starts:
                     "package": self._package,
                     "starts": self._starts,
                     "errors": self._errors,
+                    "too_long": self.too_long,
                 },
             )
         except OSError:

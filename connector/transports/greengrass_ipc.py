@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any, List, Sequence
 
+from awsiot import eventstreamrpc
 from awsiot.greengrasscoreipc import model
 
 from ..errors import NoSubscriptionError, PublishError
@@ -28,6 +29,7 @@ class GreengrassIpc(Transport):
     """Publishes through the nucleus, and receives the answers to the reports.
 
     connection: open, and closed by the caller. max_payload_bytes: what the nucleus carries.
+    closed_on: bytes of the longest message on which the nucleus has closed the connection, 0 for none.
     """
 
     peer = "the nucleus"
@@ -36,6 +38,7 @@ class GreengrassIpc(Transport):
 
     def __init__(self, connection: IpcConnection, max_payload_bytes: int, logger: logging.Logger) -> None:
         self.max_payload_bytes = max_payload_bytes
+        self.closed_on = 0
         self._connection = connection
         self._logger = logger
         self._health = Health(logger, time.monotonic)
@@ -88,6 +91,8 @@ class GreengrassIpc(Transport):
                 MAX_SEND_SECONDS,
             )
         except CALL_ERRORS as error:
+            if isinstance(error, eventstreamrpc.StreamClosedError):
+                self.closed_on = max(self.closed_on, len(payload))
             raise explained(error, topic) from error
 
     def close(self) -> None:

@@ -158,6 +158,16 @@ def test_the_end_of_the_connection_is_told_and_ends_calls(make_side: Callable[..
         side.transport.send(TOPIC, b"{}")
 
 
+def test_a_message_on_which_the_nucleus_closes_the_connection_is_known(make_side: Callable[..., Side]) -> None:
+    side = make_side()
+    side.transport.max_payload_bytes = 131_072
+    side.transport.send(TOPIC, bytes(7_000))
+    with pytest.raises(PublishError, match="the nucleus did not take the message: StreamClosedError"):
+        side.transport.send(TOPIC, bytes(8_000))
+    assert side.lost.wait(SECONDS)
+    assert side.transport.closed_on == 8_000
+
+
 def test_closing_is_not_taken_for_a_loss(make_side: Callable[..., Side]) -> None:
     side = make_side()
     side.connection.close()
