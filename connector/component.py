@@ -307,7 +307,7 @@ def _configuration(connection: IpcConnection) -> Dict[str, Any]:
     """Return the whole configuration; if that call fails, read it one parameter at a time. Raises IpcError."""
     try:
         return connection.configuration()
-    except ConnectorError:  # nucleus lite drops an answer over 5,000 bytes
+    except ConnectorError:  # nucleus lite has ServiceError in place of an answer over 10,000 bytes
         found = {}
         for parameter in (*config.PARAMETERS, PAYLOAD):
             value = connection.parameter(parameter.name)

@@ -97,7 +97,7 @@ class IpcConnection:
     def parameter(self, name: str) -> Any:
         """Return one value of the configuration, None where it has none. Raises IpcError.
 
-        For a configuration that is too long for one answer: nucleus lite drops an answer over 5,000 bytes.
+        For a configuration that is too long for one answer: above 10,000 bytes nucleus lite gives an error.
         """
         return self._get([name]).get(name)
 

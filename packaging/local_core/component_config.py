@@ -116,6 +116,13 @@ def covers(allowed: str, topic: str) -> bool:
     return len(levels) == len(wanted)
 
 
+def leaves(value: Any) -> List[Any]:
+    """Return the values in a configuration that are no maps."""
+    if not isinstance(value, dict):
+        return [value]
+    return [leaf for item in value.values() for leaf in leaves(item)]
+
+
 def _merge(into: Dict[str, Any], value: Mapping[str, Any], path: List[str], changed: List[List[str]]) -> None:
     for key, item in value.items():
         if isinstance(item, dict) and isinstance(into.get(key), dict):

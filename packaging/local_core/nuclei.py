@@ -17,7 +17,9 @@ class Nucleus(NamedTuple):
     """One nucleus.
 
     name: for people
-    max_request_bytes: of an event stream message after its prelude; a longer one ends the connection
+    max_request_bytes: of an event stream message after its prelude; a longer one ends the connection, and a longer
+        answer with a configuration is ServiceError
+    max_value_bytes: of one value of a configuration, as JSON; a longer one is ServiceError
     max_delivered_bytes: payload of a message for the component; a larger one is dropped
     max_payload_bytes: payload of a publish; a larger one is answered with an error
     max_unacknowledged, max_unacknowledged_bytes: QoS 1 messages that the broker has not acknowledged, of the whole core
@@ -31,6 +33,7 @@ class Nucleus(NamedTuple):
 
     name: str
     max_request_bytes: int
+    max_value_bytes: int
     max_delivered_bytes: int
     max_payload_bytes: int
     max_unacknowledged: int
@@ -46,6 +49,7 @@ class Nucleus(NamedTuple):
 LITE = Nucleus(
     name="nucleus lite",
     max_request_bytes=10_000,
+    max_value_bytes=1_024,
     max_delivered_bytes=5_000,
     max_payload_bytes=128 * 1024,
     max_unacknowledged=10,
@@ -60,6 +64,7 @@ LITE = Nucleus(
 JAVA = Nucleus(
     name="Java nucleus",
     max_request_bytes=16 * 1024 * 1024,
+    max_value_bytes=16 * 1024 * 1024,
     max_delivered_bytes=128 * 1024,
     max_payload_bytes=128 * 1024,
     max_unacknowledged=100,
