@@ -46,6 +46,7 @@ def write(
     places = (recipes.resolve(), artifacts.resolve())
     chosen = f"{name}={built.version}"
     return [
+        *(f"Note: {note}" for note in recipe.long_values(configuration)),
         f"Written: {recipes} and {artifacts}. On the core, with these folders:",
         "  nucleus lite:  "
         + shlex.join(

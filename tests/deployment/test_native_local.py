@@ -66,6 +66,15 @@ def test_recipe_has_every_parameter_as_a_core_keeps_what_an_earlier_one_set(nati
     assert configuration["MaxPayloadBytes"] == "7000"
 
 
+def test_value_that_nucleus_lite_does_not_take_is_said(native_zip: str, tmp_path: Path, capsys: Any) -> None:
+    fits = ",".join(["eth*"] * 204)  # 1,021 bytes as JSON
+    assert write(native_zip, tmp_path / "one", "--ExcludeInterfaces", fits) == 0
+    assert "Note: ExcludeInterfaces" not in capsys.readouterr().out
+    assert write(native_zip, tmp_path / "other", "--ExcludeInterfaces", fits + ",wg*") == 0
+    said = capsys.readouterr().out
+    assert "Note: ExcludeInterfaces has 1,025 bytes. Nucleus lite takes 1,024: a deployment with it fails" in said
+
+
 def test_how_to_change_settings_later_and_where_the_log_is_are_said(
     native_zip: str, tmp_path: Path, capsys: Any
 ) -> None:
