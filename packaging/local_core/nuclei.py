@@ -5,7 +5,8 @@ Lite: observed on aws-greengrass-lite 2.6.0. Java (2.x): from its documentation 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import signal
+from typing import FrozenSet, NamedTuple
 
 from .errors import LocalCoreError
 
@@ -29,6 +30,7 @@ class Nucleus(NamedTuple):
     answers_wrong_token: with a refusal, before the connection is closed
     takes_wildcards: in a publish's topic; the broker then ends the core's connection
     separate_daemons: for IPC and MQTT, each of which can be restarted or hang alone
+    done: exit codes after which a component is not started again, negative for the signal that ended it
     """
 
     name: str
@@ -44,6 +46,7 @@ class Nucleus(NamedTuple):
     answers_wrong_token: bool
     takes_wildcards: bool
     separate_daemons: bool
+    done: FrozenSet[int]
 
 
 LITE = Nucleus(
@@ -60,6 +63,8 @@ LITE = Nucleus(
     answers_wrong_token=False,
     takes_wildcards=True,
     separate_daemons=True,
+    # Restart=on-failure of systemd (systemd.service(5)): these signals are a clean end.
+    done=frozenset((0, -signal.SIGHUP, -signal.SIGINT, -signal.SIGTERM, -signal.SIGPIPE)),
 )
 JAVA = Nucleus(
     name="Java nucleus",
@@ -75,6 +80,7 @@ JAVA = Nucleus(
     answers_wrong_token=True,
     takes_wildcards=False,
     separate_daemons=False,
+    done=frozenset((0,)),
 )
 NUCLEI = {"lite": LITE, "java": JAVA}
 

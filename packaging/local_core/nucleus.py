@@ -140,6 +140,7 @@ class LocalNucleus(WithCloud):
             self._core_logged,
             self._notify,
             self.times,
+            done=self.nucleus.done,
         )
         self.component.start()
 
