@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional
 
 from . import __version__, agent, component_settings, config
-from .clock import MAX_WAIT_SECONDS, Clock
+from .clock import Clock
 from .component_settings import DEFAULT_PAYLOAD_BYTES, PAYLOAD, Settings, bytes_of_topics
 from .component_starts import Starts
 from .deliveries import VERDICT_SECONDS
