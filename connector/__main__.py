@@ -196,5 +196,8 @@ def _number(kind: Callable[[str], T], least: float, most: float, words: str) -> 
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when the reader goes, as other filters do
+    if sys.argv[1:2] not in (["component"], ["run"]) or "--dry-run" in sys.argv:
+        # End quietly when the reader goes, as other filters do. What sends reports has to outlive whoever reads its
+        # log, and writes to connections that their peer may have reset.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())

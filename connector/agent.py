@@ -16,6 +16,7 @@ from .errors import TableError
 from .health import Health, plain
 from .kernel import host
 from .kernel.proc import locate
+from .memory import Memory
 from .publisher import Publisher, in_thread
 from .reporter import Reporter
 from .sigterm import end_on_sigterm
@@ -46,6 +47,7 @@ def start(
     logger: logging.Logger,
     source: Callable[[Wanted, random.Random], Source] = Source,
     ends_on_sigterm: bool = True,
+    memory: Optional[Memory] = None,
 ) -> Agent:
     """Start reporting through a transport, on a thread; return at once.
 
@@ -53,6 +55,7 @@ def start(
     source: makes what takes the snapshots.
     ends_on_sigterm: whether SIGTERM ends the process; that takes the main thread, and no other handler. False where the
         caller handles SIGTERM.
+    memory: of the reporter before, if this one takes over from it.
 
     Raises ConfigError where these settings can't work.
     """
@@ -67,7 +70,7 @@ def start(
         logger.warning("%s", plain(warning, 1000))
     prepare(parsed.report_format)
     host.prepare(parsed.wanted.custom_metrics)
-    reporter = assemble(parsed, transport, clock, random.Random(), logger, source)
+    reporter = assemble(parsed, transport, clock, random.Random(), logger, source, memory=memory)
     logger.info(
         "metrics of %s go to %s every %d s, read from %s: %s",
         parsed.thing,
@@ -88,10 +91,12 @@ def assemble(
     logger: logging.Logger,
     source: Callable[[Wanted, random.Random], Source] = Source,
     run_beside: Callable[[Callable[[], None]], None] = in_thread,
+    memory: Optional[Memory] = None,
 ) -> Reporter:
     """Connect the parts, start the transport and return the loop, which does not run yet.
 
     source: makes what takes the snapshots. run_beside: runs a call of the transport on another thread.
+    memory: as of `start`.
     """
     health = Health(logger, clock.monotonic)
     deliveries = None
@@ -133,6 +138,7 @@ def assemble(
         alarms=alarms,
         deliveries=deliveries,
         max_payload_bytes=transport.max_payload_bytes,
+        memory=memory,
     )
 
 

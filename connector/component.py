@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional
 
 from . import __version__, agent, component_settings, config
 from .clock import Clock
-from .component_settings import Settings
+from .component_settings import DEFAULT_PAYLOAD_BYTES, PAYLOAD, Settings, bytes_of_topics
 from .component_starts import Starts
 from .deliveries import VERDICT_SECONDS
 from .errors import ConfigError, ConnectorError
-from .health import duration, plain
+from .health import Health, duration, plain
+from .memory import Memory
 from .sigterm import end_on_sigterm
 from .state import read_boot
 
@@ -30,11 +31,11 @@ logger = logging.getLogger("connector")
 
 # A nucleus that is starting may take a while to answer. After this time a new process, with a new token, may help.
 MAX_CONNECT_SECONDS = 60.0
-MAX_CONFIGURATION_SECONDS = 60.0  # then reporting starts without the configuration, which is asked for again later
+MAX_CONFIGURATION_SECONDS = 60.0  # then reporting goes on without the configuration, which is asked for again later
 FIRST_PAUSE_SECONDS = 1.0  # between two attempts; doubled each time
 RETRY_SECONDS = 300.0
+CHECK_SECONDS = 3_600.0  # then it is asked for without a sign of a change: the subscription may be dead
 SETTLE_SECONDS = 1.0  # a deployment changes one value after the other
-MAX_WAIT_SECONDS = 86_400.0
 EPILOG = """\
 A Greengrass nucleus starts this; by hand it finds no nucleus to connect to. Parameters come from the component's
 configuration, else from environment variables of the same names. A changed configuration takes effect at once.
@@ -65,6 +66,7 @@ def main(argv: List[str], environ: Mapping[str, str], prog: str) -> int:
     component = Component(
         environ,
         component_settings.default_directory(os.getcwd(), package),
+        package,
         lambda on_lost: greengrass_ipc_connection.IpcConnection(environ, on_lost),
         lambda connection, settings: greengrass_ipc.GreengrassIpc(connection, settings.max_payload_bytes, logger),
         Clock(),
@@ -98,20 +100,23 @@ def _parse(argv: List[str], prog: str) -> None:
 class Component:
     """A component's process, from its start to its end.
 
-    directory: for state, where StateDirectory is not set; "" for none. connect: connects to the nucleus, as
-    IpcConnection does. make_transport: makes what the loop sends through. clock: for waiting.
+    directory: for state, where StateDirectory is not set; "" for none. package: the folder of this code. connect:
+    connects to the nucleus, as IpcConnection does. make_transport: makes what the loop sends through. clock: for
+    waiting.
     """
 
     def __init__(
         self,
         environ: Mapping[str, str],
         directory: str,
+        package: str,
         connect: Callable[[Callable[[str], None]], IpcConnection],
         make_transport: Callable[[IpcConnection, Settings], Any],
         clock: Clock,
     ) -> None:
         self._environ = environ
         self._directory = directory
+        self._package = package
         self._connect = connect
         self._make_transport = make_transport
         self._clock = clock
@@ -120,6 +125,8 @@ class Component:
         self._lost: Optional[str] = None  # why the connection has ended
         self._is_changed = False  # the configuration, since it was read
         self._unread = False  # whether the configuration could not be read
+        self._read: Optional[Settings] = None  # what it was when it could be read last
+        self._health = Health(logger, clock.monotonic)
         self._warned: List[str] = []
 
     def run(self) -> int:
@@ -164,16 +171,13 @@ class Component:
 
     def _report(self, connection: IpcConnection) -> None:
         """Report with the current settings until a stop or the loss of the connection. Raises ConfigError."""
-        try:
-            connection.watch_configuration(self._on_change)
-        except ConnectorError as error:
-            logger.warning("%s; a change takes effect at the next start", plain(error))
+        self._watch(connection)
         settings = self._settings(connection)
         self._starts = self._remembered(settings)
+        memory: Optional[Memory] = None
         while self._goes_on:
-            running = agent.start(
-                settings.parameters, self._make_transport(connection, settings), logger, ends_on_sigterm=False
-            )
+            transport = self._make_transport(connection, self._carried(settings, self._starts))
+            running = agent.start(settings.parameters, transport, logger, ends_on_sigterm=False, memory=memory)
             try:
                 settings = self._changed_settings(connection, settings)
                 if self._goes_on:
@@ -185,6 +189,26 @@ class Component:
             finally:  # also at Ctrl-C, so that the loop saves what is unsent
                 running.clock.stop()
                 running.loop.join()
+            memory = running.reporter.memory  # the file may be older: the disk is full, or there is none
+            if self._lost is not None and transport.closed_on > DEFAULT_PAYLOAD_BYTES:
+                self._starts.add_too_long(transport.closed_on)
+                self._lost += f", on a message of {transport.closed_on} bytes, which only the Java nucleus carries"
+
+    def _carried(self, settings: Settings, starts: Starts) -> Settings:
+        """Return the settings with shorter messages where the nucleus has closed the connection on a longer one."""
+        carried = DEFAULT_PAYLOAD_BYTES - bytes_of_topics(settings.parameters)
+        if not starts.too_long or settings.max_payload_bytes <= carried:
+            return settings
+        logger.warning(
+            "%s is %d, but the nucleus has closed the connection on a message of %d bytes: from now on messages have "
+            "at most %d. Leave %s out: only the Java nucleus carries more",
+            PAYLOAD.name,
+            settings.max_payload_bytes,
+            starts.too_long,
+            carried,
+            PAYLOAD.name,
+        )
+        return settings._replace(max_payload_bytes=carried)
 
     def _changed_settings(self, connection: IpcConnection, settings: Settings) -> Settings:
         """Wait for changed settings and return them; at a stop, or a lost connection, return the present ones."""
@@ -195,11 +219,29 @@ class Component:
                 if changed != settings:
                     return changed
             elif self._unread:
-                self._clock.wait(RETRY_SECONDS)
-                self._is_changed = True
+                self._ask_after(RETRY_SECONDS, connection)
             else:
-                self._clock.wait(MAX_WAIT_SECONDS)
+                self._ask_after(CHECK_SECONDS, connection)
         return settings
+
+    def _ask_after(self, seconds: float, connection: IpcConnection) -> None:
+        """Wait for a sign of a change; without one have the configuration read, and changes told anew."""
+        until = self._clock.monotonic() + seconds
+        while self._goes_on and not self._is_changed and self._clock.monotonic() < until:
+            self._clock.wait(until - self._clock.monotonic())
+        if self._goes_on and not self._is_changed:
+            self._watch(connection)
+            self._is_changed = True
+
+    def _watch(self, connection: IpcConnection) -> None:
+        """Have changes of the configuration told."""
+        try:
+            connection.watch_configuration(self._on_change)
+        except ConnectorError as error:
+            text = f"{error}; they take effect within {duration(CHECK_SECONDS)}"
+            self._health.failed("configuration updates", text)
+        else:
+            self._health.recovered("configuration updates")
 
     def _settings(self, connection: IpcConnection) -> Settings:
         """Return the settings as they are now. What can't be used of them is logged, once."""
@@ -214,15 +256,18 @@ class Component:
                 self._unread = False
             except ConnectorError as error:
                 if self._clock.monotonic() > until:
-                    logger.warning(
-                        "%s: the environment's parameters are used, and it is asked for again every %s",
-                        plain(error),
-                        duration(RETRY_SECONDS),
-                    )
+                    used = "the environment's parameters are" if self._read is None else "what was read last is"
+                    again = f"it is asked for again every {duration(RETRY_SECONDS)}"
+                    self._health.failed("configuration", f"{error}: {used} used, and {again}")
                     break
                 self._clock.wait(pause)
                 pause *= 2
+        if self._unread and self._read is not None:
+            return self._read
         settings, warnings = component_settings.read(configuration, self._environ, self._directory)
+        if not self._unread:
+            self._read = settings
+            self._health.recovered("configuration")
         for warning in warnings:
             if warning not in self._warned:
                 logger.warning("%s", plain(warning, 1000))
@@ -233,7 +278,7 @@ class Component:
         """Return the remembered starts, this one included."""
         values, _ = config.read(settings.parameters)
         boot = read_boot(values["ProcDestinationPath"])
-        return Starts(values["StateDirectory"], boot.boot_id if boot else "", self._started)
+        return Starts(values["StateDirectory"], boot.boot_id if boot else "", self._started, self._package)
 
     def _end(self) -> int:
         """Wait until ending can't make the component BROKEN; return the exit code. Unsent traffic is saved already."""
@@ -262,9 +307,9 @@ def _configuration(connection: IpcConnection) -> Dict[str, Any]:
     """Return the whole configuration; if that call fails, read it one parameter at a time. Raises IpcError."""
     try:
         return connection.configuration()
-    except ConnectorError:  # nucleus lite drops an answer over 5,000 bytes
+    except ConnectorError:  # nucleus lite has ServiceError in place of an answer over 10,000 bytes
         found = {}
-        for parameter in (*config.PARAMETERS, component_settings.PAYLOAD):
+        for parameter in (*config.PARAMETERS, PAYLOAD):
             value = connection.parameter(parameter.name)
             if value is not None:
                 found[parameter.name] = value

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 from typing import Any, List, Mapping, NamedTuple, Tuple
 
 from . import config
+from .errors import ConfigError
 from .health import plain
-from .parameter import Parameter
+from .parameter import MAX_TOPIC_BYTES, Parameter
 
-THING = "AWS_IOT_THING_NAME"
 ACCESS_CONTROL = "accessControl"  # a key of the configuration that is the nucleus' own
 DEFAULT_PROC = "/proc"  # the host's, which a native component sees
 
 MIN_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES = 2_048, 131_072  # the most is AWS IoT Core's own limit
-# Nucleus lite closes the connection on a request over 10,000 bytes, with the payload as base64 and the topic in it.
-# 7,000 fit with any topic of AWS IoT.
+# Nucleus lite closes the connection on a request over 10,000 bytes: JSON, with the topic and the payload as base64. So
+# 7,000 fit with any topic of AWS IoT that JSON takes as it is.
 DEFAULT_PAYLOAD_BYTES = 7_000
 
 
@@ -77,9 +77,23 @@ def read(configuration: Mapping[str, Any], environ: Mapping[str, str], directory
                 warnings.append(f"{name} is neither text nor a number nor a list of those: it is ignored")
     for name in sorted(set(configuration) - known):
         warnings.append(f"the configuration has {plain(repr(name), 100)}, which is no parameter: it is ignored")
-    parameters[THING] = environ.get(THING, "")
+    parameters[config.THING] = environ.get(config.THING, "")
     max_payload_bytes, warning = PAYLOAD.read(parameters.pop(PAYLOAD.name, PAYLOAD.default))
-    return Settings(parameters, max_payload_bytes), warnings + ([warning] if warning else [])
+    settings = Settings(parameters, max_payload_bytes - bytes_of_topics(parameters))
+    return settings, warnings + ([warning] if warning else [])
+
+
+def bytes_of_topics(parameters: Mapping[str, str]) -> int:
+    """Return the bytes of a payload that a topic costs which is longer in JSON than any topic is outside.
+
+    JSON has six bytes for a character outside ASCII and two for a quotation mark; base64 has four for three bytes.
+    """
+    try:
+        parsed, _ = config.parse(parameters)
+    except ConfigError:  # no thing name, which ends the component
+        return 0
+    longest = max(len(json.dumps(topic)) - len('""') for topic in (parsed.topic, parsed.violations_topic))
+    return max(0, -(-(longest - MAX_TOPIC_BYTES) // 4) * 3)
 
 
 def _text(value: Any) -> Any:
@@ -99,8 +113,6 @@ def default_directory(working_directory: str, package_directory: str) -> str:
     """Return where the state is kept unless StateDirectory says so: the component's work folder, or "".
 
     A nucleus starts a component in its work folder, which it keeps over updates of the component. A start by hand, or a
-    script that changes to the artifact's folder, has no such place: "/", the folder of the package, or a read-only one.
+    script that changes to the artifact's folder, has no such place: "/", or the folder of the package.
     """
-    if working_directory in ("/", package_directory) or not os.access(working_directory, os.W_OK):
-        return ""
-    return working_directory
+    return "" if working_directory in ("/", package_directory) else working_directory

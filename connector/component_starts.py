@@ -1,4 +1,4 @@
-"""Remembers a component's starts, and says how long it must wait before it may end without becoming BROKEN.
+"""Remembers a component's starts and says how long it must wait before it may end, so that it does not become BROKEN.
 
 A nucleus restarts a component that ended with an error, but only a few times within an hour: then it is BROKEN until
 somebody deploys it again. Nucleus lite counts starts, for whatever reason; the Java nucleus counts errors.
@@ -25,15 +25,18 @@ class Starts:
     """The starts and the ends with an error of this boot, in seconds on the monotonic clock.
 
     directory: where they are kept, "" for nowhere. boot_id: of this boot; those of another one don't count. now: when
-    this process started.
+    this process started. package: the folder of its code, another one for each version.
+    too_long: bytes of a message on which the nucleus has closed the connection, 0 for none.
     """
 
-    def __init__(self, directory: str, boot_id: str, now: float) -> None:
+    def __init__(self, directory: str, boot_id: str, now: float, package: str = "") -> None:
         self._path = os.path.join(directory, FILE) if directory else ""
         self._boot_id = boot_id
+        self._package = package
         self._known = bool(directory)
         self._starts: List[float] = []
         self._errors: List[float] = []
+        self.too_long = 0
         self._load(now)
         self._starts.append(now)
         self._save()
@@ -50,6 +53,11 @@ class Starts:
         self._errors.append(now)
         self._save()
 
+    def add_too_long(self, message_bytes: int) -> None:
+        """Remember that the nucleus has closed the connection on a message of this length."""
+        self.too_long = message_bytes
+        self._save()
+
     def _load(self, now: float) -> None:
         if not self._path:
             return
@@ -58,7 +66,10 @@ class Starts:
                 state = json.loads(file.read(MAX_FILE_BYTES).decode("ascii"))
             if state["boot"] == self._boot_id:
                 starts, errors = ([_moment(value, now) for value in state[key]] for key in ("starts", "errors"))
-                self._starts, self._errors = starts, errors
+                # Nucleus lite counts from zero at the deployment of another version (systemctl reset-failed).
+                self._starts = starts if state.get("package", "") == self._package else []
+                self._errors = errors
+                self.too_long = int(state.get("too_long", 0))
         except FileNotFoundError:
             pass
         except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
@@ -69,7 +80,16 @@ class Starts:
         if not self._path:
             return
         try:
-            replace_file(self._path, {"boot": self._boot_id, "starts": self._starts, "errors": self._errors})
+            replace_file(
+                self._path,
+                {
+                    "boot": self._boot_id,
+                    "package": self._package,
+                    "starts": self._starts,
+                    "errors": self._errors,
+                    "too_long": self.too_long,
+                },
+            )
         except OSError:
             self._known = False
 

@@ -38,6 +38,7 @@ DEFAULT_EXCLUDE = (
     "lo,veth*,docker*,br-*,virbr*,cni*,flannel*,cali*,tap*,ifb*,dummy*,bond*,team*,vnet*,lxcbr*,lxdbr*,podman*,"
     "balena*,supervisor*,hassio"
 )
+THING = "AWS_IOT_THING_NAME"  # the environment variable with the thing's name, which a core sets
 RESOURCE_ID = "ProcDestinationPath-ResourceId"
 
 
@@ -260,12 +261,12 @@ def parse(environ: Mapping[str, str]) -> Tuple[Config, List[str]]:
 
     Raises ConfigError where AWS_IOT_THING_NAME, which the core sets, is missing or invalid: there is no topic without.
     """
-    thing = environ.get("AWS_IOT_THING_NAME", "")
+    thing = environ.get(THING, "")
     if not names.is_thing_name(thing):
         shown = repr(thing[:MAX_SHOWN_CHARS]) if thing else "not set"
         raise ConfigError(
             f"AWS_IOT_THING_NAME is {shown}: the Greengrass core sets it to the name of its thing "
-            f"({names.THING_NAME}); without it there is no topic to report to"
+            f"({names.VALID_THING_NAME}); without it there is no topic to report to"
         )
     values, warnings = read(environ)
     report_format = values["ReportFormat"]

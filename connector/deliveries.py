@@ -8,7 +8,8 @@ later. So every report that was handed over is pending: its traffic stays unsent
   comes, also after a restart.
 - Rejected, for any reason: the traffic stays unsent, as the service has not counted the report. The next report, with
   the traffic of both, comes at its usual time, after Throttled too: an earlier one would be throttled again.
-- No answer within VERDICT_SECONDS: the traffic stays unsent. If answers came before, the transport subscribes anew.
+- No answer within VERDICT_SECONDS: the traffic stays unsent. If answers came before, and none to a later report, the
+  transport subscribes anew.
 - No answer to any of the first MAX_REPORTS_WITHOUT_ANSWER reports that got an OK: the AWS account does not send
   answers, or they can't reach this device. From then on OK counts as delivered. If an answer comes after all, answers
   decide again, and a rejection makes that report's traffic unsent again.
@@ -135,13 +136,15 @@ class Deliveries:
         taken: by the monotonic clock
         """
         if self._any_came:
+            is_alive = self._answered is not None and self._answered > report_id  # the subscription
             self._health.failed(
                 DELIVERY,
                 f"Device Defender has not answered report {report_id} within {VERDICT_SECONDS:.0f} s, so the next one "
-                "has its traffic too; subscribing to the answers anew",
+                f"has its traffic too{'' if is_alive else '; subscribing to the answers anew'}",
                 since=taken,
             )
-            self._renew()
+            if not is_alive:
+                self._renew()
             return memory
         self._unanswered += 1
         if self._unanswered < MAX_REPORTS_WITHOUT_ANSWER or self._trusts_ok:

@@ -10,7 +10,6 @@ from . import config, flags, names
 from .errors import ConfigError
 from .health import plain
 
-THING = "AWS_IOT_THING_NAME"
 DRY_RUN_THING = "dry-run"
 CLIENT_ID_SUFFIX = "-device-defender"
 MAX_CLIENT_ID_BYTES = 128
@@ -22,7 +21,7 @@ SECTION = "connector"
 CONNECTION = {
     "endpoint": "host name of the broker: the account's AWS IoT data endpoint "
     "(aws iot describe-endpoint --endpoint-type iot:Data-ATS)",
-    "thing-name": f"the thing that is reported (default: ${THING})",
+    "thing-name": f"the thing that is reported (default: ${config.THING})",
     "cert": "the device's certificate, PEM",
     "key": "its private key, PEM, without a password",
     "ca-file": "certificate authorities to trust, PEM (default: those of the system; AWS IoT's are Amazon's root CAs)",
@@ -60,17 +59,17 @@ def read(options: argparse.Namespace, environ: Mapping[str, str], dry_run: bool)
             if name is not None and name in environ:
                 parameters[parameter.name] = environ[name]
     parameters.update(flags.given(options))
-    if environ.get(THING):
-        connection["thing-name"] = environ[THING]
+    if environ.get(config.THING):
+        connection["thing-name"] = environ[config.THING]
     for name in CONNECTION:
         value = getattr(options, name.replace("-", "_"))
         if value is not None:
             connection[name] = value
     thing = connection.get("thing-name")
     if thing and not names.is_thing_name(thing):
-        raise ConfigError(f"thing-name {plain(repr(thing))} is not {names.THING_NAME}")
+        raise ConfigError(f"thing-name {plain(repr(thing))} is not {names.VALID_THING_NAME}")
     if dry_run:
-        parameters[THING] = thing or DRY_RUN_THING
+        parameters[config.THING] = thing or DRY_RUN_THING
         return Settings(connection, parameters, None, False)
     return _checked(connection, parameters)
 
@@ -79,7 +78,7 @@ def _checked(connection: Dict[str, str], parameters: Dict[str, str]) -> Settings
     missing = [f"--{name}" for name in REQUIRED if not connection.get(name)]
     thing = connection.get("thing-name", "")
     if not thing:
-        missing.append(f"--thing-name (or {THING})")
+        missing.append(f"--thing-name (or {config.THING})")
     if missing:
         raise ConfigError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     if not re.fullmatch("[a-zA-Z0-9.:_-]{1,255}", connection["endpoint"]):
@@ -94,7 +93,7 @@ def _checked(connection: Dict[str, str], parameters: Dict[str, str]) -> Settings
         connection["client-id"] = thing[: MAX_CLIENT_ID_BYTES - len(CLIENT_ID_SUFFIX)] + CLIENT_ID_SUFFIX
     if len(connection["client-id"].encode("utf-8", "replace")) > MAX_CLIENT_ID_BYTES:
         raise ConfigError(f"client-id is longer than {MAX_CLIENT_ID_BYTES} bytes")
-    parameters[THING] = thing
+    parameters[config.THING] = thing
     return Settings(connection, parameters, _proxy(connection.get("proxy", "")), default_client_id)
 
 

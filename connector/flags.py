@@ -10,7 +10,7 @@ import re
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 from .config import PARAMETERS, RESOURCE_ID
-from .names import THING_NAME, is_thing_name
+from .names import VALID_THING_NAME, is_thing_name
 from .parameter import Parameter
 
 READ_BY_FUNCTION = tuple(parameter for parameter in PARAMETERS if parameter.name != RESOURCE_ID)
@@ -84,7 +84,7 @@ def find(name: str) -> Parameter:
 def thing_name(text: str) -> str:
     """Return the name of a thing or of a thing group; raise ArgumentTypeError if AWS IoT takes no such name."""
     if not is_thing_name(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {THING_NAME}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {VALID_THING_NAME}")
     return text
 
 

@@ -91,7 +91,7 @@ REJECTED = "rejected"
 # Of this project's own: where the events of alarms go that the connector itself raises.
 VIOLATIONS_TOPIC = "device-defender/{thing}/violations"
 
-THING_NAME = "1 to 128 of a-zA-Z0-9:_-"  # AWS IoT's rule for the names of things and of thing groups
+VALID_THING_NAME = "1 to 128 of a-zA-Z0-9:_-"  # AWS IoT's rule for the names of things and of thing groups
 
 
 def is_thing_name(text: str) -> bool:

@@ -37,6 +37,7 @@ class Reporter:
     take: makes a snapshot. read_boot: returns the present boot, which a saved state must be of, or None if it can't be
     read now. verdicts: told of each accepted report. alarms: judges each reading; None if no profile is given.
     deliveries: says which reports have arrived; None if the transport proves that. max_payload_bytes: the transport's.
+    memory: what the reporter before this one knew last; None if this is the first of the process.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Reporter:
         alarms: Optional[Alarms] = None,
         deliveries: Optional[Deliveries] = None,
         max_payload_bytes: Optional[int] = None,
+        memory: Optional[Memory] = None,
     ) -> None:
         self._config = config
         self._take = take
@@ -71,7 +73,9 @@ class Reporter:
         self._lock: Optional[DirectoryLock] = None  # made where there is a StateDirectory
         self._loads = 0
         self._boot: Optional[Boot] = None  # set once the state was loaded; nothing is saved before
-        self._memory = Memory()
+        self._memory = memory or Memory()
+        if alarms is not None:
+            alarms.load(self._memory.alarms)
         self._problems: Mapping[str, str] = {}
         self._failures = 0
         self._origin: Optional[float] = None
@@ -125,6 +129,12 @@ class Reporter:
     def report_once(self) -> bool:
         """Make one report now; return whether it was accepted. Never raises."""
         return self._guarded_report(self._clock.monotonic()) is True
+
+    @property
+    def memory(self) -> Memory:
+        """What is known of the reports so far, for the reporter that takes over. To be called once `run` has ended."""
+        alarms = self._memory.alarms if self._alarms is None else self._alarms.dump()
+        return self._memory._replace(alarms=alarms)
 
     @property
     def awaits_answer(self) -> bool:
@@ -312,10 +322,10 @@ class Reporter:
             self._logger.warning("StateDirectory: %s", plain(error))
         # + 1: a report that was on its way when the function was killed may have used one more id.
         report_id = max(self._memory.report_id, saved.report_id + 1)
+        if self._alarms is not None and self._memory.alarms is None:
+            self._alarms.load(saved.alarms)
         kept = saved if self._memory.traffic.counters is None else self._memory
         self._memory = kept._replace(report_id=report_id)
-        if self._alarms is not None:
-            self._alarms.load(saved.alarms)
         self._boot = boot
         self._health.recovered("StateDirectory")
         return True

@@ -46,6 +46,8 @@ faults with --native; those with * only of nucleus lite:
   mqtt-hang*[:SECONDS]     the MQTT daemon hangs: a publish fails after 10 s, and its message arrives later
   ipc-hang*[:SECONDS]      the IPC daemon hangs: calls are not answered
   ipc-restart*             the IPC daemon is restarted: connections are closed, the component's token is refused
+  config-lost*[:SECONDS]   the configuration daemon does not run: reading the configuration is an error
+  config-restart*          the configuration daemon is restarted: subscriptions to changes are dead without a sign
   broker-refuse[:COUNT]    the broker refuses messages: each is answered with OK, and lost
   broker-silent[:SECONDS]  the broker answers nothing: messages are answered with OK, and lost
   error[:COUNT]            publishes are answered with ServiceError, and not sent
@@ -57,7 +59,7 @@ service does not judge; 1 rejected with --once, no report, or the function ended
 """
 FAULTS = ("hang", "reset", "lost", "cut", "slow", "full", "restart", "refuse")
 NATIVE_FAULTS = (
-    *("mqtt-lost", "mqtt-restart", "mqtt-hang", "ipc-hang", "ipc-restart"),
+    *("mqtt-lost", "mqtt-restart", "mqtt-hang", "ipc-hang", "ipc-restart", "config-lost", "config-restart"),
     *("broker-refuse", "broker-silent", "error", "unanswered"),
 )
 # Options that only a core for Lambda functions has, or only a nucleus, by their attribute.

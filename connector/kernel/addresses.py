@@ -8,7 +8,6 @@ the interface has an address there or the network is only routed to it (a VPN, P
 
 from __future__ import annotations
 
-import errno
 import re
 import socket
 import struct
@@ -16,6 +15,7 @@ from typing import Dict, Iterable, Iterator, Mapping, Optional, Tuple
 
 from ..errors import TableError
 from .dev import decode_name
+from .netlink import DumpInterrupted, attributes, dump, flagged
 from .proc import Proc, is_there, lines
 
 # Packed address -> interface; None if several interfaces have it, as with link-local addresses.
@@ -23,6 +23,7 @@ Owners = Dict[bytes, Optional[str]]
 
 # Per IP version. With more, sockets are reported without interface names: a function has 16 MB of memory by default.
 MAX_ADDRESSES = 2048
+MAX_ATTEMPTS = 3  # addresses may come and go while the kernel lists them
 
 _LOOPBACK = bytes(15) + b"\1"  # ::1
 
@@ -30,10 +31,7 @@ _LOOPBACK = bytes(15) + b"\1"  # ::1
 def read_ipv4_owners(proc: Proc) -> Owners:
     """Return the interfaces of the host's IPv4 addresses, as far as they are known. Raises TableError."""
     if proc.shared:
-        try:
-            return _collect(ask_kernel())
-        except OSError as error:
-            raise TableError(f"the kernel does not list its addresses: {error.strerror or error}") from error
+        return _listed_by_kernel()
     from .address_proof import parse_fib_trie, parse_route, prove_owners  # only here: not loaded in a shared network
 
     fib_trie = parse_fib_trie(lines(proc.net, "fib_trie"))
@@ -54,6 +52,15 @@ def owner(owners: Mapping[bytes, Optional[str]], address: bytes) -> Optional[str
     if address == _LOOPBACK:
         return owners.get(address) or "lo"
     return owners.get(address)
+
+
+def _listed_by_kernel() -> Owners:
+    for _ in range(MAX_ATTEMPTS):
+        try:
+            return _collect(ask_kernel())
+        except DumpInterrupted as error:
+            reason = error
+    raise reason
 
 
 def _collect(pairs: Iterable[Tuple[bytes, str]]) -> Owners:
@@ -85,49 +92,31 @@ def too_many() -> TableError:
     return TableError(f"the host has over {MAX_ADDRESSES} addresses")
 
 
-# rtnetlink(7), netlink(7) and linux/rtnetlink.h
-_GETADDR, _NEWADDR, _ERROR, _DONE = 22, 20, 2, 3
-_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
+# rtnetlink(7), linux/rtnetlink.h
+_RTM_NEWADDR, _RTM_GETADDR = 20, 22
+_IFADDRMSG = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, length of the prefix, flags, scope, index
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_RECEIVE_BYTES = 65536  # the kernel sends 32 KiB at a time at most
+_ATTRIBUTES = flagged(_IFA_ADDRESS, _IFA_LOCAL)
 
 
 def ask_kernel() -> Iterator[Tuple[bytes, str]]:
-    """Yield the IPv4 addresses of this process' network namespace with their interfaces. Raises OSError.
+    """Yield the IPv4 addresses of this process' network namespace with their interfaces.
 
-    An address of several interfaces comes once for each.
+    An address of several interfaces comes once for each. Raises TableError as `dump` does.
     """
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
-        kernel.settimeout(5.0)
-        kernel.send(struct.pack("=IHHIIBBBBI", 24, _GETADDR, _DUMP, 1, 0, socket.AF_INET, 0, 0, 0, 0))
-        while True:
-            answer = kernel.recv(_RECEIVE_BYTES)
-            while len(answer) >= 16:
-                length, kind = struct.unpack_from("=IH", answer)
-                if kind == _ERROR or length < 16 or (kind == _DONE and any(answer[16:20])):
-                    raise OSError(errno.EPROTO, "rtnetlink refuses")
-                if kind == _DONE:
-                    return
-                if kind == _NEWADDR:
-                    yield from _new_address(answer[16:length])
-                answer = answer[_aligned(length) :]
+    for kind, message in dump(socket.NETLINK_ROUTE, _RTM_GETADDR, _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0)):
+        if kind == _RTM_NEWADDR:
+            yield from _new_address(message)
 
 
 def _new_address(message: bytes) -> Iterator[Tuple[bytes, str]]:
-    (index,) = struct.unpack_from("=I", message, 4)
-    found: Dict[int, bytes] = {}
-    place = 8
-    while place + 4 <= len(message):
-        length, kind = struct.unpack_from("=HH", message, place)
-        found[kind] = message[place + 4 : place + length]
-        place += max(4, _aligned(length))
+    if len(message) < _IFADDRMSG.size:
+        raise TableError(f"netlink: an address of {len(message)} bytes")
+    index = _IFADDRMSG.unpack_from(message)[4]
+    found = attributes(message, _IFADDRMSG.size, _ATTRIBUTES)
     address = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS)
     if address:
         try:
             yield address, socket.if_indextoname(index)
         except OSError:
             pass  # the interface was removed meanwhile
-
-
-def _aligned(length: int) -> int:
-    return (length + 3) & ~3

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any, List, Sequence
 
+from awsiot import eventstreamrpc
 from awsiot.greengrasscoreipc import model
 
 from ..errors import NoSubscriptionError, PublishError
@@ -22,13 +23,13 @@ from .greengrass_ipc_connection import CALL_ERRORS, MAX_CALL_SECONDS, IpcConnect
 
 SUBSCRIPTION = "subscription to the answers"
 MAX_SUBSCRIBING_SECONDS = 2 * MAX_CALL_SECONDS + 1.0
-MIN_RESUBSCRIBE_SECONDS = 60.0  # between two attempts that a message makes
 
 
 class GreengrassIpc(Transport):
     """Publishes through the nucleus, and receives the answers to the reports.
 
     connection: open, and closed by the caller. max_payload_bytes: what the nucleus carries.
+    closed_on: bytes of the longest message on which the nucleus has closed the connection, 0 for none.
     """
 
     peer = "the nucleus"
@@ -37,6 +38,7 @@ class GreengrassIpc(Transport):
 
     def __init__(self, connection: IpcConnection, max_payload_bytes: int, logger: logging.Logger) -> None:
         self.max_payload_bytes = max_payload_bytes
+        self.closed_on = 0
         self._connection = connection
         self._logger = logger
         self._health = Health(logger, time.monotonic)
@@ -76,9 +78,9 @@ class GreengrassIpc(Transport):
                 f"{len(payload)} bytes are more than the nucleus carries ({self.max_payload_bytes}, MaxPayloadBytes): "
                 "lower MaxListSize"
             )
-        if self._failed and time.monotonic() - self._attempted > MIN_RESUBSCRIBE_SECONDS:
-            self.renew()
         # The answer to a report is sent once, to those who have subscribed by then.
+        if self._failed and self._idle.is_set():
+            self.renew()
         self._idle.wait(MAX_SUBSCRIBING_SECONDS)
         if self._closed:
             raise PublishError("the connection to the nucleus is closed")
@@ -89,6 +91,8 @@ class GreengrassIpc(Transport):
                 MAX_SEND_SECONDS,
             )
         except CALL_ERRORS as error:
+            if isinstance(error, eventstreamrpc.StreamClosedError):
+                self.closed_on = max(self.closed_on, len(payload))
             raise explained(error, topic) from error
 
     def close(self) -> None:

@@ -62,6 +62,7 @@ class IpcConnection:
             )
         self._on_lost = on_lost
         self._closing = False
+        self._watch: Any = None  # the stream on which changes of the configuration come
         try:
             basic = connect(
                 ipc_socket=environ[SOCKET],
@@ -96,7 +97,7 @@ class IpcConnection:
     def parameter(self, name: str) -> Any:
         """Return one value of the configuration, None where it has none. Raises IpcError.
 
-        For a configuration that is too long for one answer: nucleus lite drops an answer over 5,000 bytes.
+        For a configuration that is too long for one answer: above 10,000 bytes nucleus lite gives an error.
         """
         return self._get([name]).get(name)
 
@@ -111,9 +112,16 @@ class IpcConnection:
         return answer.value if isinstance(answer.value, dict) else {}
 
     def watch_configuration(self, on_change: Callable[[], None]) -> None:
-        """Call `on_change`, from another thread, whenever the configuration has changed. Raises IpcError."""
+        """Call `on_change`, from another thread, whenever the configuration has changed. Raises IpcError.
+
+        Called again, it subscribes anew: on nucleus lite a subscription is dead, without a sign, once the configuration
+        daemon was restarted.
+        """
         try:
-            answer, _ = self.client.subscribe_to_configuration_update_async(
+            if self._watch is not None:
+                self._watch, old = None, self._watch
+                old.close()
+            answer, self._watch = self.client.subscribe_to_configuration_update_async(
                 key_path=[],
                 on_stream_event=lambda event: on_change(),
                 on_stream_error=lambda error: False,

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import yaml
 
+from connector.component_settings import DEFAULT_PAYLOAD_BYTES
 from deployment import recipe
 from deployment.artifact import Artifact
 from deployment.errors import UsageError
-from deployment.settings import Settings
+from deployment.settings import Settings, default_of
 
 
 def write(
@@ -25,7 +26,9 @@ def write(
 
     Raises UsageError where it can't be written.
     """
-    configuration = recipe.configuration(settings, name, max_payload_bytes)
+    # Each parameter, as nothing resets what an earlier recipe has set on the core.
+    unset = {key: default_of(key) for key in recipe.NAMES - {"StateDirectory"}}
+    configuration = {**unset, **recipe.configuration(settings, name, max_payload_bytes or DEFAULT_PAYLOAD_BYTES)}
     document = recipe.recipe(built, name, built.version, None, configuration)
     recipes, artifacts = folder / "recipes", folder / "artifacts"
     try:
@@ -43,6 +46,7 @@ def write(
     places = (recipes.resolve(), artifacts.resolve())
     chosen = f"{name}={built.version}"
     return [
+        *(f"Note: {note}" for note in recipe.long_values(configuration)),
         f"Written: {recipes} and {artifacts}. On the core, with these folders:",
         "  nucleus lite:  "
         + shlex.join(
@@ -55,6 +59,9 @@ def write(
                 *_flags(("--recipeDir", "--artifactDir", "--merge"), (*places, chosen)),
             ]
         ),
+        f"With nucleus lite, its log: journalctl -u ggl.{name}",
+        "To change settings there later, write other folders, and leave --artifacts-dir out: they take effect at once. "
+        "With it the files of the version that runs are overwritten, which ends the process.",
     ]
 
 

@@ -20,6 +20,7 @@ from deployment.settings import NO_CONTAINER, READ_BY_FUNCTION, Settings, defaul
 
 SCHEMA: Document = json.loads(Path(__file__).with_name("recipe.schema.json").read_text(encoding="utf-8"))
 MAX_RECIPE_BYTES = 16 * 1024  # the service's limit, and nucleus lite's memory for one
+MAX_LITE_VALUE_BYTES = 1024  # of one value, as JSON; observed on aws-greengrass-lite 2.6.0
 
 # Platform attributes of a core, by the zip's architecture.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64"}
@@ -81,6 +82,16 @@ def check(document: Document) -> None:
         raise DeployError(
             f"the component's recipe has {size:,} bytes; Greengrass takes {MAX_RECIPE_BYTES:,}: shorten the parameters"
         )
+
+
+def long_values(configuration: Document) -> list[str]:
+    """Return a note for each parameter that is too long for nucleus lite, whose deployment fails with it."""
+    sizes = {name: len(json.dumps(configuration[name])) for name in sorted(NAMES & configuration.keys())}
+    return [
+        f"{name} has {size:,} bytes. Nucleus lite takes {MAX_LITE_VALUE_BYTES:,}: a deployment with it fails there."
+        for name, size in sizes.items()
+        if size > MAX_LITE_VALUE_BYTES
+    ]
 
 
 def default_configuration(name: str) -> Document:

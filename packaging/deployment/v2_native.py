@@ -88,8 +88,11 @@ class NativeTarget(Target):
             make = partial(component.make, made_of, {"inlineRecipe": json.dumps(wanted).encode()})
             changes.append(Change(f"component {self.component} {version}", before or None, wanted, make))
         before_update = merged(deployed)
-        payload = self._payload_bytes(before_update.get(PAYLOAD.name))
+        runtimes = {core.get("runtime") for core in self.rollout.devices()}
+        payload = self._payload_bytes(before_update.get(PAYLOAD.name), runtimes)
         update = recipe.update(settings, self.component, before_update, payload)
+        if runtimes != {CLASSIC}:
+            self.notes += recipe.long_values(update)
         # A core keeps what was merged once: only a reset brings back the default of what is not merged now.
         kept = {key: value for key, value in deployed.get("configurationUpdate", {}).items() if key != "merge"}
         merge = {"merge": json.dumps(update)} if update else {}
@@ -126,13 +129,12 @@ class NativeTarget(Target):
                     f"same thing. Remove it there first, or deploy {self.component} there"
                 )
 
-    def _payload_bytes(self, deployed: Any) -> int | None:
-        """Return the longest message for the cores, None for the component's default.
+    def _payload_bytes(self, deployed: Any, runtimes: set[Any]) -> int | None:
+        """Return the longest message for the cores of these runtimes, None for the component's default.
 
         What was given or is deployed stays, but nucleus lite closes the connection on a message over its limit.
         A group may get cores of another kind later, so only a thing's own report decides by itself.
         """
-        runtimes = {core.get("runtime") for core in self.rollout.devices()}
         wanted = self.max_payload_bytes
         if wanted is None and str(deployed or "").isdecimal():
             wanted = int(deployed)

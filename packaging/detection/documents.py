@@ -1,7 +1,7 @@
 """Finds the documents in what a file holds: JSON however it is laid out, or CBOR. It does not know what a report is.
 
 JSON documents may stand on a line each, several on a line with nothing between them, be printed over many lines, be the
-elements of an array, or all of this in one file. What can't be read costs itself: the search goes on where the next
+elements of an array, or all of this in one file. What can't be read is left out: the search goes on where the next
 document begins.
 """
 

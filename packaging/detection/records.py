@@ -14,8 +14,8 @@ from .shapes import Types, decoder
 
 PIECES_AT_ONCE = 128  # decoded, before they are used: what does not fit into a processor's cache takes twice the time
 
-# A compressed file is not read on where so much of its content has no document and takes so little of the file. No
-# recording is like that, and a few MB may stand for a thousand times as many, which take long.
+# A compressed file is not read further after this much content without a document, if it has been compressed by this
+# factor. No recording is like that, and a few MB of it could expand to gigabytes, which would take long to search.
 MAX_EMPTY_BYTES = 4 * 2**20
 MIN_EMPTY_RATIO = 200  # of the content to the file
 
@@ -191,7 +191,7 @@ def with_damage(records: Iterator[Record | list[Record]], content: Content) -> I
             content.found()
             yield record
     damage = content.damage
-    if content.empty:  # one line for the file: what was read of it in vain is the last record
+    if content.empty:  # one line for the file: the last record stands for what was read without a document
         last = Record(last.place if last else content.last, None, Fault(f"{damage}; nothing was read from here on"))
     if last is not None:
         yield last

@@ -33,7 +33,7 @@ class Watch:
     profiles: judge reports; without any, a report is a problem
     thing: the thing of reports that have neither `thing` nor a topic with its name
     on_event: is called with each event's document, in order; not with those of behaviors with suppressAlerts
-    on_problem: is called with a sentence about a message that can't be used; it costs itself only
+    on_problem: is called with a sentence about a message that can't be used and is left out
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Callable, Deque, Dict, List, Optional
+from typing import Callable, Deque, Dict, FrozenSet, List, Optional
 
 from .function import Function
 from .nuclei import MAX_STARTS, START_WINDOW_SECONDS, Times
@@ -15,7 +15,7 @@ RUNNING, STOPPED, FINISHED, BROKEN = "RUNNING", "STOPPED", "FINISHED", "BROKEN"
 
 
 class Component:
-    """Runs a command until it ends with code 0, fails MAX_STARTS times within START_WINDOW_SECONDS, or is stopped.
+    """Runs a command until its exit code is in `done`, it is stopped, or fails MAX_STARTS times within the window.
 
     command: program and arguments
     environment: returns all variables for a start, with a new token
@@ -25,6 +25,7 @@ class Component:
     on_log: called with what the nucleus would log
     on_change: called when `state` has changed
     clock: monotonic, seconds; how the starts are counted
+    done: exit codes that a nucleus takes for a clean end
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class Component:
         on_change: Callable[[], None],
         times: Times,
         clock: Callable[[], float] = time.monotonic,
+        done: FrozenSet[int] = frozenset((0,)),
     ) -> None:
         self.state = STOPPED
         self.exit_code: Optional[int] = None  # of the last process that has ended
         self.starts = 0
         self._command, self._environment, self._directory, self._user = command, environment, directory, user
         self._on_print, self._on_log, self._on_change = on_print, on_log, on_change
-        self._times, self._clock = times, clock
+        self._times, self._clock, self._done = times, clock, done
         self._recent: Deque[float] = deque(maxlen=MAX_STARTS)
         self._process: Optional[Function] = None
         self._stopping = threading.Event()
@@ -87,8 +89,8 @@ class Component:
             if self._stopping.is_set():
                 self._become(STOPPED)
                 return
-            if self.exit_code == 0:
-                self._on_log("the component has ended with code 0 and is not started again")
+            if self.exit_code in self._done:
+                self._on_log(f"the component has ended with code {self.exit_code} and is not started again")
                 self._become(FINISHED)
                 return
             if len(self._recent) == MAX_STARTS and self._clock() - self._recent[0] < START_WINDOW_SECONDS:

@@ -7,12 +7,18 @@ import re
 import threading
 from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
+from .spans import Span
+
 ACCESS_CONTROL = "accessControl"
 Watch = Callable[[List[str]], None]
 
 
 class NoSuchKey(Exception):
     """The configuration has nothing at a path."""
+
+
+class Unavailable(Exception):
+    """The configuration can't be asked for now."""
 
 
 class Configuration:
@@ -27,10 +33,13 @@ class Configuration:
         self._variables = dict(variables)
         self._watches: List[Tuple[List[str], Watch]] = []
         self._lock = threading.RLock()
+        self.lost = Span(threading.Condition(self._lock))
 
     def get(self, path: Sequence[str]) -> Dict[str, Any]:
-        """Return the map at a path; for a single value, a map with only its key. Raises NoSuchKey."""
+        """Return the map at a path; for a single value, a map with only its key. Raises NoSuchKey, Unavailable."""
         with self._lock:
+            if self.lost:
+                raise Unavailable("the configuration daemon does not answer")
             value: Any = self._value
             for key in path:
                 if not isinstance(value, dict) or key not in value:
@@ -58,7 +67,7 @@ class Configuration:
     def watch(self, path: Sequence[str], tell: Watch, on_begin: Callable[[], None]) -> Callable[[], None]:
         """Call `on_begin`, then `tell` with the path of each leaf that changes below `path`; return what ends it.
 
-        Raises NoSuchKey.
+        Raises NoSuchKey, Unavailable.
         """
         with self._lock:
             self.get(path)
@@ -72,6 +81,11 @@ class Configuration:
                     self._watches.remove(entry)
 
         return end
+
+    def forget_watches(self) -> None:
+        """Tell nobody of changes any more who watches now, and nobody of that: the daemon was restarted."""
+        with self._lock:
+            self._watches.clear()
 
     def allows(self, service: str, operation: str, resource: str) -> bool:
         """Return whether accessControl lets the component do this to that topic."""
@@ -100,6 +114,13 @@ def covers(allowed: str, topic: str) -> bool:
         if place >= len(wanted) or wanted[place] == "#" or level not in ("+", wanted[place]):
             return False
     return len(levels) == len(wanted)
+
+
+def leaves(value: Any) -> List[Any]:
+    """Return the values in a configuration that are no maps."""
+    if not isinstance(value, dict):
+        return [value]
+    return [leaf for item in value.values() for leaf in leaves(item)]
 
 
 def _merge(into: Dict[str, Any], value: Mapping[str, Any], path: List[str], changed: List[List[str]]) -> None:

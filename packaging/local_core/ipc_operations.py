@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from typing import Any, Callable, Dict, List, NamedTuple
 
-from .component_config import ACCESS_CONTROL, Configuration, NoSuchKey
+from .component_config import ACCESS_CONTROL, Configuration, NoSuchKey, Unavailable, leaves
 from .ipc_server import IpcError, Request
 from .mqtt_proxy import MqttError, MqttProxy
 from .nuclei import Nucleus
@@ -82,7 +83,12 @@ class Operations(NamedTuple):
             value = self.configuration.get(path)
         except NoSuchKey:
             raise IpcError("ResourceNotFoundError", "Key not found") from None
-        self._answer(request, {"componentName": component, "value": value})
+        except Unavailable as error:
+            raise IpcError("ServiceError", str(error)) from error
+        body = {"componentName": component, "value": value}
+        if len(json.dumps(body)) > self.nucleus.max_request_bytes:
+            raise IpcError("ServiceError", "the configuration is too long for an answer: ask for its parts")
+        self._answer(request, body)
 
     def _update(self, request: Request) -> None:
         path, value = _path(request.body), request.body.get("valueToMerge")
@@ -92,6 +98,8 @@ class Operations(NamedTuple):
             raise IpcError("InvalidArgumentsError", "valueToMerge and timestamp are required")
         if not path and not isinstance(value, dict):
             raise IpcError("InvalidArgumentsError", "the whole configuration has to be an object")
+        if any(len(json.dumps(leaf)) > self.nucleus.max_value_bytes for leaf in leaves(value)):
+            raise IpcError("ServiceError", f"a value has more than {self.nucleus.max_value_bytes} bytes as JSON")
         self.configuration.merge(path, value)
         self._answer(request, {})
 
@@ -108,6 +116,8 @@ class Operations(NamedTuple):
             request.stream.on_end = self.configuration.watch(_path(request.body), tell, lambda: self._begin(request))
         except NoSuchKey:
             raise IpcError("ResourceNotFoundError", "Key not found") from None
+        except Unavailable as error:
+            raise IpcError("ServiceError", str(error)) from error
 
     def _authorize(self, operation: str, resource: str) -> None:
         if not self.configuration.allows(MQTT_SERVICE, f"aws.greengrass#{operation}", resource):

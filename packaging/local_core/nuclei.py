@@ -5,7 +5,8 @@ Lite: observed on aws-greengrass-lite 2.6.0. Java (2.x): from its documentation 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import signal
+from typing import FrozenSet, NamedTuple
 
 from .errors import LocalCoreError
 
@@ -17,7 +18,9 @@ class Nucleus(NamedTuple):
     """One nucleus.
 
     name: for people
-    max_request_bytes: of an event stream message after its prelude; a longer one ends the connection
+    max_request_bytes: of an event stream message after its prelude; a longer one ends the connection, and a longer
+        answer with a configuration is ServiceError
+    max_value_bytes: of one value of a configuration, as JSON; a longer one is ServiceError
     max_delivered_bytes: payload of a message for the component; a larger one is dropped
     max_payload_bytes: payload of a publish; a larger one is answered with an error
     max_unacknowledged, max_unacknowledged_bytes: QoS 1 messages that the broker has not acknowledged, of the whole core
@@ -27,10 +30,12 @@ class Nucleus(NamedTuple):
     answers_wrong_token: with a refusal, before the connection is closed
     takes_wildcards: in a publish's topic; the broker then ends the core's connection
     separate_daemons: for IPC and MQTT, each of which can be restarted or hang alone
+    done: exit codes after which a component is not started again, negative for the signal that ended it
     """
 
     name: str
     max_request_bytes: int
+    max_value_bytes: int
     max_delivered_bytes: int
     max_payload_bytes: int
     max_unacknowledged: int
@@ -41,11 +46,13 @@ class Nucleus(NamedTuple):
     answers_wrong_token: bool
     takes_wildcards: bool
     separate_daemons: bool
+    done: FrozenSet[int]
 
 
 LITE = Nucleus(
     name="nucleus lite",
     max_request_bytes=10_000,
+    max_value_bytes=1_024,
     max_delivered_bytes=5_000,
     max_payload_bytes=128 * 1024,
     max_unacknowledged=10,
@@ -56,10 +63,13 @@ LITE = Nucleus(
     answers_wrong_token=False,
     takes_wildcards=True,
     separate_daemons=True,
+    # Restart=on-failure of systemd (systemd.service(5)): these signals are a clean end.
+    done=frozenset((0, -signal.SIGHUP, -signal.SIGINT, -signal.SIGTERM, -signal.SIGPIPE)),
 )
 JAVA = Nucleus(
     name="Java nucleus",
     max_request_bytes=16 * 1024 * 1024,
+    max_value_bytes=16 * 1024 * 1024,
     max_delivered_bytes=128 * 1024,
     max_payload_bytes=128 * 1024,
     max_unacknowledged=100,
@@ -70,6 +80,7 @@ JAVA = Nucleus(
     answers_wrong_token=True,
     takes_wildcards=False,
     separate_daemons=False,
+    done=frozenset((0,)),
 )
 NUCLEI = {"lite": LITE, "java": JAVA}
 

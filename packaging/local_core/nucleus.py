@@ -98,7 +98,7 @@ class LocalNucleus(WithCloud):
         self._work.chmod(0o755)  # the component's user must be able to enter it
         self.mqtt = MqttProxy(self.nucleus, times, self._receive, self._core_logged)
         self.ipc = IpcServer(str(self._work / "ipc.socket"), self.nucleus, self._serve, self._core_logged)
-        self.faults = NucleusFaults(self.nucleus, self.ipc, self.mqtt, self._mute)
+        self.faults = NucleusFaults(self.nucleus, self.ipc, self.mqtt, self.configuration, self._mute)
         self._operations = Operations(
             self.nucleus, component, self.mqtt, self.configuration, self.faults.take, self._core_logged
         )
@@ -140,6 +140,7 @@ class LocalNucleus(WithCloud):
             self._core_logged,
             self._notify,
             self.times,
+            done=self.nucleus.done,
         )
         self.component.start()
 

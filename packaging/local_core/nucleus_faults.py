@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from typing import Callable, Deque, Dict, NamedTuple, Optional, Tuple
 
+from .component_config import Configuration
 from .errors import LocalCoreError
 from .ipc_server import IpcError, IpcServer
 from .mqtt_proxy import MqttProxy
@@ -42,6 +43,18 @@ KINDS: Dict[str, Kind] = {
         1,
         daemons=True,
     ),
+    "config-lost": Kind(
+        "the configuration daemon does not run: reading the configuration is answered with an error",
+        "seconds",
+        15,
+        daemons=True,
+    ),
+    "config-restart": Kind(
+        "the configuration daemon is restarted: subscriptions to changes are dead without a sign",
+        "",
+        1,
+        daemons=True,
+    ),
     "broker-refuse": Kind("the broker refuses messages: each is answered with OK, and lost", "publishes", 1),
     "broker-silent": Kind("the broker answers nothing: messages are answered with OK, and lost", "seconds", 60),
     "error": Kind("publishes are answered with ServiceError, and not sent", "publishes", 1),
@@ -55,8 +68,16 @@ class NucleusFaults:
     mute: makes the service leave a number of reports without an answer
     """
 
-    def __init__(self, nucleus: Nucleus, ipc: IpcServer, mqtt: MqttProxy, mute: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        nucleus: Nucleus,
+        ipc: IpcServer,
+        mqtt: MqttProxy,
+        configuration: Configuration,
+        mute: Callable[[int], None],
+    ) -> None:
         self._nucleus, self._ipc, self._mqtt, self._mute = nucleus, ipc, mqtt, mute
+        self._configuration = configuration
         self._queue: Deque[Tuple[str, Optional[float]]] = deque()
         self._changed = threading.Condition()
 
@@ -90,6 +111,10 @@ class NucleusFaults:
             self._ipc.hung.begin(amount)
         elif kind == "ipc-restart":
             self._ipc.restart()
+        elif kind == "config-lost":
+            self._configuration.lost.begin(amount)
+        elif kind == "config-restart":
+            self._configuration.forget_watches()
         elif kind == "broker-refuse":
             self._mqtt.refuse(int(amount))
         elif kind == "broker-silent":
@@ -118,6 +143,7 @@ class NucleusFaults:
     def release(self) -> None:
         """End all faults."""
         self._ipc.hung.end()
+        self._configuration.lost.end()
         self._mqtt.release()
         self._mute(0)
 

@@ -15,6 +15,7 @@ from connector import agent, component, transports
 from connector.component import MAX_CONNECT_SECONDS, Component
 from connector.component_starts import SPARE_SECONDS, WINDOW_SECONDS
 from connector.errors import ConfigError, ConnectorError
+from connector.memory import Memory
 
 
 class Connection:
@@ -23,9 +24,10 @@ class Connection:
     def __init__(self, configuration: Optional[Dict[str, Any]], parameters: Optional[Dict[str, Any]] = None) -> None:
         self.whole, self.single = configuration, parameters
         self.closed = False
+        self.changed: Callable[[], None] = lambda: None
 
     def watch_configuration(self, on_change: Callable[[], None]) -> None:
-        pass
+        self.changed = on_change
 
     def configuration(self) -> Dict[str, Any]:
         if self.whole is None:
@@ -53,8 +55,9 @@ class Rig:
         self.attempts: List[float] = []
         self.settings: List[Any] = []
         self.connections = list(connections)
+        self.transport: Any = None  # without, the component ends where it would begin to report
         self.on_lost: Callable[[str], None] = lambda reason: None
-        self.component = Component(environ, str(directory), self.connect, self.make_transport, self.clock)
+        self.component = Component(environ, str(directory), "", self.connect, self.make_transport, self.clock)
 
     def connect(self, on_lost: Callable[[str], None]) -> Any:
         self.attempts.append(self.clock.monotonic() - START)
@@ -66,7 +69,9 @@ class Rig:
 
     def make_transport(self, connection: Any, settings: Any) -> Any:
         self.settings.append(settings)
-        raise ConfigError("as far as this test goes")
+        if self.transport is None:
+            raise ConfigError("as far as this test goes")
+        return self.transport
 
 
 @pytest.fixture
@@ -128,6 +133,75 @@ def test_without_any_answer_the_environment_has_to_do(make_rig: Any) -> None:
     (line,) = [line for line in rig.records.lines if "the environment's parameters are used" in line]
     assert line.startswith("WARNING ")
     assert rig.component._unread
+
+
+class Transport:
+    """Of which nothing is sent through. closed_on: as of the real one."""
+
+    closed_on = 0
+
+
+class Loop:
+    """What agent.start returns, and of which nothing runs."""
+
+    def __init__(self) -> None:
+        self.loop = self.clock = self.reporter = self
+        self.awaits_answer = False
+        self.memory = Memory()
+
+    def stop(self) -> None:
+        pass
+
+    def join(self) -> None:
+        pass
+
+
+def test_a_configuration_that_can_not_be_read_any_more_leaves_the_settings_as_they_are(
+    make_rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.agent.start", lambda *arguments, **more: Loop())
+    nucleus = Connection({"MetricNames": "short"})
+    rig = make_rig(nucleus)
+    rig.transport = Transport()
+
+    def fail() -> None:
+        nucleus.whole = None
+        nucleus.changed()
+
+    def answer_again() -> None:
+        nucleus.whole = {"MetricNames": "short", "MaxListSize": 7}
+
+    rig.clock.at(START + 1000, fail)
+    rig.clock.at(START + 3000, answer_again)
+    rig.clock.at(START + 5000, rig.clock.stop)
+    assert rig.component.run() == 0
+    used = [each.parameters for each in rig.settings]
+    assert [(each["MetricNames"], each.get("MaxListSize")) for each in used] == [("short", None), ("short", "7")]
+    warnings = [line for line in rig.records.lines if line.startswith("WARNING ")]
+    assert len(warnings) == 1
+    assert warnings[0].endswith("what was read last is used, and it is asked for again every 5 min")
+    assert len([line for line in rig.records.lines if line.startswith("INFO configuration: recovered after ")]) == 1
+
+
+def test_a_message_that_was_too_long_for_the_nucleus_is_the_last_of_its_length(
+    make_rig: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A report that is made anew, as long as the one before, would end each start of a device for ever."""
+    monkeypatch.setattr("connector.agent.start", lambda *arguments, **more: Loop())
+    nucleus = Connection({"MaxPayloadBytes": 131072})
+    rig = make_rig(nucleus, AWS_IOT_THING_NAME="gateway-7", ProcDestinationPath="/nowhere")
+    rig.transport = Transport()
+
+    def close() -> None:
+        rig.transport.closed_on = 9000
+        rig.on_lost("closed")
+
+    rig.clock.at(START + 50, close)
+    assert rig.component.run() == 1
+    assert rig.settings[0].max_payload_bytes == 131072
+    assert [line for line in rig.records.lines if "closed, on a message of 9000 bytes, which only the Java" in line]
+    again = Rig(tmp_path, nucleus, after=100, AWS_IOT_THING_NAME="gateway-7", ProcDestinationPath="/nowhere")
+    assert settings_of(again).max_payload_bytes == 7000
 
 
 def test_a_stop_while_it_waits_for_the_nucleus_ends_it_without_an_error(make_rig: Any) -> None:

@@ -98,12 +98,27 @@ def test_topics_with_wildcards_are_refused() -> None:
         assert all("without + and #" in warning for warning in warnings)
 
 
+@pytest.mark.parametrize(
+    ("topic", "bytes_left"),
+    [("a" * 256, 7_000), ("\u00e9" * 128, 6_616), ('"' * 256, 6_808), ("{thing}" + '"' * 249, 6_811)],
+)
+@pytest.mark.parametrize("name", ["MetricsTopic", "ViolationsTopic"])
+def test_a_topic_that_json_has_to_escape_leaves_less_for_the_message(name: str, topic: str, bytes_left: int) -> None:
+    settings, _ = read({name: topic}, {"AWS_IOT_THING_NAME": "gateway"}, "")
+    assert settings.max_payload_bytes == bytes_left
+
+
 def test_state_is_kept_in_the_work_folder_that_a_nucleus_starts_the_component_in(tmp_path: Path) -> None:
     package = tmp_path / "artifact"
     package.mkdir()
     assert default_directory(str(tmp_path), str(package)) == str(tmp_path)
     assert default_directory(str(package), str(package)) == ""
     assert default_directory("/", str(package)) == ""
+
+
+def test_a_work_folder_that_can_not_be_written_is_named_in_the_log_as_any_state_directory(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing")
+    assert default_directory(missing, str(tmp_path)) == missing
 
 
 def test_every_parameter_of_the_lambda_function_is_one_of_the_component() -> None:

@@ -39,11 +39,21 @@ def test_two_ends_within_an_hour_need_not_wait_and_the_third_does(tmp_path: Path
     assert fourth.wait_seconds(5_010.0 + MOST) == 0.0
 
 
-def test_starts_by_deployments_count_for_nucleus_lite_and_not_as_errors(tmp_path: Path) -> None:
+def test_starts_by_hand_count_for_nucleus_lite_and_not_as_errors(tmp_path: Path) -> None:
     for started in (100.0, 200.0):
         Starts(str(tmp_path), "boot", started)
     third = Starts(str(tmp_path), "boot", 300.0)
     assert third.wait_seconds(310.0) == 100.0 + MOST - 310.0
+
+
+def test_the_deployment_of_another_version_begins_the_count_of_starts_anew_and_not_of_errors(tmp_path: Path) -> None:
+    for number in range(5):
+        starts = Starts(str(tmp_path), "boot", 100.0 * number, f"/artifacts/1.0.{number}")
+        assert starts.wait_seconds(100.0 * number + 10.0) == 0.0
+    for number in range(2):
+        starts.add_error(500.0 + number)
+    another = Starts(str(tmp_path), "boot", 600.0, "/artifacts/1.1.0")
+    assert another.wait_seconds(610.0) == 500.0 + MOST - 610.0
 
 
 def test_no_nucleus_counts_too_many_starts_or_errors_within_an_hour(tmp_path: Path) -> None:
@@ -84,6 +94,7 @@ def test_starts_of_another_boot_do_not_count(tmp_path: Path) -> None:
         b'{"boot": "boot", "starts": [], "errors": [NaN]}',
         b'{"boot": "boot", "starts": [Infinity, Infinity], "errors": []}',
         b'{"boot": "boot", "starts": [-1], "errors": []}',
+        b'{"boot": "boot", "starts": [], "errors": [], "too_long": []}',
         b'{"boot": "boot", "starts": [], "errors": [90.0, 100.5]}',  # after this process has started
     ],
 )
@@ -105,7 +116,7 @@ def test_the_file_is_bounded_and_its_owners_alone(tmp_path: Path) -> None:
     for number in range(100):
         Starts(str(tmp_path), "boot", 1e9 + number)
     path = tmp_path / FILE
-    assert len(path.read_text().split(",")) <= MAX_KEPT + 2
+    assert len(path.read_text().split(",")) <= MAX_KEPT + 4
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
 

@@ -63,6 +63,17 @@ def test_a_missing_answer_has_the_subscription_made_anew_once_it_is_late(loop: N
     assert len(loop.logged("INFO delivery of reports: recovered after 5 min")) == 1
 
 
+def test_an_answer_to_a_later_report_shows_that_the_subscription_is_alive(
+    loop: NucleusLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Subscribing anew costs the answer that is on its way just then, for which it would be made anew again."""
+    monkeypatch.setattr("connector.deliveries.VERDICT_SECONDS", 500.0)
+    loop.nucleus.fates.extend([GOOD, NEVER_ANSWERED, GOOD])
+    loop.run(1300)
+    assert loop.nucleus.renewed == []
+    assert len(loop.logged("WARNING delivery of reports: Device Defender has not answered report")) == 1
+
+
 def test_a_late_acceptance_is_taken_off_what_comes(loop: NucleusLoop) -> None:
     loop.nucleus.fates.extend([GOOD, Fate(answer=400.0), GOOD, GOOD])
     loop.run(1000)

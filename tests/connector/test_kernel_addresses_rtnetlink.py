@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Dict, List, Optional, Tuple
 
 import pytest
 from support import proc
@@ -63,15 +63,20 @@ class Kernel:
     def send(self, request: bytes) -> None:
         pass
 
-    def recv(self, size: int) -> bytes:
-        return self.answers.pop(0)
+    def recvmsg(self, size: int) -> Tuple[bytes, List[object], int, None]:
+        return self.answers.pop(0), [], 0, None
 
 
-NEW_ADDRESS, ERROR, DONE = 20, 2, 3  # linux/rtnetlink.h, linux/netlink.h
+NEW_ADDRESS, ERROR, DONE, INTERRUPTED = 20, 2, 3, 0x10  # linux/rtnetlink.h, linux/netlink.h
 
 
-def message(kind: int, content: bytes, length: Optional[int] = None) -> bytes:
-    return struct.pack("=IHHII", length or 16 + len(content), kind, 0, 1, 0) + content
+def message(kind: int, content: bytes, length: Optional[int] = None, flags: int = 0) -> bytes:
+    return struct.pack("=IHHII", length or 16 + len(content), kind, flags, 1, 0) + content
+
+
+def new_address(text: str, flags: int = 0) -> bytes:
+    content = struct.pack("=BBBBI", socket.AF_INET, 24, 0, 0, 1) + attribute(2, packed(text))
+    return message(NEW_ADDRESS, content, flags=flags)
 
 
 def attribute(kind: int, content: bytes) -> bytes:
@@ -98,5 +103,21 @@ def test_answer_that_is_an_error_or_malformed_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
     monkeypatch.setattr(socket, "socket", lambda *_: Kernel(answer))
-    with pytest.raises(TableError, match="the kernel does not list its addresses: rtnetlink refuses"):
+    with pytest.raises(TableError, match="^netlink: "):
+        read_ipv4_owners(shared(proc.tree(tmp_path)))
+
+
+def test_kernel_is_asked_again_if_an_address_came_or_went_while_it_listed_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted = new_address("192.0.2.5") + message(DONE, bytes(4), flags=INTERRUPTED)
+    whole = new_address("192.0.2.5") + new_address("192.0.2.6") + message(DONE, bytes(4))
+    answers = [interrupted, whole]
+    monkeypatch.setattr(socket, "socket", lambda *_: Kernel(answers.pop(0)))
+    assert set(read_ipv4_owners(shared(proc.tree(tmp_path)))) == {packed("192.0.2.5"), packed("192.0.2.6")}
+
+
+def test_addresses_that_change_all_the_time_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "socket", lambda *_: Kernel(message(DONE, bytes(4), flags=INTERRUPTED)))
+    with pytest.raises(TableError, match="netlink: the list changed while it was read"):
         read_ipv4_owners(shared(proc.tree(tmp_path)))

@@ -16,9 +16,8 @@ import deploy
 import pytest
 from deployment import settings
 from fake_aws import ACCOUNT, NOW, REGION, SUCCEEDED
-from moto.server import ThreadedMotoServer
 from mqtt_broker import Broker
-from support import templates
+from support import aws_cli, templates
 
 ROOT = Path(deploy.__file__).parent.parent
 CHAPTER = (ROOT / "packaging" / "deployment" / "README.md").read_text(encoding="utf-8")
@@ -33,17 +32,6 @@ COMMANDS = [
 
 
 METRICS = "--create-custom-metrics"
-
-
-@pytest.fixture
-def cli(account: Any) -> Iterator[dict[str, str]]:
-    """The environment in which the AWS CLI speaks to moto, on this machine."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": REGION}
-    yield {**os.environ, **endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
-    server.stop()
 
 
 @pytest.fixture
@@ -84,12 +72,13 @@ def test_every_command_works_in_its_order(
     account: Any,
     make_zip: Any,
     native_zip: str,
-    cli: dict[str, str],
     start_broker: Any,
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)  # for the AWS CLI
     Path("packaging").symlink_to(ROOT / "packaging")
     Path(make_zip()).rename("made.zip")
     Path(native_zip).rename("native.zip")
@@ -130,9 +119,7 @@ def test_every_command_works_in_its_order(
                 account.client("lambda").delete_function(FunctionName=deploy.NAME)
             if command[1:3] == ["iam", "create-role"]:
                 account.client("iam").delete_role(RoleName=f"{deploy.NAME}-role")
-            aws = [sys.executable, "-m", "awscli", *command[1:]]
-            result = subprocess.run(aws, env=cli, capture_output=True, text=True, timeout=120, check=False)
-            assert result.returncode == 0, (command, result.stderr)
+            assert aws_cli.run(*command[1:]) == 0, (command, capfd.readouterr().err)
             ran.append(" ".join(command[1:3]))
     (recipe,) = Path("build/native/recipes").iterdir()
     assert f"--add-component\n{recipe.stem.replace('-1.0.0', '=1.0.0')}`" in CHAPTER

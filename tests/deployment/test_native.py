@@ -165,6 +165,16 @@ def test_longest_message_of_nucleus_lite_is_kept(fleet: Any, native_zip: str, ca
     assert "thing gw-1 has nucleus lite, which closes the connection on more than 7,000" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("runtime", ["aws_nucleus_classic", "aws_nucleus_lite"])
+def test_value_that_nucleus_lite_does_not_take_is_a_note(
+    fleet: Any, native_zip: str, capsys: Any, runtime: str
+) -> None:
+    fleet.greengrass_v2.cores["gw-1"]["runtime"] = runtime
+    assert apply(fleet, native_zip, "--ExcludeInterfaces", ",".join(["eth*"] * 300)) == 0
+    said = "ExcludeInterfaces has 1,501 bytes. Nucleus lite takes 1,024" in capsys.readouterr().out
+    assert said == (runtime == "aws_nucleus_lite")
+
+
 @pytest.mark.parametrize(
     ("architecture", "reason"),
     [

@@ -13,6 +13,7 @@ import deploy
 import pytest
 import yaml
 from deployment import recipe
+from deployment.settings import READ_BY_FUNCTION
 
 NAME = "device-defender-connector-native"
 
@@ -53,6 +54,34 @@ def test_recipe_starts_the_unpacked_files_with_the_settings(native_zip: str, tmp
     configuration = document["ComponentConfiguration"]["DefaultConfiguration"]
     assert (configuration["MaxListSize"], configuration["MaxPayloadBytes"]) == ("9", "9000")
     assert all(isinstance(value, str) for name, value in configuration.items() if name != "accessControl")
+
+
+def test_recipe_has_every_parameter_as_a_core_keeps_what_an_earlier_one_set(native_zip: str, tmp_path: Path) -> None:
+    assert write(native_zip, tmp_path / "folders") == 0
+    configuration = read(tmp_path / "folders")["ComponentConfiguration"]["DefaultConfiguration"]
+    # But an empty StateDirectory would turn off the work folder.
+    expected = {parameter.name for parameter in READ_BY_FUNCTION if parameter.name != "StateDirectory"}
+    assert configuration.keys() == expected | {"MaxPayloadBytes", "accessControl"}
+    assert (configuration["CustomMetrics"], configuration["SecurityProfiles"]) == ("", "")
+    assert configuration["MaxPayloadBytes"] == "7000"
+
+
+def test_value_that_nucleus_lite_does_not_take_is_said(native_zip: str, tmp_path: Path, capsys: Any) -> None:
+    fits = ",".join(["eth*"] * 204)  # 1,021 bytes as JSON
+    assert write(native_zip, tmp_path / "one", "--ExcludeInterfaces", fits) == 0
+    assert "Note: ExcludeInterfaces" not in capsys.readouterr().out
+    assert write(native_zip, tmp_path / "other", "--ExcludeInterfaces", fits + ",wg*") == 0
+    said = capsys.readouterr().out
+    assert "Note: ExcludeInterfaces has 1,025 bytes. Nucleus lite takes 1,024: a deployment with it fails" in said
+
+
+def test_how_to_change_settings_later_and_where_the_log_is_are_said(
+    native_zip: str, tmp_path: Path, capsys: Any
+) -> None:
+    assert write(native_zip, tmp_path / "folders") == 0
+    said = capsys.readouterr().out
+    assert "leave --artifacts-dir out" in said
+    assert f"journalctl -u ggl.{NAME}" in said
 
 
 def test_every_user_may_read_the_folders_whatever_the_umask(native_zip: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is found below a folder: everything that can hold reports, once, and no folder missing without a word."""
+"""What is found below a folder: everything that can hold reports, once, and no folder skipped without a message."""
 
 from __future__ import annotations
 

@@ -68,6 +68,17 @@ def command(certificates: Certificates, tmp_path: Path) -> Iterator[Command]:
         process.communicate()
 
 
+def test_neither_a_closed_log_nor_a_reset_connection_ends_it(
+    command: Command, broker: Broker, observer: Observer
+) -> None:
+    """Writing to either raises SIGPIPE, which ends a process that does not ignore it."""
+    process = command.start(*command.options(broker.port))
+    observer.wait_for(1)
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
+    assert ignored & 1 << signal.SIGPIPE - 1
+
+
 def test_sigterm_ends_it_within_two_seconds_with_disconnect(
     command: Command, broker: Broker, observer: Observer
 ) -> None:

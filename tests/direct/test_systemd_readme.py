@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import List
 
 from direct.conftest import Certificates
+from support import quick_venv
 from support.broker import Broker
 from support.direct import DEVICE, TOPIC
 
@@ -30,7 +30,6 @@ RUN = {
 # Stands for what would change this machine.
 SHIMS = {
     "sudo": 'exec "$@"',
-    "python3": 'exec "{python}" "$@"',
     "systemctl": 'echo "systemctl $*" >>"{log}"',
     "journalctl": 'echo "journalctl $*" >>"{log}"',
     "useradd": 'echo "useradd $*" >>"{log}"',
@@ -53,8 +52,9 @@ def test_commands_on_the_device_lead_to_a_checked_service(
     tools, log = tmp_path / "bin", tmp_path / "log"
     tools.mkdir()
     for name, text in SHIMS.items():
-        (tools / name).write_text("#!/bin/sh\n" + text.format(python=sys.executable, log=log) + "\n")
+        (tools / name).write_text("#!/bin/sh\n" + text.format(log=log) + "\n")
         (tools / name).chmod(0o755)
+    quick_venv.write_python(tools / "python3")
     (tmp_path / "certificate.pem").write_bytes(certificates.device.cert.read_bytes())
     (tmp_path / "private.key").write_bytes(certificates.device.key.read_bytes())
     # pip writes into the folder that it installs from: it gets a copy.

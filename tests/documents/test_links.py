@@ -114,11 +114,16 @@ def is_logged(fragment: str) -> bool:
     return fragment in constant_texts() or any(all(part in constant_texts() for part in parts) for parts in splits)
 
 
-def test_troubleshooting_quotes_the_log_as_the_code_writes_it() -> None:
+@pytest.mark.parametrize(
+    ("document", "section", "at_least"),
+    [("README.md", "## Troubleshooting", 6), ("connector/README.md", "## Less frequent faults", 4)],
+)
+def test_troubleshooting_quotes_the_log_as_the_code_writes_it(document: str, section: str, at_least: int) -> None:
     """Numbers, "..." and `: ` stand where the code fills something in."""
-    rows = re.findall(r"^\| (.*?) \|", text("README.md").partition("## Troubleshooting")[2], re.MULTILINE)
+    after = text(document).partition(section + "\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.*?) \|", after, re.MULTILINE)
     quotes = [quote for row in rows for quote in re.findall(r"`([^`]+)`", row) if quote.count(" ") > 1]
-    assert len(quotes) >= 6
+    assert len(quotes) >= at_least
     for quote in quotes:
         for fragment in re.split(r"\.\.\.|: | s$|\d+", quote):
             if fragment.strip():

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import signal
 import sys
 import threading
 import zipfile
@@ -72,6 +73,20 @@ def test_code_0_is_the_end(run: Callable[..., WatchedNucleus]) -> None:
     assert (nucleus.component.starts, nucleus.component.exit_code) == (1, 0)
     with pytest.raises(FunctionError, match="is FINISHED: it ended with exit code 0, which a nucleus takes for done"):
         nucleus.wait_for_delivery()
+
+
+def test_a_signal_that_systemd_takes_for_a_clean_end_is_the_end_on_lite(run: Callable[..., WatchedNucleus]) -> None:
+    nucleus = run("import os, signal; signal.signal(signal.SIGPIPE, signal.SIG_DFL); os.kill(os.getpid(), 13)\n")
+    nucleus.wait_for_state(FINISHED)
+    assert nucleus.component is not None
+    assert (nucleus.component.starts, nucleus.component.exit_code) == (1, -signal.SIGPIPE)
+
+
+def test_a_signal_is_a_failure_on_java(run: Callable[..., WatchedNucleus]) -> None:
+    nucleus = run("import os, signal; os.kill(os.getpid(), signal.SIGTERM)\n", nucleus="java")
+    nucleus.wait_for_state(BROKEN)
+    assert nucleus.component is not None
+    assert nucleus.component.starts == 3
 
 
 def test_three_failed_starts_are_broken_until_it_is_started_by_hand(run: Callable[..., WatchedNucleus]) -> None:

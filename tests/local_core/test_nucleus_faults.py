@@ -222,6 +222,29 @@ def test_service_that_gives_no_answer(start_nucleus: Start) -> None:
     assert ids(nucleus) == [1, 2]
 
 
+def test_configuration_daemon_that_is_away_is_an_error_and_publishing_goes_on(start_nucleus: Start) -> None:
+    nucleus = start_nucleus(configuration={"MaxListSize": "20"})
+    client = nucleus.connect()
+    nucleus.faults.begin("config-lost", math.inf)
+    for ask in (lambda: client.client.get_configuration(key_path=[]), lambda: client.watch([])):
+        with pytest.raises(model.ServiceError):
+            ask()
+    client.publish(JSON, report(1))
+    nucleus.faults.release()
+    assert client.client.get_configuration(key_path=["MaxListSize"]).value == {"MaxListSize": "20"}
+
+
+def test_restarted_configuration_daemon_tells_nobody_of_changes_without_a_sign(start_nucleus: Start) -> None:
+    nucleus = start_nucleus(configuration={"MaxListSize": "20"})
+    client = nucleus.connect()
+    before = client.watch([])
+    nucleus.faults.begin("config-restart")
+    after = client.watch([])
+    nucleus.configure({"MaxListSize": "30"})
+    assert after.key_path() == ["MaxListSize"]
+    assert (before.waiting, before.errors, before.closed.is_set()) == (0, [], False)
+
+
 def test_added_faults_happen_with_the_next_publishes_in_order(start_nucleus: Start) -> None:
     nucleus = start_nucleus()
     client = nucleus.connect()

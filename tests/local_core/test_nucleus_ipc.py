@@ -144,6 +144,19 @@ def test_configuration_is_read_changed_and_watched(start_nucleus: Start, kind: s
     assert nested.waiting == 0
 
 
+def test_lite_takes_no_long_value_and_gives_no_long_configuration_as_a_whole(start_nucleus: Start) -> None:
+    nucleus = start_nucleus(configuration={f"part{number}": "x" * 1022 for number in range(10)})
+    client = nucleus.connect()
+    now = datetime.datetime.now(datetime.timezone.utc)
+    with pytest.raises(model.ServiceError):
+        client.client.get_configuration(key_path=[])
+    assert client.client.get_configuration(key_path=["part7"]).value == {"part7": "x" * 1022}
+    client.client.update_configuration(key_path=[], value_to_merge={"a": {"b": "y" * 1022}}, timestamp=now)
+    with pytest.raises(model.ServiceError):
+        client.client.update_configuration(key_path=[], value_to_merge={"a": {"b": "z" * 1023}}, timestamp=now)
+    assert client.client.get_configuration(key_path=["a"]).value == {"b": "y" * 1022}
+
+
 def test_what_is_not_there_or_not_allowed_in_the_configuration(start_nucleus: Start) -> None:
     client = start_nucleus("java").connect()
     now = datetime.datetime.now(datetime.timezone.utc)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import pytest
 from support.direct import Log
@@ -21,19 +22,24 @@ from connector.state import read_boot
 from connector.transports.greengrass_ipc import GreengrassIpc
 from connector.transports.greengrass_ipc_connection import IpcConnection
 
+PACKAGE = "/artifacts/1.0.0"
+
 
 class Process:
     """A component as its process runs it, on a thread, with a nucleus of its own. code: what it ended with."""
 
-    def __init__(self, directory: Path, **configuration: Any) -> None:
+    def __init__(self, directory: str, faults: Sequence[str], **configuration: Any) -> None:
         self.nucleus = WatchedNucleus(interval=1, configuration=configuration)
         self.nucleus.start()
+        for fault in faults:
+            self.nucleus.faults.begin(fault, math.inf)
         self.clock = Clock()
         self.code: Optional[int] = None
         environ = self.nucleus.new_environment()
         self.component = Component(
             environ,
-            str(directory),
+            directory,
+            PACKAGE,
             lambda on_lost: IpcConnection(environ, on_lost),
             lambda connection, settings: GreengrassIpc(connection, settings.max_payload_bytes, component.logger),
             self.clock,
@@ -76,8 +82,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log) -> Iterator
     monkeypatch.setattr(component, "SETTLE_SECONDS", 0.01)
     made: List[Process] = []
 
-    def begin(**configuration: Any) -> Process:
-        made.append(Process(tmp_path, **configuration))
+    def begin(directory: str = str(tmp_path), faults: Sequence[str] = (), **configuration: Any) -> Process:
+        made.append(Process(directory, faults, **configuration))
         return made[-1]
 
     yield begin
@@ -106,6 +112,16 @@ def test_a_changed_configuration_takes_effect_in_the_same_process(start: Callabl
     assert "ns" in report["met"]
 
 
+def test_a_change_loses_no_traffic_where_nothing_can_be_kept_in_a_file(start: Callable[..., Process]) -> None:
+    process = start(directory="")
+    first = process.report("header")
+    process.report("header")
+    process.nucleus.configure({"MetricNames": "short"})
+    report = process.report("hed")
+    assert "ns" in report["met"]
+    assert report["hed"]["rid"] > first["header"]["report_id"]  # else the service rejects it
+
+
 def test_a_change_of_something_else_changes_nothing(start: Callable[..., Process], log: Log) -> None:
     process = start(LogLevel="DEBUG")
     process.report()
@@ -113,6 +129,34 @@ def test_a_change_of_something_else_changes_nothing(start: Callable[..., Process
     log.wait_for("the configuration has 'another', which is no parameter: it is ignored")
     process.report()
     assert log.having("starts anew") == []
+
+
+def test_a_change_that_nobody_tells_of_is_found_and_the_next_one_is_told_again(
+    start: Callable[..., Process], monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    monkeypatch.setattr(component, "CHECK_SECONDS", 0.2)
+    process = start()
+    process.report("header")
+    process.nucleus.faults.begin("config-restart")
+    process.nucleus.configure({"MetricNames": "short"})
+    process.report("hed")
+    monkeypatch.setattr(component, "CHECK_SECONDS", 3600.0)
+    process.nucleus.configure({"MaxListSize": 7})
+    process.nucleus.configure({"MetricNames": "long"})
+    process.report("header")
+
+
+def test_a_configuration_that_can_not_be_read_at_the_start_is_read_later(
+    start: Callable[..., Process], monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    monkeypatch.setattr(component, "MAX_CONFIGURATION_SECONDS", 0.0)
+    monkeypatch.setattr(component, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(component, "RETRY_SECONDS", 0.2)
+    process = start(faults=["config-lost"], MetricNames="short")
+    process.report("header")
+    assert "ServiceError; they take effect within 1 h" in log.wait_for("WARNING configuration updates: ")
+    process.nucleus.faults.release()
+    process.report("hed")
 
 
 def test_a_lost_connection_ends_it_with_an_error_after_what_is_unsent_was_saved(
@@ -134,10 +178,10 @@ def test_an_end_that_would_be_one_too_many_waits_and_sigterm_ends_the_wait(
     boot = read_boot("/proc")
     assert boot is not None
     for seconds in (100, 50):
-        Starts(str(tmp_path), boot.boot_id, process.clock.monotonic() - seconds).add_error(
+        Starts(str(tmp_path), boot.boot_id, process.clock.monotonic() - seconds, PACKAGE).add_error(
             process.clock.monotonic() - seconds + 10
         )
-    process.component._starts = Starts(str(tmp_path), boot.boot_id, process.clock.monotonic())
+    process.component._starts = Starts(str(tmp_path), boot.boot_id, process.clock.monotonic(), PACKAGE)
     process.nucleus.faults.begin("ipc-restart")
     line = log.wait_for("this one ends with an error in ")
     assert "59 min" in line or "58 min" in line or "1 h" in line

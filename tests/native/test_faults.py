@@ -65,6 +65,15 @@ def test_lost_mqtt_connection_delays_and_loses_nothing(make_loop: Make) -> None:
     assert loop.logged("publishing", "recovered")
 
 
+def test_a_start_without_a_connection_subscribes_before_the_first_report_that_is_taken(make_loop: Make) -> None:
+    loop = make_loop()
+    loop.nucleus.faults.begin("mqtt-lost", math.inf)
+    loop.at_report(1, loop.nucleus.faults.release)
+    reports(loop, 5).ended()
+    assert in_steps(loop)[1:] == [1, 1, 1]
+    assert loop.counted == loop.passed
+
+
 def test_what_comes_out_of_the_java_spool_is_counted_once_in_the_end(make_loop: Make) -> None:
     loop = make_loop("java")
     loop.at_report(1, loop.begin("mqtt-lost", math.inf))

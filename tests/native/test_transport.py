@@ -12,6 +12,7 @@ from support.direct import Log
 from support.ipc_client import SECONDS
 from support.nucleus import WatchedNucleus
 
+from connector import component_settings
 from connector.errors import ConfigError, NoSubscriptionError, PublishError
 from connector.transports.greengrass_ipc import GreengrassIpc
 from connector.transports.greengrass_ipc_connection import IpcConnection, IpcError
@@ -85,6 +86,17 @@ def test_a_topic_that_is_not_allowed_names_the_entry_to_add(make_side: Callable[
     assert "aws.greengrass#SubscribeToIoTCore with the resource factory/metrics/+" in line
 
 
+@pytest.mark.parametrize("topic", ["a" * 256, "\u00e9" * 128, '"' * 256, "\U0001f600" * 64])
+def test_the_longest_message_passes_with_every_topic(make_side: Callable[..., Side], topic: str) -> None:
+    settings, _ = component_settings.read({"MetricsTopic": topic}, {"AWS_IOT_THING_NAME": "local-core"}, "")
+    side = make_side(configuration={"MetricsTopic": topic})
+    side.transport.max_payload_bytes = settings.max_payload_bytes
+    side.transport.send(topic, bytes(settings.max_payload_bytes))
+    assert side.nucleus.mqtt.wait_until_sent(SECONDS)
+    side.connection.parameter("any")
+    assert not side.lost.is_set()
+
+
 @pytest.mark.parametrize(("kind", "text"), [("lite", ": ServiceError; it has"), ("java", "a fault that was asked for")])
 def test_errors_are_told_apart_by_their_type_with_or_without_a_text(
     make_side: Callable[..., Side], kind: str, text: str
@@ -110,10 +122,7 @@ def test_dead_subscriptions_are_made_anew_and_nothing_comes_twice(make_side: Cal
     assert side.answered == [1, 3, 4, 5]
 
 
-def test_a_subscription_that_failed_is_tried_again_with_a_later_report(
-    make_side: Callable[..., Side], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("connector.transports.greengrass_ipc.MIN_RESUBSCRIBE_SECONDS", 0.0)
+def test_a_subscription_that_failed_is_tried_again_with_the_next_report(make_side: Callable[..., Side]) -> None:
     side = make_side()
     side.nucleus.faults.begin("mqtt-lost", 1e9)
     side.transport.start(TOPICS)
@@ -147,6 +156,16 @@ def test_the_end_of_the_connection_is_told_and_ends_calls(make_side: Callable[..
     assert not hanging.is_alive()
     with pytest.raises(PublishError, match="the nucleus did not take the message: ConnectionClosedError"):
         side.transport.send(TOPIC, b"{}")
+
+
+def test_a_message_on_which_the_nucleus_closes_the_connection_is_known(make_side: Callable[..., Side]) -> None:
+    side = make_side()
+    side.transport.max_payload_bytes = 131_072
+    side.transport.send(TOPIC, bytes(7_000))
+    with pytest.raises(PublishError, match="the nucleus did not take the message: StreamClosedError"):
+        side.transport.send(TOPIC, bytes(8_000))
+    assert side.lost.wait(SECONDS)
+    assert side.transport.closed_on == 8_000
 
 
 def test_closing_is_not_taken_for_a_loss(make_side: Callable[..., Side]) -> None:

@@ -18,6 +18,7 @@ from connector import clock as real
 from connector import config
 from connector.agent import assemble
 from connector.kernel.dev import Counters
+from connector.memory import Memory
 from connector.reporter import Reporter
 from connector.snapshot import Snapshot, Source, Wanted
 from connector.transports import Transport
@@ -244,6 +245,7 @@ class Loop:
         self.logger.addHandler(self.records)
         self.readings: List[float] = []
         self.before_reading: Callable[[], None] = lambda: None
+        self.memory: Optional[Memory] = None  # what the next start takes over from another reporter of its process
 
     def remember(self) -> Loop:
         """Give the function a StateDirectory."""
@@ -273,8 +275,9 @@ class Loop:
             return HostSource(wanted, rng, own=str(self.host.directory / "none"))
 
         rng = random.Random(self.seed)
+        wanted_too = parsed._replace(wanted=wanted)
         return assemble(
-            parsed._replace(wanted=wanted), self.core, self.clock, rng, self.logger, source, self.core.start_call
+            wanted_too, self.core, self.clock, rng, self.logger, source, self.core.start_call, memory=self.memory
         )
 
     def run(self, seconds: float, watch: Optional[ContextManager[object]] = None) -> Loop:
@@ -286,6 +289,14 @@ class Loop:
         if reporter._lock is not None:
             reporter._lock.release()  # as the end of the process does
         self.core.hanging.clear()  # the core sees the connections close
+        return self
+
+    def hand_over(self, seconds: float) -> Loop:
+        """Report for so long; the next reporter is of the same process, as after a change of the settings."""
+        self.clock.at(self.clock.monotonic() + seconds, self.clock.stop)
+        reporter = self.reporter()
+        reporter.run()
+        self.memory = reporter.memory
         return self
 
     def kill(self, seconds: float) -> Loop:

@@ -3,7 +3,6 @@
 No test needs the network: pip installs nothing, or small wheels from a folder of the test's.
 """
 
-import importlib.util
 import os
 import shlex
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Dict, List
 
 import pytest
+from support import quick_venv
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV_SH = ROOT / "packaging" / "venv.sh"
@@ -47,22 +47,7 @@ def venv(
 
 @pytest.fixture(scope="module")
 def quick_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return a Python whose environments get a link to this one's pip, which is made 20 times faster than a copy."""
-    pip = importlib.util.find_spec("pip")
-    assert pip is not None
-    assert pip.origin is not None
-    script = tmp_path_factory.mktemp("quick") / "python"
-    script.write_text(
-        f"""#!/bin/sh
-[ "$1 $2" = "-m venv" ] || exec {shlex.quote(sys.executable)} "$@"
-shift 2
-{shlex.quote(sys.executable)} -m venv --without-pip "$@" || exit
-for folder; do :; done # the last argument
-ln -s {shlex.quote(str(Path(pip.origin).parent))} "$folder"/lib/python*/site-packages/
-"""
-    )
-    script.chmod(0o755)
-    return str(script)
+    return quick_venv.write_python(tmp_path_factory.mktemp("quick") / "python")
 
 
 @pytest.fixture
