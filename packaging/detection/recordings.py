@@ -217,10 +217,10 @@ def _run(
         context = multiprocessing.get_context("spawn")
         workers = max(1, min(processes, len(tasks), size // PROCESS_BYTES))
         with ProcessPoolExecutor(workers, context, _prepare_arrow) as pool:
-            futures = {
-                pool.submit(_read_part, task, part, thing_field): (task, part) for task, part in zip(tasks, parts)
-            }
             try:
+                futures = {
+                    pool.submit(_read_part, task, part, thing_field): (task, part) for task, part in zip(tasks, parts)
+                }
                 meanwhile()
                 for future in as_completed(futures):
                     task, part = futures[future]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import multiprocessing
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -239,20 +239,20 @@ def test_null_where_a_value_is_needed_costs_the_record(
     assert found["skipped"][0].startswith(f"r:2: {reason}")
 
 
+def end_this_process(*arguments: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_process_that_is_ended_from_outside_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the kernel ends one where memory runs out."""
+    monkeypatch.setattr(recordings, "_read_part", end_this_process)
     monkeypatch.setattr(recordings, "TASK_BYTES", 2000)
     monkeypatch.setattr(recordings, "MIN_PARALLEL_BYTES", 0)
     monkeypatch.setattr(recordings, "PROCESS_BYTES", 1000)
-    write("r", *(report(number) for number in range(500)))
+    write("r", *(report(number) for number in range(200)))
     (tmp_path / "rows").mkdir()
-
-    def end_readers() -> None:
-        for process in multiprocessing.active_children():
-            process.kill()
-
     with pytest.raises(DetectionError, match="^a process that read recordings was ended from outside"):
-        recordings.read(recordings.Source(("r",)), tmp_path / "rows", 2, meanwhile=end_readers)
+        recordings.read(recordings.Source(("r",)), tmp_path / "rows", 2)
 
 
 def test_what_nothing_ends_is_searched_a_few_times_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
