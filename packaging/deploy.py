@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,7 @@ except ModuleNotFoundError as missing:
 
 __all__ = ["NAME", "NATIVE_NAME", "main", "parser"]
 EXIT_INTERRUPTED = 130
+_STOPPED = "stopped; `status` shows how far it came, and the same command goes on from there"
 
 
 def main(argv: list[str] | None = None, aws: Aws | None = None, ask: Callable[[str], str] = input) -> int:
@@ -40,13 +43,9 @@ def main(argv: list[str] | None = None, aws: Aws | None = None, ask: Callable[[s
 
     try:
         args = parse(argv)
-        if args.verb == "local":
-            return verbs.write_local(args)
-        if args.verb == "list":
-            return verbs.show_list(args, account)
-        if args.verb == "status":
-            return verbs.status(args, account)
-        return (verbs.remove if args.verb == "remove" else verbs.plan_or_apply)(args, account, ask)
+        code = _run(args, account, ask)
+        print(end="", flush=True)  # sys.stdout is None where standard output is closed
+        return code
     except DeployError as error:
         _say(str(error))
         return error.exit_code
@@ -55,8 +54,24 @@ def main(argv: list[str] | None = None, aws: Aws | None = None, ask: Callable[[s
         return DeployError.exit_code
     except KeyboardInterrupt:
         print(file=sys.stderr)
-        _say("stopped; `status` shows how far it came, and the same command goes on from there")
+        _say(_STOPPED)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader closed the pipe, as `head` does; what is left in the buffer is dropped
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if args.verb in ("apply", "remove"):
+            _say(f"nobody reads what is printed: {_STOPPED}")
+            return DeployError.exit_code
+        return 0
+
+
+def _run(args: argparse.Namespace, account: Callable[[], Aws], ask: Callable[[str], str]) -> int:
+    if args.verb == "local":
+        return verbs.write_local(args)
+    if args.verb == "list":
+        return verbs.show_list(args, account)
+    if args.verb == "status":
+        return verbs.status(args, account)
+    return (verbs.remove if args.verb == "remove" else verbs.plan_or_apply)(args, account, ask)
 
 
 def _say(text: str) -> None:

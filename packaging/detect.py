@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         code: int = options.run(options)
-        sys.stdout.flush()
+        print(end="", flush=True)  # sys.stdout is None where standard output is closed
     except ModuleNotFoundError as error:
         sys.exit(_ENVIRONMENT.format(error))
     except DetectionError as error:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +125,44 @@ def test_zip_that_no_core_of_a_group_can_run_is_refused(core: Any, make_zip: Any
     assert "core gw-1 is aarch64, the zip is for x86_64: build another" in error
     assert error.endswith("(and so are the other 1 cores)\n")
     assert core.calls.writes == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "code", "message"),
+    [
+        ("plan", 0, ""),
+        (
+            "apply",
+            1,
+            "deploy.py: nobody reads what is printed: stopped; `status` shows how far it came, and the same command"
+            " goes on from there\n",
+        ),
+    ],
+)
+def test_output_that_is_closed_is_no_traceback(make_zip: Any, verb: str, code: int, message: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    tool = Path(deploy.__file__)
+    command = [sys.executable, str(tool), "v2", verb, "--thing", "gw-1", "--zip", make_zip(), "--dry-run"]
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (code, message)
+
+
+def test_no_standard_output_at_all(make_zip: Any) -> None:
+    tool = Path(deploy.__file__)
+    command = [
+        "sh",
+        "-c",
+        'exec "$@" >&-',
+        "sh",
+        sys.executable,
+        str(tool),
+        "v2",
+        "plan",
+        "--thing",
+        "gw-1",
+        "--dry-run",
+    ]
+    done = subprocess.run([*command, "--zip", make_zip()], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
