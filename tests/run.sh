@@ -23,7 +23,11 @@ else
 fi
 python=$(packaging/venv.sh "$environment" "${files[@]}")
 # Separately, because the SDK asks for an old cbor2 that only its stream manager needs.
-"$python" -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r requirements.txt
+installed=$(dirname "$python")/../requirements.txt
+if ! cmp -s requirements.txt "$installed"; then
+  "$python" -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r requirements.txt
+  cp requirements.txt "$installed"
+fi
 
 # Temporary files in memory where there is 1 GB of it that programs can be run from: a device's state file is synced to the
 # disk at each report, and on a disk the test of 30 days waits 6 to 20 s for that.
