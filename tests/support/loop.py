@@ -14,6 +14,8 @@ import random
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Deque, Dict, List, NamedTuple, Optional, Tuple, Union
 
+import pytest
+
 from connector import clock as real
 from connector import config
 from connector.agent import assemble
@@ -31,6 +33,7 @@ DAY = 24 * HOUR
 STEP = Counters(1_000_003, 70_001, 701, 303)  # what `moving` lets pass before each reading
 START = 1_000_000.0  # seconds, of both of a fake clock's clocks: a device that has been up for a while
 EPOCH = 1_700_000_000.0
+MAX_WAITS = 100_000  # of one test; 60 days of reports are 17,280
 
 
 class FakeClock(real.Clock):
@@ -43,6 +46,7 @@ class FakeClock(real.Clock):
         self._ahead = wall - monotonic
         self._plan: List[Tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
+        self._waits = 0
 
     def time(self) -> float:
         return self._monotonic + self._ahead
@@ -59,6 +63,10 @@ class FakeClock(real.Clock):
 
     def wait(self, seconds: float) -> None:
         assert seconds > 0, "a wait for nothing would spin"
+        self._waits += 1
+        if self._waits > MAX_WAITS:
+            # No AssertionError: the reporter logs errors and goes on.
+            pytest.fail(f"the loop has waited {MAX_WAITS} times: what ends the test did not happen, see the log")
         end = self._monotonic + seconds
         while not self.woken and self._plan and self._plan[0][0] <= end:
             moment, _, happen = heapq.heappop(self._plan)
