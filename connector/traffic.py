@@ -76,7 +76,9 @@ class Traffic(NamedTuple):
         return self._compare(self.counters, snapshot, snapshot.counters)
 
     def _compare(self, before: Dict[str, Counters], snapshot: Snapshot, now: Dict[str, Counters]) -> Traffic:
-        sources = self._sources(before, snapshot, now)
+        # As nearly always: the same interfaces, each with its name and index. Then no table of them is made.
+        same = now.keys() == before.keys() and snapshot.indexes == self.indexes
+        sources = {} if same else self._sources(before, snapshot, now)
         left = _without([name for name in before if name not in now], sources)
         went = [name for name in left if before[name] != NOTHING]
         unsent = self.unsent or NOTHING
@@ -87,7 +89,7 @@ class Traffic(NamedTuple):
         others: Dict[str, Tuple[Earlier, ...]] = {}
         wrong: List[str] = []
         for name, reading in now.items():
-            source = sources.get(name)
+            source = name if same else sources.get(name)
             if source is not None:
                 start = History(before[source], self.others.get(source, ()))
             elif self._is_new(name, before, snapshot, went):
