@@ -130,4 +130,4 @@ def test_alarm_clears_after_a_restart_of_the_function(directory: Path, device: D
     assert types(core.violations) == ["in-alarm Ports", "alarm-cleared Ports"]
     assert core.violations[0]["violationId"] == core.violations[1]["violationId"]
     assert {delivery.topic for delivery in core.deliveries if delivery.verdict is None} == {"alarms/local-core"}
-    assert core.function_log.count("SecurityProfiles: Missing is not used: there is no profile of this name") == 2
+    assert core.function_log.count("SecurityProfiles: Missing is not used: no profile of this name comes with") == 2
