@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import time
@@ -228,3 +229,11 @@ def test_load_average_of_0_is_reported(host: Path) -> None:
 def test_process_count_is_missing_if_proc_can_not_be_listed(tmp_path: Path) -> None:
     read = read_host(str(tmp_path / "absent"), ["process_count"])
     assert read.missing == {"process_count": f"{tmp_path / 'absent'} does not show all processes {HINT}"}
+
+
+def test_module_is_found_after_memory_was_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "imported_late.py").write_text("value = 7\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    give_back_memory()
+    assert sys.path_importer_cache == {}, "names of all files in the directories that were searched"
+    assert importlib.import_module("imported_late").value == 7
