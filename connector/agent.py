@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional
 
 from . import config
 from .clock import Clock
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .state import Boot
 
 
-class Agent(NamedTuple):
+class Agent:
     """A running connector.
 
     loop: the thread that reports; it ends after a stop.
@@ -36,9 +36,8 @@ class Agent(NamedTuple):
     reporter: what runs on the loop.
     """
 
-    loop: threading.Thread
-    clock: Clock
-    reporter: Reporter
+    def __init__(self, loop: threading.Thread, clock: Clock, reporter: Reporter) -> None:
+        self.loop, self.clock, self.reporter = loop, clock, reporter
 
 
 def start(

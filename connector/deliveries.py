@@ -28,7 +28,8 @@ from .clock import Clock
 from .cycle import Made
 from .health import Health
 from .kernel.dev import NOTHING
-from .memory import Memory, Pending
+from .memory import Memory
+from .pending import Pending
 from .traffic import add
 
 VERDICT_SECONDS = 30.0  # for the answer; it comes within a few seconds where it comes at all

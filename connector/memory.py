@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Optional, Tuple
 
-from .kernel.dev import Counters
 from .kernel.host import CpuTimes
 from .traffic import Traffic
 
-
-class Pending(NamedTuple):
-    """A report that was handed over, and whose arrival is not proven (deliveries.py).
-
-    report_id: int. carried, cpu: as in `cycle.Made`.
-    counted: bool, whether `carried` was subtracted from the unsent traffic all the same.
-    """
-
-    report_id: int
-    carried: Optional[Counters]
-    cpu: Optional[CpuTimes]
-    counted: bool = False
+if TYPE_CHECKING:
+    from .pending import Pending
 
 
 class Memory(NamedTuple):

@@ -6,18 +6,19 @@ Source: AWS IoT Device Defender developer guide, "Device metrics document specif
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 
-class Field(NamedTuple):
+class Field:
     """A key of the report.
 
     long: used with MetricNames long, str
     short: used with MetricNames short, str
     """
 
-    long: str
-    short: str
+    __slots__ = ("long", "short")
+
+    def __init__(self, long: str, short: str) -> None:
+        self.long, self.short = long, short
 
 
 HEADER = Field("header", "hed")

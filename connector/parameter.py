@@ -93,10 +93,11 @@ def parse_interface_pattern(text: str) -> str:
     """Return a shell pattern for interface names. Raises ValueError where some Python can't compile it."""
     if re.search(r"\s", text):  # no interface has one in its name: a list without its commas
         raise ValueError
-    try:
-        re.compile(fnmatch.translate(text))
-    except re.error as error:  # before Python 3.10 translate() accepts [z-a]
-        raise ValueError from error
+    if "[" in text:
+        try:
+            re.compile(fnmatch.translate(text))
+        except re.error as error:  # before Python 3.10 translate() accepts [z-a]
+            raise ValueError from error
     return text
 
 

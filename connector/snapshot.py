@@ -5,16 +5,16 @@ from __future__ import annotations
 import random
 from typing import (
     TYPE_CHECKING,
+    AbstractSet,
+    Any,
     Callable,
     Collection,
     Dict,
-    FrozenSet,
     List,
     Mapping,
     NamedTuple,
     Optional,
     Sequence,
-    Tuple,
     TypeVar,
 )
 
@@ -24,6 +24,7 @@ from .kernel.addresses import Owners, owner, read_ipv4_owners, read_ipv6_owners
 from .kernel.dev import Counters
 from .kernel.host import CpuTimes, read_host
 from .kernel.interfaces import read_interfaces
+from .kernel.netlink import NetlinkUnavailable
 from .kernel.ports import AllPorts
 from .kernel.proc import Proc, locate
 from .kernel.sample import Reservoir
@@ -90,7 +91,7 @@ class Snapshot(NamedTuple):
 
     scope: the network that the counters are of; those of another one can't be compared with them.
     excluded: the patterns of interfaces that are not among them, separated by commas.
-    counters, edge, indexes, last_index: as in kernel/interfaces.py.
+    counters, edge, indexes, last_index: as in kernel/edge.py.
     host_network: whether the network is that of process 1, the host's.
     custom: custom metrics by name, units as in kernel/host.py.
     cpu: processor times for `cpu_usage`, if wanted.
@@ -106,7 +107,7 @@ class Snapshot(NamedTuple):
     listening_tcp: Optional[Ports] = None
     listening_udp: Optional[Ports] = None
     counters: Optional[Dict[str, Counters]] = None
-    edge: FrozenSet[str] = frozenset()
+    edge: AbstractSet[str] = frozenset()
     indexes: Mapping[str, int] = {}
     last_index: int = 0
     host_network: bool = False
@@ -191,51 +192,30 @@ def take(wanted: Wanted, rng: random.Random, own: str = "/proc", host_seen: bool
     nameless = "sockets are reported without them"
     owners: Owners = attempt("IPv4 interface names", nameless, lambda: read_ipv4_owners(proc)) or {}
     owners.update(attempt("IPv6 interface names", nameless, lambda: read_ipv6_owners(proc)) or {})
-    tcp = attempt("TCP sockets", "left out of the reports", lambda: _read_tcp(proc, wanted, rng, owners))
-    udp = attempt("UDP sockets", "left out of the reports", lambda: _read_udp(proc, wanted, rng, owners))
+    sources: Dict[str, str] = {}
+    tcp = attempt("TCP sockets", "left out of the reports", lambda: _read_tcp(proc, wanted, rng, owners, sources))
+    udp = attempt("UDP sockets", "left out of the reports", lambda: _read_udp(proc, wanted, rng, owners, sources))
     owners.clear()  # memory for the counters
     exclude = tuple(wanted.exclude_interfaces)
     interfaces = attempt("network_stats", "left out of the reports", lambda: read_interfaces(proc, exclude))
     return nothing._replace(
         scope=net,
         excluded=",".join(exclude),
-        established=None if tcp is None else tcp.connections,
-        listening_tcp=None if tcp is None else tcp.ports,
-        listening_udp=None if udp is None else udp.ports,
-        sources={
-            name: read.source for name, read in (("TCP sockets", tcp), ("UDP sockets", udp)) if read and read.source
-        },
-        all_tcp_ports=None if tcp is None else tcp.all_ports,
-        all_udp_ports=None if udp is None else udp.all_ports,
-        destinations=None if tcp is None else tcp.destinations,
+        sources=sources,
         counters=None if interfaces is None else interfaces.counters,
         edge=frozenset() if interfaces is None else interfaces.edge,
         indexes={} if interfaces is None else interfaces.indexes,
         last_index=0 if interfaces is None else interfaces.last_index,
         host_network=proc.host,
+        **tcp or {},
+        **udp or {},
     )
 
 
-class _Tcp(NamedTuple):
-    """Fields of Snapshot, read from one source."""
-
-    connections: Connections
-    ports: Ports
-    all_ports: Optional[Collection[int]]
-    destinations: Optional[Collection[bytes]]
-    source: str
-
-
-class _Udp(NamedTuple):
-    """Fields of Snapshot, read from one source."""
-
-    ports: Ports
-    all_ports: Optional[Collection[int]]
-    source: str
-
-
-def _read_tcp(proc: Proc, wanted: Wanted, rng: random.Random, owners: Owners) -> _Tcp:
-    """Read established connections and listening ports. Raises TableError."""
+def _read_tcp(
+    proc: Proc, wanted: Wanted, rng: random.Random, owners: Owners, sources: Dict[str, str]
+) -> Dict[str, Any]:
+    """Read established connections and listening ports, fields of Snapshot. Raises TableError."""
     size = wanted.max_list_size
 
     def interface_of(address: bytes) -> Optional[str]:
@@ -253,26 +233,28 @@ def _read_tcp(proc: Proc, wanted: Wanted, rng: random.Random, owners: Owners) ->
 
         return read_tcp(proc.net, Reservoir(size, rng), interface_of, destinations())
 
-    found, source = _from_kernel_or_tables(
+    found = _from_kernel_or_tables(
         proc,
         lambda: sock_diag.read_tcp(Reservoir(size, rng), interface_of, destinations=destinations()),
         from_tables,
+        "TCP sockets",
+        sources,
     )
     connections = [
-        Connection(row.remote, row.remote_port, row.local_port, interface_of(row.local))
-        for row in found.established.sample
+        Connection(row.remote, row.remote_port, row.local_port, interface_of(row.local)) for row in found.sample
     ]
-    return _Tcp(
-        Connections(found.established.total, connections),
-        _ports(found.listeners, size, rng),
-        AllPorts(found.listeners.values()) if wanted.all_ports else None,
-        found.destinations,
-        source,
-    )
+    return {
+        "established": Connections(found.total, connections),
+        "listening_tcp": _ports(found.listeners, size, rng),
+        "all_tcp_ports": AllPorts(found.listeners.values()) if wanted.all_ports else None,
+        "destinations": found.destinations,
+    }
 
 
-def _read_udp(proc: Proc, wanted: Wanted, rng: random.Random, owners: Owners) -> _Udp:
-    """Read listening ports. Raises TableError."""
+def _read_udp(
+    proc: Proc, wanted: Wanted, rng: random.Random, owners: Owners, sources: Dict[str, str]
+) -> Dict[str, Any]:
+    """Read listening ports, fields of Snapshot. Raises TableError."""
 
     def interface_of(address: bytes) -> Optional[str]:
         return owner(owners, address)
@@ -282,19 +264,29 @@ def _read_udp(proc: Proc, wanted: Wanted, rng: random.Random, owners: Owners) ->
 
         return read_udp(proc.net, interface_of)
 
-    listeners, source = _from_kernel_or_tables(proc, lambda: sock_diag.read_udp(interface_of), from_tables)
-    all_ports = AllPorts(listeners.values()) if wanted.all_ports else None
-    return _Udp(_ports(listeners, wanted.max_list_size, rng), all_ports, source)
+    listeners = _from_kernel_or_tables(
+        proc, lambda: sock_diag.read_udp(interface_of), from_tables, "UDP sockets", sources
+    )
+    return {
+        "listening_udp": _ports(listeners, wanted.max_list_size, rng),
+        "all_udp_ports": AllPorts(listeners.values()) if wanted.all_ports else None,
+    }
 
 
-def _from_kernel_or_tables(proc: Proc, kernel: Callable[[], T], tables: Callable[[], T]) -> Tuple[T, str]:
-    """Return what was read and, in a shared network, its source: the kernel, or the tables if that fails."""
+def _from_kernel_or_tables(
+    proc: Proc, kernel: Callable[[], T], tables: Callable[[], T], name: str, sources: Dict[str, str]
+) -> T:
+    """Return what was read: in a shared network from the kernel, or from the tables if that fails; tell `sources`."""
     if not proc.shared:
-        return tables(), ""
+        return tables()
     try:
-        return kernel(), "sock_diag"
-    except sock_diag.Unavailable as error:
-        return tables(), f"the tables ({error})"
+        found = kernel()
+    except NetlinkUnavailable as error:
+        found = tables()
+        sources[name] = f"the tables ({error})"
+    else:
+        sources[name] = "sock_diag"
+    return found
 
 
 def _ports(listeners: Listeners, size: int, rng: random.Random) -> Ports:

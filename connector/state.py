@@ -18,7 +18,8 @@ from .kernel.counting import Earlier
 from .kernel.dev import Counters
 from .kernel.host import TICKS_PER_SECOND, CpuTimes
 from .kernel.proc import read
-from .memory import Memory, Pending
+from .memory import Memory
+from .pending import Pending
 from .traffic import Traffic
 
 FILE = "device-defender-connector.json"

@@ -76,9 +76,11 @@ class Traffic(NamedTuple):
         return self._compare(self.counters, snapshot, snapshot.counters)
 
     def _compare(self, before: Dict[str, Counters], snapshot: Snapshot, now: Dict[str, Counters]) -> Traffic:
-        sources = self._sources(before, snapshot, now)
-        used = set(sources.values())
-        went = [name for name in before if name not in now and name not in used and before[name] != NOTHING]
+        # As nearly always: the same interfaces, each with its name and index. Then no table of them is made.
+        same = now.keys() == before.keys() and snapshot.indexes == self.indexes
+        sources = {} if same else self._sources(before, snapshot, now)
+        left = _without([name for name in before if name not in now], sources)
+        went = [name for name in left if before[name] != NOTHING]
         unsent = self.unsent or NOTHING
         last_index = max(self.last_index, snapshot.last_index)
         if not self.indexes:
@@ -87,7 +89,7 @@ class Traffic(NamedTuple):
         others: Dict[str, Tuple[Earlier, ...]] = {}
         wrong: List[str] = []
         for name, reading in now.items():
-            source = sources.get(name)
+            source = name if same else sources.get(name)
             if source is not None:
                 start = History(before[source], self.others.get(source, ()))
             elif self._is_new(name, before, snapshot, went):
@@ -107,8 +109,7 @@ class Traffic(NamedTuple):
                 else:
                     unsent = add(unsent, passed)
         gone: Dict[str, int] = {}
-        earlier = [(name, self.indexes.get(name, 0)) for name in before if name not in now and name not in used]
-        for name, index in [*self.gone.items(), *earlier]:
+        for name, index in [*self.gone.items(), *((name, self.indexes.get(name, 0)) for name in left)]:
             # A name leads to one index: one that is forgotten here must not seem new when it comes back.
             if name not in now:
                 last_index = max(last_index, gone.pop(name, 0))
@@ -134,10 +135,9 @@ class Traffic(NamedTuple):
         """Return under which name of the last reading each interface's counters are, if it was there."""
         names = {index: name for name, index in self.indexes.items() if name in before}
         sources = {name: names[index] for name, index in snapshot.indexes.items() if name in now and index in names}
-        used = set(sources.values())
-        for name in now:
-            known = name in self.indexes and name in snapshot.indexes
-            if name in before and name not in sources and name not in used and not known:
+        by_name = [name for name in now if name not in sources and name in before]
+        for name in _without(by_name, sources):
+            if name not in self.indexes or name not in snapshot.indexes:
                 sources[name] = name
         return sources
 
@@ -166,6 +166,12 @@ class Traffic(NamedTuple):
         if carried is None:
             return self
         return self._replace(unsent=difference(self.unsent or NOTHING, carried))
+
+
+def _without(names: List[str], sources: Mapping[str, str]) -> List[str]:
+    """Return those names that are the source of no interface. Mostly there are none to ask for, and no set is made."""
+    used = set(sources.values()) if names else ()
+    return [name for name in names if name not in used]
 
 
 def add(one: Counters, other: Counters) -> Counters:

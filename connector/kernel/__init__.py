@@ -10,8 +10,8 @@ proc.py finds the tables, says whether the network is shared, and reads files. B
   and destinations.py (all remote addresses)
 - which interface has an address: addresses.py from `net/if_inet6` or rtnetlink(7), address_proof.py from
   `net/fib_trie` and `net/route`
-- interfaces and their counters: interfaces.py chooses between links.py (rtnetlink, over netlink.py) and the tables,
-  which are dev.py (`net/dev`), indexes.py (`net/igmp6` and others) and lower.py (`net/vlan/`, `net/bonding/`);
-  counting.py says what a change of the counters means
+- interfaces and their counters: interfaces.py chooses between links.py (rtnetlink, over netlink.py) and
+  interface_tables.py, which reads dev.py (`net/dev`), indexes.py (`net/igmp6` and others) and lower.py (`net/vlan/`,
+  `net/bonding/`); edge.py says which of them count, counting.py what a change of the counters means
 - custom metrics: host.py from `stat`, `meminfo`, `loadavg`, `uptime`
 """

@@ -15,7 +15,7 @@ from typing import Dict, Iterable, Iterator, Mapping, Optional, Tuple
 
 from ..errors import TableError
 from .dev import decode_name
-from .netlink import DumpInterrupted, attributes, dump, flagged
+from .netlink import attributes, dump, flagged, uninterrupted
 from .proc import Proc, is_there, lines
 
 # Packed address -> interface; None if several interfaces have it, as with link-local addresses.
@@ -23,7 +23,6 @@ Owners = Dict[bytes, Optional[str]]
 
 # Per IP version. With more, sockets are reported without interface names: a function has 16 MB of memory by default.
 MAX_ADDRESSES = 2048
-MAX_ATTEMPTS = 3  # addresses may come and go while the kernel lists them
 
 _LOOPBACK = bytes(15) + b"\1"  # ::1
 
@@ -31,7 +30,7 @@ _LOOPBACK = bytes(15) + b"\1"  # ::1
 def read_ipv4_owners(proc: Proc) -> Owners:
     """Return the interfaces of the host's IPv4 addresses, as far as they are known. Raises TableError."""
     if proc.shared:
-        return _listed_by_kernel()
+        return uninterrupted(lambda: _collect(ask_kernel()))
     from .address_proof import parse_fib_trie, parse_route, prove_owners  # only here: not loaded in a shared network
 
     fib_trie = parse_fib_trie(lines(proc.net, "fib_trie"))
@@ -52,15 +51,6 @@ def owner(owners: Mapping[bytes, Optional[str]], address: bytes) -> Optional[str
     if address == _LOOPBACK:
         return owners.get(address) or "lo"
     return owners.get(address)
-
-
-def _listed_by_kernel() -> Owners:
-    for _ in range(MAX_ATTEMPTS):
-        try:
-            return _collect(ask_kernel())
-        except DumpInterrupted as error:
-            reason = error
-    raise reason
 
 
 def _collect(pairs: Iterable[Tuple[bytes, str]]) -> Owners:

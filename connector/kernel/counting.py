@@ -64,27 +64,20 @@ class History(NamedTuple):
     others: Tuple[Earlier, ...] = ()
 
 
-class Passed(NamedTuple):
-    """The outcome of a reading.
-
-    counters: what passed; None if the reading is not believed.
-    history: for the next reading.
-    """
-
-    counters: Optional[Counters]
-    history: History
+# The outcome of a reading: what passed, None if the reading is not believed; and the history for the next one.
+Passed = Tuple[Optional[Counters], History]
 
 
 def count(history: History, now: Counters) -> Passed:
     """Return what passed an interface since the readings in `history`, by the rule above; no number is negative."""
     last, others = history
     if now == NOTHING:
-        return Passed(NOTHING, history)
+        return NOTHING, history
     disbelieved = [other for other in others if all(low <= high for low, high in zip(other.reading, last))]
     starts = [start for start in (*disbelieved, Earlier(last), *others) if _grew(start.reading, now)]
     if starts:
         passed = _least(_since(starts[0], now), history, now)
-        return Passed(passed, History(now, _remaining(last, others, now, passed)))
+        return passed, History(now, _remaining(last, others, now, passed))
     if _is_reset(last, now):
         return _believed(history, now, _least(now, history, now), now)
     return _fallen(history, now)
@@ -126,7 +119,7 @@ def _fallen(history: History, now: Counters) -> Passed:
             steps = wrap or steps
         passed[size], passed[packets] = max(0, steps[0]), max(0, steps[1])
     if has_wrapped and not stepped_back and _plausible(Counters(*passed)):
-        return Passed(Counters(*passed), History(now))
+        return Counters(*passed), History(now)
     return _believed(history, now, _least(Counters(*passed), history, now), Counters(*goes_on))
 
 
@@ -134,9 +127,9 @@ def _believed(history: History, now: Counters, passed: Counters, goes_on: Counte
     """Return what passed where counters fell, if its packets can have carried it, with the old readings kept."""
     if not _plausible(passed):
         higher = Counters(*map(max, history.last, now))
-        return Passed(None, restarted(history, higher))
+        return None, restarted(history, higher)
     kept = [Earlier(history.last), *history.others][:MAX_OTHERS]
-    return Passed(passed, History(goes_on, tuple(_counted(other, passed) for other in kept)))
+    return passed, History(goes_on, tuple(_counted(other, passed) for other in kept))
 
 
 def _least(passed: Counters, history: History, now: Counters) -> Counters:

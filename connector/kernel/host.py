@@ -42,7 +42,7 @@ class CpuTimes(NamedTuple):
     total: int
 
 
-class Host(NamedTuple):
+class Host:
     """The custom metrics of the host.
 
     values: metric name -> value.
@@ -50,9 +50,8 @@ class Host(NamedTuple):
     missing: metric name -> why it could not be read; several names, separated by commas, if that is one reason.
     """
 
-    values: Dict[str, float]
-    cpu: Optional[CpuTimes]
-    missing: Dict[str, str]
+    def __init__(self, values: Dict[str, float], cpu: Optional[CpuTimes], missing: Dict[str, str]) -> None:
+        self.values, self.cpu, self.missing = values, cpu, missing
 
 
 def prepare(names: Sequence[str]) -> None:
@@ -64,8 +63,10 @@ def prepare(names: Sequence[str]) -> None:
 def give_back_memory() -> None:
     """Return to the kernel what a report needed and the time until the next does not, 0.3 to 0.5 MB.
 
-    With psutil 7.2 or later on glibc, and only if a metric has imported it.
+    With psutil 7.2 or later on glibc, and only if a metric has imported it. Before that what the import system keeps of
+    each directory that it has searched is dropped, the names of all files: imports are over, or find them again.
     """
+    sys.path_importer_cache.clear()
     trim = getattr(sys.modules.get("psutil"), "heap_trim", None)
     if trim is not None:
         trim()

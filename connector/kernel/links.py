@@ -5,14 +5,15 @@ One dump has each interface's index, name, counters and what it lies over, so no
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from ..errors import TableError
 from .dev import MAX_INTERFACES, Counters, decode_name, too_many
-from .lower import Lower
-from .netlink import DumpInterrupted, NetlinkUnavailable, attributes, dump, flagged
+from .edge import Interfaces, Lower, multiplexed
+from .netlink import Attributes, NetlinkUnavailable, attributes, dump, flagged, uninterrupted
 
 # linux/rtnetlink.h, linux/if_link.h
 _RTM_NEWLINK, _RTM_GETLINK = 16, 18
@@ -24,8 +25,6 @@ _KIND = flagged(_IFLA_INFO_KIND)
 _RTEXT_FILTER_SKIP_STATS = 8
 _IFINFOMSG_BYTES = 16
 
-MAX_ATTEMPTS = 3  # interfaces may come and go while the kernel lists them
-
 # IFLA_LINK of these is the other end of a cable, not an interface that carries their traffic.
 _CABLES = frozenset({"veth", "netkit", "vxcan"})
 # What these carry passed one of their members, or is redirected from an interface that has counted it.
@@ -34,7 +33,7 @@ _NEVER_LOWEST = frozenset({"bridge", "vrf", "ifb"})
 _GUESTS = ("veth", "vnet", "tap", "lxc", "cali", "vb-", "ve-", "fwpr")
 
 
-class Link(NamedTuple):
+class Link:
     """An interface.
 
     ifindex, name: of this network namespace.
@@ -45,39 +44,24 @@ class Link(NamedTuple):
     counters: None where they were not asked for.
     """
 
-    ifindex: int
-    name: str
-    kind: str
-    master: int
-    below: int
-    counters: Optional[Counters]
+    __slots__ = ("below", "counters", "ifindex", "kind", "master", "name")
+
+    def __init__(
+        self, ifindex: int, name: str, kind: str, master: int, below: int, counters: Optional[Counters]
+    ) -> None:
+        self.ifindex, self.name, self.kind = ifindex, name, kind
+        self.master, self.below, self.counters = master, below, counters
 
 
-class Links(NamedTuple):
-    """What counts, and what is needed to count it once.
+def read_links(is_excluded: Callable[[str], bool]) -> Interfaces:
+    """Ask the kernel. Raises NetlinkUnavailable where it does not answer such requests, else TableError.
 
-    counters, indexes: of the interfaces that are not excluded, by name, at most MAX_INTERFACES.
-    last_index: the highest index of the others, 0 for none.
-    lower: what lies below the counted ones.
+    There are at most MAX_INTERFACES that are not excluded.
     """
-
-    counters: Dict[str, Counters]
-    indexes: Dict[str, int]
-    last_index: int
-    lower: Lower
+    return uninterrupted(lambda: _read(is_excluded))
 
 
-def read_links(is_excluded: Callable[[str], bool]) -> Links:
-    """Ask the kernel. Raises NetlinkUnavailable where it does not answer such requests, else TableError."""
-    for _ in range(MAX_ATTEMPTS):
-        try:
-            return _read(is_excluded)
-        except DumpInterrupted as error:
-            reason = error
-    raise reason
-
-
-def _read(is_excluded: Callable[[str], bool]) -> Links:
+def _read(is_excluded: Callable[[str], bool]) -> Interfaces:
     counters: Dict[str, Counters] = {}
     indexes: Dict[str, int] = {}
     last_index = 0
@@ -93,7 +77,8 @@ def _read(is_excluded: Callable[[str], bool]) -> Links:
             if len(counters) > MAX_INTERFACES:
                 raise too_many()
     # On most hosts nothing lies over anything, but for the ports of guests: then this one dump says all there is.
-    return Links(counters, indexes, last_index, _lower(indexes, is_excluded) if layered else {})
+    lower = {**multiplexed(counters, ("qmimux",)), **(_lower(indexes, is_excluded) if layered else {})}
+    return Interfaces(counters, indexes, last_index, lower)
 
 
 def _lower(indexes: Mapping[str, int], is_excluded: Callable[[str], bool]) -> Lower:
@@ -135,19 +120,22 @@ def _lower(indexes: Mapping[str, int], is_excluded: Callable[[str], bool]) -> Lo
 def _list(with_counters: bool) -> Iterator[Link]:
     mask = 0 if with_counters else _RTEXT_FILTER_SKIP_STATS
     body = bytes(_IFINFOMSG_BYTES) + struct.pack("=HHI", 8, _IFLA_EXT_MASK, mask)
+    read = Attributes(_IFINFOMSG_BYTES, _ATTRIBUTES).of
     for kind, payload in dump(socket.NETLINK_ROUTE, _RTM_GETLINK, body):
         if kind == _RTM_NEWLINK:
-            yield parse_link(payload, with_counters)
+            yield parse_link(payload, with_counters, read)
 
 
-def parse_link(payload: bytes, with_counters: bool) -> Link:
-    """Parse an RTM_NEWLINK message without its header (struct ifinfomsg and attributes). Raises TableError."""
+def parse_link(payload: bytes, with_counters: bool, read: Callable[[bytes], Dict[int, bytes]]) -> Link:
+    """Parse an RTM_NEWLINK message without its header (struct ifinfomsg and attributes). Raises TableError.
+
+    read: returns its attributes.
+    """
     if len(payload) < _IFINFOMSG_BYTES:
         raise TableError("netlink: a link that is cut short")
     (index,) = struct.unpack_from("=i", payload, 4)
-    found = attributes(payload, _IFINFOMSG_BYTES, _ATTRIBUTES)
-    information = attributes(found.get(_IFLA_LINKINFO, b""), 0, _KIND)
-    kind = information.get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
+    found = read(payload)
+    kind = _kind(found.get(_IFLA_LINKINFO, b""))
     below = _number(found.get(_IFLA_LINK))
     if below == index or _IFLA_LINK_NETNSID in found or kind in _CABLES:
         below = 0
@@ -159,6 +147,12 @@ def parse_link(payload: bytes, with_counters: bool) -> Link:
         below,
         _counters(found.get(_IFLA_STATS64)) if with_counters else None,
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _kind(information: bytes) -> str:
+    """Return the driver's kind. Hundreds of containers have the same information, byte by byte."""
+    return attributes(information, 0, _KIND).get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
 
 
 def _counters(stats: Optional[bytes]) -> Counters:

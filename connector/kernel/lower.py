@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import Callable, Collection, Dict, FrozenSet, Iterable, Iterator, Mapping, Optional, Set, Tuple
+from typing import Callable, Collection, Iterable, Iterator, Tuple
 
 from ..errors import TableError
 from .dev import decode_name
+from .edge import Lower
 from .proc import lines, unreadable
-
-# Upper interface -> the ones below it; None if it is over one that is not known.
-Lower = Dict[str, Optional[Tuple[str, ...]]]
 
 
 def read_lower(net: str, interfaces: Iterable[str], is_interface: Callable[[str], bool]) -> Lower:
@@ -78,36 +76,6 @@ def parse_bonding(table: Iterable[bytes]) -> Tuple[str, ...]:
     """Parse `net/bonding/<bond>`: its members' names (kernel: Documentation/networking/bonding.rst)."""
     key = b"Slave Interface:"
     return tuple(decode_name(line[len(key) :].strip()) for line in table if line.startswith(key))
-
-
-def multiplexed(interfaces: Collection[str], prefixes: Tuple[str, ...]) -> Lower:
-    """Return a modem's channels, whose names begin with one of `prefixes`, each over the modem's interfaces (`ww*`).
-
-    Neither the tables nor rtnetlink tell what `qmimux0` is over (kernel: drivers/net/usb/qmi_wwan.c).
-    """
-    modems = tuple(name for name in interfaces if name.startswith("ww"))
-    return {name: modems for name in interfaces if name.startswith(prefixes)}
-
-
-def at_the_edge(interfaces: Collection[str], lower: Mapping[str, Optional[Tuple[str, ...]]]) -> FrozenSet[str]:
-    """Return those interfaces that count: the ones that lie over none of the others."""
-    return frozenset(name for name in interfaces if not _is_carried(name, interfaces, lower))
-
-
-def _is_carried(name: str, interfaces: Collection[str], lower: Mapping[str, Optional[Tuple[str, ...]]]) -> bool:
-    """Return whether one of the interfaces lies, at whatever depth, below this one."""
-    seen: Set[str] = set()
-    below = [name]
-    while below:
-        under = lower.get(below.pop(), ())
-        if under is None:
-            return True
-        new = set(under) - seen
-        if any(other in interfaces for other in new):
-            return True
-        seen |= new
-        below += new
-    return False
 
 
 def _names(directory: str) -> Iterator[str]:

@@ -6,9 +6,11 @@ import errno
 import os
 import socket
 import struct
-from typing import Dict, FrozenSet, Iterator, Tuple
+from typing import Callable, Dict, FrozenSet, Iterator, List, Tuple, TypeVar
 
 from ..errors import TableError
+
+T = TypeVar("T")
 
 # linux/netlink.h
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
@@ -17,8 +19,10 @@ _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, seque
 _NLA_F_NESTED, _NLA_F_NET_BYTEORDER, _NLA_TYPE_MASK = 0x8000, 0x4000, 0x3FFF
 _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
 
-MAX_BLOCK_BYTES = 65536  # the kernel sends 32 KiB at a time at most
+MAX_BLOCK_BYTES = 32768  # the kernel sends less than 32 KiB at a time (kernel: netlink_dump)
 MAX_ANSWER_SECONDS = 5.0
+MAX_ATTEMPTS = 3  # what is listed may change meanwhile
+MAX_LAYOUTS = 16  # of messages, that Attributes remembers
 
 # Errors that last: the kernel, or a sandbox around this process, has no such protocol or does not allow it.
 _UNAVAILABLE = (
@@ -40,26 +44,50 @@ class DumpInterrupted(TableError):
     """What the kernel listed changed meanwhile, so the list may lack an entry or have one twice: ask again."""
 
 
+def blocks(family: int, message_type: int, body: bytes) -> Iterator[bytes]:
+    """Send a dump request; yield the kernel's answer block by block, without an end of its own. Raises OSError.
+
+    family: such as NETLINK_ROUTE. Whoever drops each block before asking for the next one never has two in memory.
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family) as kernel:
+        kernel.settimeout(MAX_ANSWER_SECONDS)
+        flags = _NLM_F_REQUEST | _NLM_F_DUMP
+        kernel.send(_HEADER.pack(_HEADER.size + len(body), message_type, flags, 1, 0) + body)
+        while True:
+            block, _, receive_flags, _ = kernel.recvmsg(MAX_BLOCK_BYTES)
+            if receive_flags & socket.MSG_TRUNC:
+                raise OSError(errno.EMSGSIZE, f"a block of over {MAX_BLOCK_BYTES} bytes")
+            if not block:
+                return
+            yield block
+            del block
+
+
 def dump(family: int, message_type: int, body: bytes) -> Iterator[Tuple[int, bytes]]:
     """Send a dump request; yield the type and the payload of each message of the answer.
 
     family: such as NETLINK_ROUTE. Raises NetlinkUnavailable, DumpInterrupted, and TableError for any other failure.
     """
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family) as kernel:
-            kernel.settimeout(MAX_ANSWER_SECONDS)
-            flags = _NLM_F_REQUEST | _NLM_F_DUMP
-            kernel.send(_HEADER.pack(_HEADER.size + len(body), message_type, flags, 1, 0) + body)
-            while True:
-                block, _, receive_flags, _ = kernel.recvmsg(MAX_BLOCK_BYTES)
-                if receive_flags & socket.MSG_TRUNC:
-                    raise TableError(f"netlink: a block of over {MAX_BLOCK_BYTES} bytes")
-                for kind, payload in messages(block):
-                    if kind == _NLMSG_DONE:
-                        return
-                    yield kind, payload
+        for block in blocks(family, message_type, body):
+            for kind, payload in messages(block):
+                if kind == _NLMSG_DONE:
+                    return
+                yield kind, payload
+            del block
     except OSError as error:
         raise _failure(error.errno or 0, error.strerror or str(error)) from error
+    raise TableError("netlink: the answer has no end")
+
+
+def uninterrupted(read: Callable[[], T]) -> T:
+    """Return what `read` returns, which uses dump(): called again if the list has changed meanwhile, a few times."""
+    for _ in range(MAX_ATTEMPTS - 1):
+        try:
+            return read()
+        except DumpInterrupted:
+            pass
+    return read()
 
 
 def messages(block: bytes) -> Iterator[Tuple[int, bytes]]:
@@ -95,22 +123,66 @@ def flagged(*types: int) -> FrozenSet[int]:
 def attributes(payload: bytes, place: int, wanted: FrozenSet[int]) -> Dict[int, bytes]:
     """Return those attributes (struct nlattr) of a payload from an offset on that have a wanted type, by type.
 
-    wanted: as flagged() returns them. A link has 40 attributes, of which few are used: where a host has hundreds of
-    links, this loop is most of what a reading costs.
+    wanted: as flagged() returns them. Raises TableError.
     """
-    found: Dict[int, bytes] = {}
+    return {
+        kind & _NLA_TYPE_MASK: payload[begin + _ATTRIBUTE.size : begin + length]
+        for begin, length, kind in _headers(payload, place)
+        if kind in wanted
+    }
+
+
+class Attributes:
+    """Does what attributes() does, for many messages of one dump, whose attributes mostly have the same places.
+
+    A link has 40 attributes, of which few are used: where a host has hundreds of links, to go from each to the next is
+    most of what a reading costs. Here all headers are compared at once with those that a message of the same length,
+    whose first attribute (a link's name) has the same length, too, had.
+    """
+
+    def __init__(self, place: int, wanted: FrozenSet[int]) -> None:
+        self._place = place
+        self._wanted = wanted
+        # Length and first header -> what reads all headers, these, and type, begin and end of each wanted attribute.
+        self._known: Dict[Tuple[int, bytes], Tuple[struct.Struct, Tuple[int, ...], List[Tuple[int, int, int]]]] = {}
+
+    def of(self, payload: bytes) -> Dict[int, bytes]:
+        """Return the wanted attributes of a message's payload, by type. Raises TableError."""
+        key = len(payload), payload[self._place : self._place + _ATTRIBUTE.size]
+        known = self._known.get(key)
+        if known is not None and known[0].unpack_from(payload, self._place) == known[1]:
+            return {kind: payload[begin:end] for kind, begin, end in known[2]}
+        if known is None and len(self._known) < MAX_LAYOUTS:
+            self._remember(key, payload)
+        return attributes(payload, self._place, self._wanted)
+
+    def _remember(self, key: Tuple[int, bytes], payload: bytes) -> None:
+        found = list(_headers(payload, self._place))
+        if found:
+            ends = [begin for begin, _, _ in found[1:]] + [len(payload)]
+            skip = [f"HH{end - begin - _ATTRIBUTE.size}x" for (begin, _, _), end in zip(found, ends)]
+            self._known[key] = (
+                struct.Struct("=" + "".join(skip)),
+                tuple([number for _, length, kind in found for number in (length, kind)]),
+                [
+                    (kind & _NLA_TYPE_MASK, begin + _ATTRIBUTE.size, begin + length)
+                    for begin, length, kind in found
+                    if kind in self._wanted
+                ],
+            )
+
+
+def _headers(payload: bytes, place: int) -> Iterator[Tuple[int, int, int]]:
+    """Yield offset, length and type of each attribute. Raises TableError."""
     last = len(payload) - _ATTRIBUTE.size
-    read = _ATTRIBUTE.unpack_from
     while place <= last:
-        length, kind = read(payload, place)
-        if length < 4:
+        length, kind = _ATTRIBUTE.unpack_from(payload, place)
+        if length < _ATTRIBUTE.size:
             raise TableError(f"netlink: an attribute of {length} bytes")
-        if kind in wanted:
-            found[kind & _NLA_TYPE_MASK] = payload[place + 4 : place + length]
-        place += (length + 3) & ~3
+        yield place, length, kind
+        place += _aligned(length)
     if place > _aligned(len(payload)):
         raise TableError(f"netlink: an attribute that ends {place - len(payload)} bytes beyond its message")
-    return found
 
 
 def _failure(number: int, text: str) -> TableError:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Collection, Iterable, Iterator
+from typing import Iterable, Iterator
 
 from ..errors import TableError
 
 MAX_PORTS = 1 << 16  # in a PortSet
 
 
-class PortSet(Collection[int]):
+class PortSet:
     """Port numbers, each once for each key.
 
     Kept as sorted records of key and port: 65,536 ports without a key take 128 KB, where a set of integers takes 6 MB.
@@ -52,7 +52,7 @@ class PortSet(Collection[int]):
         return len(self._records) // self._record_bytes
 
 
-class AllPorts(Collection[int]):
+class AllPorts:
     """The ports of several sets, one after the other, without a copy. A port that is in two sets comes twice."""
 
     __slots__ = ("_sets",)

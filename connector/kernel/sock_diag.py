@@ -8,23 +8,22 @@ that listen or are drawn for the sample are decoded. One block, 32 KB, is held a
 
 from __future__ import annotations
 
-import errno
 import socket
 import struct
 from functools import partial
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple
 
-from ..errors import TableError
+from .netlink import NetlinkUnavailable, blocks
 from .ports import PortSet
 from .sample import Reservoir
-from .socket_rows import MAPPED, Established, InterfaceOf, Listeners, Socket, Tcp, add_listeners
+from .socket_rows import MAPPED, InterfaceOf, Listeners, Socket, Tcp, add_listeners
 
 if TYPE_CHECKING:
     from .destinations import Destinations
 
 # linux/netlink.h, linux/sock_diag.h; the states are those of net/tcp_states.h
 _NETLINK_SOCK_DIAG = 4
-_REQUEST, _DUMP, _MULTI = 0x1, 0x300, 0x2
+_MULTI = 0x2
 _DONE, _SOCK_DIAG_BY_FAMILY = 3, 20
 _ESTABLISHED, _UNCONN, _LISTEN = 1, 7, 10
 
@@ -37,14 +36,6 @@ _ROW = struct.Struct("=16xBB2x2s2s16s16sI")
 _STATE = 17  # the offset of the state in a row
 _REMOTE = 40  # the offset of the remote address, 16 bytes of which IPv4 uses the first 4
 
-MAX_BLOCK_BYTES = 32768  # the kernel fills no more than that, less what it needs itself
-MAX_ANSWER_SECONDS = 5.0
-
-
-class Unavailable(TableError):
-    """The kernel does not answer, or not in full: the tables have to be read."""
-
-
 # Query one family and protocol for some states, and get the kernel's answer block by block. Raises OSError.
 Ask = Callable[[int, int, int], Iterator[bytes]]
 
@@ -55,7 +46,7 @@ def read_tcp(
     ask: Optional[Ask] = None,
     destinations: Optional[Destinations] = None,
 ) -> Tcp:
-    """Return what sockets.read_tcp() returns, from the kernel. Raises Unavailable."""
+    """Return what sockets.read_tcp() returns, from the kernel. Raises NetlinkUnavailable."""
     listeners: Dict[Optional[str], PortSet] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
         wanted = 1 << _ESTABLISHED | 1 << _LISTEN
@@ -66,15 +57,17 @@ def read_tcp(
                 _add_destinations(family, _in_state(_ESTABLISHED, states, row), destinations)
             if established < len(states):
                 add_listeners(map(decode, _in_state(_LISTEN, states, row)), interface_of, listeners)
-    return Tcp(Established(sample.seen, [decode(row) for row in sample.items]), listeners, destinations)
+            del row  # it holds the block
+    return Tcp(sample.seen, [decode(row) for row in sample.items], listeners, destinations)
 
 
 def read_udp(interface_of: InterfaceOf, ask: Optional[Ask] = None) -> Listeners:
-    """Return what sockets.read_udp() returns, from the kernel. Raises Unavailable."""
+    """Return what sockets.read_udp() returns, from the kernel. Raises NetlinkUnavailable."""
     listeners: Dict[Optional[str], PortSet] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
         for states, row in _answer(ask or ask_kernel, family, socket.IPPROTO_UDP, 1 << _UNCONN):
             add_listeners(map(decode, _in_state(_UNCONN, states, row)), interface_of, listeners)
+            del row
     return listeners
 
 
@@ -121,8 +114,8 @@ def _numbered(wanted: int, states: bytes, row: Row) -> Row:
 def _answer(ask: Ask, family: int, protocol: int, wanted: int) -> Iterator[Tuple[bytes, Row]]:
     """Yield block by block the rows' states, a byte each, and what gives a row by its number.
 
-    wanted: a bit for each state. Raises Unavailable unless the answer came to its end with status 0: a kernel that has
-    no handler for a protocol answers with no rows and status -2, which must not be read as "no sockets".
+    wanted: a bit for each state. Raises NetlinkUnavailable unless the answer came to its end with status 0: a kernel
+    that has no handler for a protocol answers with no rows and status -2, which must not be read as "no sockets".
     """
     try:
         for block in ask(family, protocol, wanted):
@@ -131,30 +124,22 @@ def _answer(ask: Ask, family: int, protocol: int, wanted: int) -> Iterator[Tuple
                 yield states, row
             if done:
                 return
+            del block, row  # before the next block comes
     except OSError as error:
-        raise Unavailable(f"sock_diag: {error.strerror or error}") from error
-    raise Unavailable("sock_diag: the answer has no end")
+        raise NetlinkUnavailable(f"sock_diag: {error.strerror or error}") from error
+    raise NetlinkUnavailable("sock_diag: the answer has no end")
 
 
 def ask_kernel(family: int, protocol: int, wanted: int) -> Iterator[bytes]:
     """Yield the kernel's answer block by block, without an end of its own. Raises OSError."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
-        kernel.settimeout(MAX_ANSWER_SECONDS)
-        query = _QUERY.pack(family, protocol, 0, wanted)
-        kernel.send(_HEADER.pack(_HEADER.size + len(query), _SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, 1, 0) + query)
-        while True:
-            block, _, flags, _ = kernel.recvmsg(MAX_BLOCK_BYTES)
-            if flags & socket.MSG_TRUNC:
-                raise OSError(errno.EMSGSIZE, f"a block of over {MAX_BLOCK_BYTES} bytes")
-            if not block:
-                return
-            yield block
+    return blocks(_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _QUERY.pack(family, protocol, 0, wanted))
 
 
 def parse(block: bytes) -> Tuple[bytes, Row, bool]:
-    """Return the rows' states, what gives a row by its number, and whether the answer is complete. Raises Unavailable.
+    """Return the rows' states, what gives a row by its number, and whether the answer is complete.
 
-    Established connections have rows of one length, so a whole block is checked and counted with a few slices.
+    Established connections have rows of one length, so a whole block is checked and counted with a few slices. Raises
+    NetlinkUnavailable.
     """
     if len(block) >= _ROW.size:
         width, kind, flags, _, _ = _HEADER.unpack_from(block)
@@ -168,20 +153,20 @@ def parse(block: bytes) -> Tuple[bytes, Row, bool]:
 
 
 def _walk(block: bytes) -> Tuple[List[bytes], bool]:
-    """Return a block's rows, whose lengths differ, and whether the answer ends with it. Raises Unavailable."""
+    """Return a block's rows, whose lengths differ, and whether the answer ends with it. Raises NetlinkUnavailable."""
     rows: List[bytes] = []
     place = 0
     while place < len(block):
         if len(block) - place < _HEADER.size + 4:
-            raise Unavailable("sock_diag: a message that is cut short")
+            raise NetlinkUnavailable("sock_diag: a message that is cut short")
         length, kind, flags, _, _ = _HEADER.unpack_from(block, place)
         if kind == _DONE:
             (status,) = struct.unpack_from("=i", block, place + _HEADER.size)
             if status:
-                raise Unavailable(f"sock_diag: the kernel ended its answer with status {status}")
+                raise NetlinkUnavailable(f"sock_diag: the kernel ended its answer with status {status}")
             return rows, True
         if kind != _SOCK_DIAG_BY_FAMILY or flags != _MULTI or not _ROW.size <= length <= len(block) - place:
-            raise Unavailable(f"sock_diag: an unexpected message: type {kind}, flags {flags}, {length} bytes")
+            raise NetlinkUnavailable(f"sock_diag: an unexpected message: type {kind}, flags {flags}, {length} bytes")
         rows.append(block[place : place + length])
         place += (length + 3) & ~3
     return rows, False

@@ -29,17 +29,6 @@ class Socket(NamedTuple):
     device: int = 0
 
 
-class Established(NamedTuple):
-    """Established TCP connections.
-
-    total: how many there are.
-    sample: all of them, or a uniform sample.
-    """
-
-    total: int
-    sample: List[Socket]
-
-
 # Ports by the interface or wildcard address that they are bound to, each once. None: those on addresses whose interface
 # is unknown, each once per address.
 Listeners = Mapping[Optional[str], PortSet]
@@ -47,12 +36,19 @@ Listeners = Mapping[Optional[str], PortSet]
 InterfaceOf = Callable[[bytes], Optional[str]]  # packed address -> name of the interface that owns it
 
 
-class Tcp(NamedTuple):
-    """What `tcp` and `tcp6` show: established connections, listening ports, and every destination, if asked for."""
+class Tcp:
+    """What `tcp` and `tcp6` show.
 
-    established: Established
-    listeners: Listeners
-    destinations: Optional[Destinations] = None
+    total: how many connections are established.
+    sample: all of these, or a uniform sample.
+    listeners: ports.
+    destinations: that of every established connection, if asked for.
+    """
+
+    def __init__(
+        self, total: int, sample: List[Socket], listeners: Listeners, destinations: Optional[Destinations]
+    ) -> None:
+        self.total, self.sample, self.listeners, self.destinations = total, sample, listeners, destinations
 
 
 def add_listeners(rows: Iterable[Socket], interface_of: InterfaceOf, listeners: Dict[Optional[str], PortSet]) -> None:

@@ -20,7 +20,7 @@ from ..errors import TableError
 from .ports import PortSet
 from .proc import is_there, unreadable
 from .sample import Reservoir
-from .socket_rows import MAPPED, Established, InterfaceOf, Listeners, Socket, Tcp, add_listeners
+from .socket_rows import MAPPED, InterfaceOf, Listeners, Socket, Tcp, add_listeners
 
 if TYPE_CHECKING:
     from .destinations import Destinations
@@ -58,8 +58,7 @@ def read_tcp(
                 _add_destinations(name, digits, _rows(lines, states, ESTABLISHED), destinations)
             if LISTEN in states:
                 add_listeners((_decode(name, row) for row in _rows(lines, states, LISTEN)), interface_of, listeners)
-    established_sample = Established(sample.seen, [_decode("tcp", row) for row in sample.items])
-    return Tcp(established_sample, listeners, destinations)
+    return Tcp(sample.seen, [_decode("tcp", row) for row in sample.items], listeners, destinations)
 
 
 def read_udp(net: str, interface_of: InterfaceOf) -> Listeners:

@@ -232,6 +232,25 @@ def on_a_core(**settings: str) -> Dict[str, str]:
     return {"MY_FUNCTION_ARN": ARN, "AWS_IOT_THING_NAME": "a-thing", "ProcDestinationPath": "/proc", **settings}
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("thing", ["a-thing", ""])
+def test_garbage_is_collected_after_a_start_if_it_was_before(enabled: bool, thing: str) -> None:
+    """Also where the start fails, as without a thing's name."""
+    script = f"""
+import gc
+{"gc.enable()" if enabled else "gc.disable()"}
+{ON_A_CORE.partition("import connector.handler")[0]}
+try:
+    import connector.handler
+except Exception as error:
+    say(type(error).__name__)
+say("collects", gc.isenabled())
+"""
+    done = run(script, {**on_a_core(), "AWS_IOT_THING_NAME": thing})
+    assert f"collects {enabled}" in done.stdout.splitlines(), done.stdout
+    assert ("ConfigError" in done.stdout.splitlines()) is not bool(thing)
+
+
 def test_import_on_a_core_starts_the_loop_and_returns() -> None:
     done = run(ON_A_CORE, on_a_core(MetricNames="long"))
     assert done.returncode == 0, done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 from support import proc
 
 from connector.config import CUSTOM_METRICS
-from connector.kernel.host import TICKS_PER_SECOND, CpuTimes, Host, give_back_memory, prepare, read_host
+from connector.kernel.host import TICKS_PER_SECOND, CpuTimes, give_back_memory, prepare, read_host
 
 ROOT = Path(__file__).resolve().parents[2]
 HINT = "(is the host's proc mounted there, without hidepid?)"
@@ -30,12 +31,13 @@ def host(tmp_path: Path) -> Path:
 def test_every_metric_is_read_from_the_mounted_proc(host: Path) -> None:
     """Of the tree's host, not of the machine that this runs on."""
     read = read_host(str(host), CUSTOM_METRICS)
-    assert read._replace(cpu=None) == Host(
-        values={"memory_usage": 25.0, "process_count": 3, "load_average_1m": 1.25, "uptime_seconds": 35353},
-        cpu=None,
-        missing={},
-    )
-    assert read.cpu == CpuTimes(6055, 22825)
+    assert read.values == {
+        "memory_usage": 25.0,
+        "process_count": 3,
+        "load_average_1m": 1.25,
+        "uptime_seconds": 35353,
+    }
+    assert (read.cpu, read.missing) == (CpuTimes(6055, 22825), {})
 
 
 def test_values_on_this_machine_are_those_of_psutil() -> None:
@@ -52,7 +54,8 @@ def test_values_on_this_machine_are_those_of_psutil() -> None:
 
 
 def test_nothing_is_read_if_no_metric_is_wanted(tmp_path: Path) -> None:
-    assert read_host(str(tmp_path / "absent"), ()) == Host({}, None, {})
+    read = read_host(str(tmp_path / "absent"), ())
+    assert (read.values, read.cpu, read.missing) == ({}, None, {})
 
 
 @pytest.mark.parametrize(
@@ -226,3 +229,11 @@ def test_load_average_of_0_is_reported(host: Path) -> None:
 def test_process_count_is_missing_if_proc_can_not_be_listed(tmp_path: Path) -> None:
     read = read_host(str(tmp_path / "absent"), ["process_count"])
     assert read.missing == {"process_count": f"{tmp_path / 'absent'} does not show all processes {HINT}"}
+
+
+def test_module_is_found_after_memory_was_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "imported_late.py").write_text("value = 7\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    give_back_memory()
+    assert sys.path_importer_cache == {}, "names of all files in the directories that were searched"
+    assert importlib.import_module("imported_late").value == 7

@@ -97,7 +97,7 @@ Patched = Callable[..., Dict[str, Counters]]
 
 
 def patched(parse: Patched) -> Any:
-    return mock.patch("connector.kernel.interfaces.parse_dev", parse)
+    return mock.patch("connector.kernel.interface_tables.parse_dev", parse)
 
 
 def test_interface_that_is_renamed_while_it_is_read_is_read_again(tmp_path: Path) -> None:

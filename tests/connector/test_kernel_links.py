@@ -5,17 +5,29 @@ from __future__ import annotations
 import errno
 import struct
 import tracemalloc
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connector.errors import TableError
 from connector.kernel import links
 from connector.kernel.dev import MAX_INTERFACES, Counters, matching
-from connector.kernel.interfaces import Interfaces, read_interfaces
-from connector.kernel.links import Link, parse_link, read_links
-from connector.kernel.netlink import DumpInterrupted, NetlinkUnavailable, messages
+from connector.kernel.edge import Interfaces
+from connector.kernel.interfaces import read_interfaces
+from connector.kernel.links import Link, read_links
+from connector.kernel.netlink import (
+    MAX_ATTEMPTS,
+    MAX_LAYOUTS,
+    Attributes,
+    DumpInterrupted,
+    NetlinkUnavailable,
+    attributes,
+    flagged,
+    messages,
+)
 from connector.kernel.proc import Proc
 
 HEADER = "=IHHII"
@@ -53,11 +65,18 @@ def message(kind: int, payload: bytes, flags: int = 2) -> bytes:
 
 
 DONE = message(3, struct.pack("=i", 0))
+WANTED = flagged(3, 5, 10, 18, 23, 37)
+
+
+def parse_link(payload: bytes, with_counters: bool) -> Link:
+    return links.parse_link(payload, with_counters, Attributes(16, WANTED).of)
 
 
 def test_link_is_parsed() -> None:
     payload = link(7, "eth0.5", "vlan", below=2, master=9, counters=(1, 2, 3, 4))
-    assert parse_link(payload, True) == Link(7, "eth0.5", "vlan", 9, 2, Counters(1, 2, 3, 4))
+    parsed = parse_link(payload, True)
+    assert (parsed.ifindex, parsed.name, parsed.kind) == (7, "eth0.5", "vlan")
+    assert (parsed.master, parsed.below, parsed.counters) == (9, 2, Counters(1, 2, 3, 4))
     assert parse_link(payload, False).counters is None
 
 
@@ -102,6 +121,33 @@ def test_answer_with_an_error_is_an_error(block: bytes, error: type, text: str) 
     with pytest.raises(TableError, match=text) as raised:
         list(messages(block))
     assert type(raised.value) is error
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.one_of(
+                st.builds(attribute, st.sampled_from([3, 18 | 0x8000, 23, 99]), st.binary(max_size=5)),
+                st.binary(min_size=4, max_size=8),
+            ),
+            max_size=3,
+        ).map(b"".join),
+        max_size=2 * MAX_LAYOUTS,
+    )
+)
+def test_attributes_of_many_messages_are_those_of_each(payloads: List[bytes]) -> None:
+    """Few attributes, of few lengths: messages of one length with other attributes are tried, and broken ones."""
+    many = Attributes(2, WANTED)
+    for payload in payloads:
+        each = outcome(attributes, b"ab" + payload, 2, WANTED)
+        assert outcome(many.of, b"ab" + payload) == each
+
+
+def outcome(read: Callable[..., Dict[int, bytes]], *arguments: Any) -> object:
+    try:
+        return read(*arguments)
+    except TableError as error:
+        return str(error)
 
 
 def answering(*payloads: bytes) -> Any:
@@ -192,7 +238,9 @@ def test_each_byte_is_counted_on_one_interface(payloads: List[bytes], exclude: s
 
 def test_reading_has_counters_and_indexes_of_what_is_not_excluded() -> None:
     payloads = [link(2, "eth0", counters=(1, 2, 3, 4)), link(9, "veth1", "veth", 3)]
-    assert edge(payloads, "veth*") == Interfaces({"eth0": Counters(1, 2, 3, 4)}, {"eth0": 2}, 9, frozenset({"eth0"}))
+    read = edge(payloads, "veth*")
+    assert (read.counters, read.indexes) == ({"eth0": Counters(1, 2, 3, 4)}, {"eth0": 2})
+    assert (read.last_index, read.edge) == (9, {"eth0"})
 
 
 def test_more_interfaces_than_the_maximum_are_an_error() -> None:
@@ -253,7 +301,7 @@ def test_list_that_changed_meanwhile_is_asked_for_again() -> None:
 
     with mock.patch.object(links, "dump", dump):
         assert list(read_links(matching(())).counters) == ["eth0"]
-    answers = [DumpInterrupted("changed")] * links.MAX_ATTEMPTS
+    answers = [DumpInterrupted("changed")] * MAX_ATTEMPTS
     with mock.patch.object(links, "dump", dump), pytest.raises(TableError, match="changed"):
         read_links(matching(()))
 

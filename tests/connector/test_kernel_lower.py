@@ -16,7 +16,8 @@ from support import proc
 
 from connector.config import DEFAULT_EXCLUDE
 from connector.kernel.dev import matching
-from connector.kernel.lower import Lower, at_the_edge, multiplexed, parse_bonding, parse_vlan_config, read_lower
+from connector.kernel.edge import Lower, at_the_edge, multiplexed
+from connector.kernel.lower import parse_bonding, parse_vlan_config, read_lower
 
 # The kernel's net/8021q/vlanproc.c prints these.
 CONFIG = b"""\

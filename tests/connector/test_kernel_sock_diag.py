@@ -18,8 +18,8 @@ from support import proc
 
 from connector.kernel import sock_diag, socket_rows, sockets
 from connector.kernel.destinations import Destinations
+from connector.kernel.netlink import NetlinkUnavailable
 from connector.kernel.sample import Reservoir
-from connector.kernel.sock_diag import Unavailable
 
 ESTABLISHED, TIME_WAIT, UNCONN, LISTEN = 1, 6, 7, 10
 OWNERS = {bytes([192, 0, 2, 1]): "eth0", socket.inet_pton(socket.AF_INET6, "2001:db8::1"): "eth1"}
@@ -76,10 +76,10 @@ def test_rows_of_one_length_and_of_several_are_counted_alike() -> None:
         [CONNECTION + longer + CONNECTION + done()],
         [CONNECTION * 2, longer, done()],
     ):
-        assert read(Answers(*blocks)).established.total == 3
+        assert read(Answers(*blocks)).total == 3
     tcp = read(Answers(LISTENER + CONNECTION, done()))
-    assert (tcp.established.total, ports(tcp.listeners)) == (1, {("0.0.0.0", 22)})
-    (found,) = tcp.established.sample
+    assert (tcp.total, ports(tcp.listeners)) == (1, {("0.0.0.0", 22)})
+    (found,) = tcp.sample
     assert found == socket_rows.Socket(bytes([192, 0, 2, 1]), 50000, bytes([203, 0, 113, 9]), 443)
 
 
@@ -111,7 +111,7 @@ def test_rows_of_one_length_and_of_several_are_counted_alike() -> None:
     ],
 )
 def test_incomplete_answer_is_unavailable_and_never_an_empty_table(blocks: List[bytes], reason: str) -> None:
-    with pytest.raises(Unavailable, match=reason):
+    with pytest.raises(NetlinkUnavailable, match=reason):
         read(Answers(*blocks))
 
 
@@ -121,7 +121,7 @@ def test_refused_socket_is_unavailable() -> None:
             raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
         yield b""
 
-    with pytest.raises(Unavailable, match="Protocol not supported"):
+    with pytest.raises(NetlinkUnavailable, match="Protocol not supported"):
         read(refuse)
 
 
@@ -207,11 +207,11 @@ def test_the_same_sockets_read_both_ways_are_the_same(all_made: List[Made], rows
         size = len(all_made) + 1
         tables = sockets.read_tcp(net, Reservoir(size, random.Random(1)), OWNERS.get)
         kernel = read(ask, size)
-        assert kernel.established.total == tables.established.total
-        assert sorted(kernel.established.sample) == sorted(tables.established.sample)
+        assert kernel.total == tables.total
+        assert sorted(kernel.sample) == sorted(tables.sample)
         assert ports(kernel.listeners) == ports(tables.listeners)
         assert ports(sock_diag.read_udp(OWNERS.get, ask)) == ports(sockets.read_udp(net, OWNERS.get))
         of_tables, of_kernel = Destinations(), Destinations()
         sockets.read_tcp(net, Reservoir(1, random.Random(1)), OWNERS.get, of_tables)
         sock_diag.read_tcp(Reservoir(1, random.Random(1)), OWNERS.get, ask, of_kernel)
-        assert sorted(of_tables) == sorted(of_kernel) == sorted(row.remote for row in tables.established.sample)
+        assert sorted(of_tables) == sorted(of_kernel) == sorted(row.remote for row in tables.sample)

@@ -16,7 +16,7 @@ from support import proc
 
 from connector.errors import TableError
 from connector.kernel.sample import Reservoir
-from connector.kernel.socket_rows import Established, Listeners, Socket
+from connector.kernel.socket_rows import Listeners, Socket
 from connector.kernel.sockets import BLOCK_BYTES, read_tcp, read_udp
 
 OWNERS = {
@@ -29,13 +29,14 @@ OTHERS = sorted(set(proc.STATES) - {"LISTEN", "ESTABLISHED"})
 
 
 class Tcp(NamedTuple):
-    established: Established
+    total: int
+    sample: List[Socket]
     listeners: Dict[Optional[str], Set[int]]
 
 
 def tcp_of(root: Path, size: int = 10_000) -> Tcp:
     tcp = read_tcp(str(root / "1" / "net"), Reservoir(size, random.Random(1)), OWNERS.get)
-    return Tcp(tcp.established, as_sets(tcp.listeners))
+    return Tcp(tcp.total, tcp.sample, as_sets(tcp.listeners))
 
 
 def udp_of(root: Path) -> Dict[Optional[str], Set[int]]:
@@ -78,7 +79,7 @@ def test_rows_as_a_kernel_printed_them(tmp_path: Path) -> None:
     padded = b"".join(line.ljust(149) + b"\n" for line in recorded["tcp"].splitlines())
     proc.tree(tmp_path, tcp=proc.tcp() + padded, tcp6=proc.tcp6() + recorded["tcp6"])
     tcp = tcp_of(tmp_path)
-    assert (tcp.established.total, text(tcp.established.sample), tcp.listeners) == (
+    assert (tcp.total, text(tcp.sample), tcp.listeners) == (
         3,
         [
             ("127.0.0.1", 56744, "127.0.0.1", 2224),
@@ -102,7 +103,7 @@ def test_only_the_states_established_and_listen_count(tmp_path: Path, version: s
     quiet = {"tcp": proc.tcp(), "tcp6": proc.tcp6()}
     quiet[version] = proc.table(version, rows)
     tcp = tcp_of(proc.tree(tmp_path, **quiet))
-    assert (tcp.established.total, len(tcp.established.sample), tcp.listeners) == (1, 1, {"eth0": {80}})
+    assert (tcp.total, len(tcp.sample), tcp.listeners) == (1, 1, {"eth0": {80}})
 
 
 def test_each_interface_and_port_is_one_entry(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_row_numbers_may_have_more_digits_within_a_block(tmp_path: Path, name: s
         assert udp_of(tmp_path) == {"eth0": ports}
     else:
         tcp = tcp_of(tmp_path)
-        found = (tcp.established.total, {row.local_port for row in tcp.established.sample}, tcp.listeners)
+        found = (tcp.total, {row.local_port for row in tcp.sample}, tcp.listeners)
         assert found == (10, {1001 + place for place in range(0, 30, 3)}, {"eth0": ports})
 
 
@@ -191,7 +192,7 @@ def test_table_of_many_blocks_is_counted_exactly(tmp_path: Path, name: str) -> N
     content = proc.table(name, rows, first=8_000)
     assert len(content) > 5 * BLOCK_BYTES
     tcp = tcp_of(proc.tree(tmp_path, **{name: content}))
-    assert (tcp.established.total, sorted(row.local_port for row in tcp.established.sample), tcp.listeners) == (
+    assert (tcp.total, sorted(row.local_port for row in tcp.sample), tcp.listeners) == (
         2000,
         list(range(1, 4001, 2)),
         {"eth0": set(range(100, 4001, 100))},
@@ -204,13 +205,13 @@ def test_row_longer_than_the_padding_counts(tmp_path: Path) -> None:
     short_row = proc.row("tcp", 0, "192.0.2.10:22", "192.0.2.1:5001", "ESTABLISHED")
     proc.tree(tmp_path, tcp=proc.tcp() + short_row + long_row + b"\n" + short_row)
     tcp = tcp_of(tmp_path)
-    assert (tcp.established.total, [row.remote_port for row in tcp.established.sample]) == (3, [5001, 5000, 5001])
+    assert (tcp.total, [row.remote_port for row in tcp.sample]) == (3, [5001, 5000, 5001])
 
 
 def test_sample_has_the_size_asked_for_and_the_total_is_exact(tmp_path: Path) -> None:
     rows = [("192.0.2.10:22", f"192.0.2.1:{1 + number}", "ESTABLISHED") for number in range(300)]
     tcp = tcp_of(proc.tree(tmp_path, tcp=proc.tcp(*rows)), size=7)
-    assert (tcp.established.total, len(set(tcp.established.sample)), len(tcp.established.sample)) == (300, 7, 7)
+    assert (tcp.total, len(set(tcp.sample)), len(tcp.sample)) == (300, 7, 7)
 
 
 def test_memory_does_not_grow_with_the_number_of_connections(tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ def test_memory_does_not_grow_with_the_number_of_connections(tmp_path: Path) -> 
     proc.tree(tmp_path, tcp=proc.tcp(*rows))
     tracemalloc.start()
     try:
-        total = tcp_of(tmp_path, size=50).established.total
+        total = tcp_of(tmp_path, size=50).total
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -308,7 +309,7 @@ def test_host_without_any_table_of_ipv6_has_no_ipv6(tmp_path: Path) -> None:
     rows = proc.tcp(("192.0.2.10:22", "192.0.2.1:5000", "ESTABLISHED"))
     proc.tree(tmp_path, tcp=rows, tcp6=None, udp6=None, if_inet6=None)
     tcp = tcp_of(tmp_path)
-    assert (tcp.established.total, tcp.listeners, udp_of(tmp_path)) == (1, {}, {})
+    assert (tcp.total, tcp.listeners, udp_of(tmp_path)) == (1, {}, {})
 
 
 @pytest.mark.parametrize("witness", ["if_inet6", "sockstat6"])
@@ -362,5 +363,5 @@ def test_short_reads_are_joined(tmp_path: Path) -> None:
     feeder.start()
     tcp = tcp_of(tmp_path)
     feeder.join(10)
-    assert tcp.established == Established(270, tcp.established.sample)
-    assert [row.remote_port for row in tcp.established.sample] == list(range(1, 271))
+    assert tcp.total == 270
+    assert [row.remote_port for row in tcp.sample] == list(range(1, 271))

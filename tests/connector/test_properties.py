@@ -25,8 +25,9 @@ from connector.errors import ConfigError, TableError
 from connector.kernel.address_proof import parse_fib_trie, parse_route
 from connector.kernel.addresses import parse_if_inet6
 from connector.kernel.dev import Counters, matching, parse_dev
+from connector.kernel.edge import at_the_edge
 from connector.kernel.host import CpuTimes
-from connector.kernel.lower import at_the_edge, parse_bonding, parse_vlan_config
+from connector.kernel.lower import parse_bonding, parse_vlan_config
 from connector.report import build
 from connector.snapshot import Connection, Connections, Port, Ports, Snapshot
 from connector.traffic import Traffic

@@ -214,10 +214,8 @@ def of_tables(bound: Dict[str, Set[Endpoint]]) -> Own:
     """The sockets of `bound` as connector/kernel/sockets.py reads them."""
     sample: Reservoir[bytes] = Reservoir(10**6, random.Random(1))
     tcp, udp = read_tcp("/proc/self/net", sample, spelled), read_udp("/proc/self/net", spelled)
-    assert tcp.established.total == len(tcp.established.sample)
-    rows = [
-        (spelled(row.local), row.local_port, spelled(row.remote), row.remote_port) for row in tcp.established.sample
-    ]
+    assert tcp.total == len(tcp.sample)
+    rows = [(spelled(row.local), row.local_port, spelled(row.remote), row.remote_port) for row in tcp.sample]
     return (
         {row for row in rows if row[:2] in bound["tcp"]},
         {(str(name), port) for name, ports in tcp.listeners.items() for port in ports} & bound["tcp"],

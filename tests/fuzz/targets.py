@@ -29,8 +29,9 @@ from connector.health import Health, plain  # noqa: E402
 from connector.kernel.address_proof import FibTrie, parse_fib_trie, parse_route, prove_owners  # noqa: E402
 from connector.kernel.addresses import parse_if_inet6  # noqa: E402
 from connector.kernel.dev import matching, parse_dev  # noqa: E402
+from connector.kernel.edge import Lower, at_the_edge  # noqa: E402
 from connector.kernel.host import METRICS, read_host  # noqa: E402
-from connector.kernel.lower import Lower, at_the_edge, parse_bonding, parse_vlan_config  # noqa: E402
+from connector.kernel.lower import parse_bonding, parse_vlan_config  # noqa: E402
 from connector.kernel.sample import Reservoir  # noqa: E402
 from connector.kernel.sock_diag import read_tcp as read_tcp_of_kernel  # noqa: E402
 from connector.kernel.sock_diag import read_udp as read_udp_of_kernel  # noqa: E402
@@ -243,8 +244,8 @@ def _tcp(**tables: proc.Content) -> None:
 
 def _is_possible(found: Optional[Tcp]) -> None:
     if found is not None:
-        assert len(found.established.sample) == min(found.established.total, LIST_SIZE), found
-        assert all(len(row.remote) in (4, 16) for row in found.established.sample), found
+        assert len(found.sample) == min(found.total, LIST_SIZE), found
+        assert all(len(row.remote) in (4, 16) for row in found.sample), found
         _ports_are_possible(found.listeners)
 
 
