@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -67,11 +68,25 @@ def multipath() -> None:
     kept.extend((server, client, server.accept()[0]))
 
 
+def connected(port: int, to: str) -> socket.socket:
+    """Return a connection to a port. An address that was just added may be unreachable for a moment."""
+    end = time.monotonic() + 20
+    while True:
+        client = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET)
+        client.settimeout(5)
+        try:
+            client.connect((to, port))
+            return client
+        except OSError as error:
+            client.close()
+            if error.errno != errno.EHOSTUNREACH or time.monotonic() > end:
+                raise OSError(error.errno, f"connect to {to} port {port}: {error.strerror or error}") from error
+            time.sleep(0.05)
+
+
 def call(server: socket.socket, to: str) -> List[socket.socket]:
     """Connect to a listener at one of its addresses; return both sides."""
-    client = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET)
-    client.settimeout(5)
-    client.connect((to, server.getsockname()[1]))
+    client = connected(server.getsockname()[1], to)
     sides = [client, server.accept()[0]]
     kept.extend(sides)
     return sides
