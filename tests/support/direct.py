@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import socket
 import ssl
 import threading
@@ -63,10 +64,9 @@ class Log(logging.Handler):
         """Return while there is a connection, as far as the log tells."""
 
         def connected() -> bool:
-            lines = [
-                line for line in self.lines if "connected to localhost:" in line or "connection to localhost:" in line
-            ]
-            return bool(lines) and "connected" in lines[-1]
+            # Not "publishing: not connected to", which a report during the outage logs.
+            changes = [line for line in self.lines if re.match("[A-Z]+ connect(ed|ion) to localhost:", line)]
+            return bool(changes) and " connected to " in changes[-1]
 
         with self._changed:
             assert self._changed.wait_for(connected, MAX_WAIT_SECONDS), f"no connection: {self.lines}"
