@@ -147,7 +147,8 @@ def _cpu_at_rest(artifact: Path) -> float:
 class Whole(NamedTuple):
     """The whole function of one build.
 
-    start, full_start: CPU from import to first report, with default settings and with everything on, seconds
+    start: CPU from import to first report, default settings, seconds
+    full_start: the same, with everything switched on and the most sockets
     cycle: CPU of one report on an idle host, seconds
     memory: anonymous, with everything switched on and the most sockets, bytes
     """
@@ -163,15 +164,17 @@ def side_by_side(builds: Sequence[Path], directory: Path, sockets: int) -> List[
     starts: List[List[float]] = [[] for _ in builds]
     full_starts: List[List[float]] = [[] for _ in builds]
     for number in range(STARTS):
-        for build, found, full in zip(builds, starts, full_starts):
+        for build, found in zip(builds, starts):
             found += start_cost(build, directory / f"turn-{number}-{build.name}", 1)
-            full += start_cost(build, directory / f"full-turn-{number}-{build.name}", 1, EVERYTHING)
     with ExitStack() as running:
         cores = [running.enter_context(LocalCore(build, interval=1)) for build in builds]
         before = _cpu_after(cores, 3)
         cycles = [(after - cpu) / CYCLES for after, cpu in zip(_cpu_after(cores, CYCLES), before)]
     with ExitStack() as running:
         running.enter_context(Load(sockets))
+        for number in range(STARTS):
+            for build, full in zip(builds, full_starts):
+                full += start_cost(build, directory / f"full-turn-{number}-{build.name}", 1, EVERYTHING)
         cores = [running.enter_context(LocalCore(build, interval=1, **EVERYTHING)) for build in builds]
         _cpu_after(cores, 5)
         time.sleep(0.4)  # between two reports, as a function is nearly always

@@ -11,6 +11,7 @@ TABLE = text("tests/bench/results/table.md")
 DIRECT = text("tests/bench/results/direct.md")
 ALARMS = text("tests/bench/results/alarms.md")
 NATIVE = text("tests/bench/results/native.md")
+INTERFACES = text("tests/bench/results/interfaces.md")
 BENCH = "tests/bench/README.md"
 
 # Numbers in the bench's README that are no result: sizes, limits and versions.
@@ -115,7 +116,15 @@ def test_figures_of_the_native_component_are_those_of_the_run() -> None:
     assert f"{float(ours):.0f} MB, of which awsiotsdk {float(bare):.0f} |" in text("README.md")
 
 
+def test_figures_beside_the_baseline_are_those_of_the_run() -> None:
+    what = "everything on, 36,000 sockets, 501 interfaces"
+    memory = row(f"the function, {what}, anonymous MB", INTERFACES)[2]
+    start = row(f"CPU from import to first report, {what}, ms", INTERFACES)[2]
+    bench = re.sub(r"\s+", " ", text(BENCH))
+    assert f"takes {memory} of the memory of the build of commit b1b3de1, which had no psutil, and {start} of" in bench
+
+
 def test_every_figure_of_the_bench_is_in_the_table_or_a_known_limit() -> None:
     numbers = set(re.findall(r"(?<![\w.,-])\d[\d,.]*\d|(?<![\w.,-])\d", re.sub(r"`[^`]*`", "", prose(BENCH))))
-    in_table = set(re.findall(r"\d[\d,.]*\d|\d", TABLE + DIRECT + ALARMS + NATIVE))
+    in_table = set(re.findall(r"\d[\d,.]*\d|\d", TABLE + DIRECT + ALARMS + NATIVE + INTERFACES))
     assert numbers - in_table - NO_RESULTS == set()
