@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, List, Union
@@ -82,6 +83,11 @@ TOGETHER = (
 # Large packages that tests import. In a new environment nothing is compiled: each of pytest-xdist's processes imports
 # another one first, or all would compile the same modules at the same time.
 LARGE = ("moto.server", "matplotlib.pyplot", "ibis", "playwright.sync_api")
+
+
+# A shell makes what it starts in the background ignore Ctrl-C, and so would all programs that the tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
