@@ -22,7 +22,7 @@ def nested(depth: int) -> Any:
 
 
 def values(configuration: Dict[str, Any], **environ: str) -> Dict[str, str]:
-    settings, warnings = read(configuration, {"AWS_IOT_THING_NAME": "gateway-7", **environ}, "/gg/work/connector")
+    settings, warnings = read(configuration, {"AWS_IOT_THING_NAME": "gateway-7", **environ}, "/gg/connector")
     assert warnings == []
     return dict(settings.parameters)
 
@@ -31,7 +31,7 @@ def test_without_a_configuration_defaults_are_those_of_a_component() -> None:
     assert values({}) == {
         "AWS_IOT_THING_NAME": "gateway-7",
         "ProcDestinationPath": "/proc",
-        "StateDirectory": "/gg/work/connector",
+        "StateDirectory": "/gg/connector",
     }
     assert read({}, {}, "")[0].max_payload_bytes == 7_000
 
