@@ -61,10 +61,10 @@ def prepare(names: Sequence[str]) -> None:
 
 
 def give_back_memory() -> None:
-    """Return to the kernel what a report needed and the time until the next does not, 0.3 to 0.5 MB.
+    """Return to the kernel the memory that only a report needs, 0.3 to 0.5 MB.
 
-    With psutil 7.2 or later on glibc, and only if a metric has imported it. Before that what the import system keeps of
-    each directory that it has searched is dropped, the names of all files: imports are over, or find them again.
+    With psutil 7.2 or later on glibc, and only if a metric has imported it. First the import system's lists of the
+    files in each directory are dropped; a later import makes them anew.
     """
     sys.path_importer_cache.clear()
     trim = getattr(sys.modules.get("psutil"), "heap_trim", None)

@@ -135,9 +135,9 @@ def attributes(payload: bytes, place: int, wanted: FrozenSet[int]) -> Dict[int, 
 class Attributes:
     """Does what attributes() does, for many messages of one dump, whose attributes mostly have the same places.
 
-    A link has 40 attributes, of which few are used: where a host has hundreds of links, to go from each to the next is
-    most of what a reading costs. Here all headers are compared at once with those that a message of the same length,
-    whose first attribute (a link's name) has the same length, too, had.
+    A link has 40 attributes, of which few are used. On a host with hundreds of links, walking from one attribute to the
+    next is most of what a reading costs. Here the headers of a message are compared, all at once, with those of an
+    earlier message of the same length and the same first header.
     """
 
     def __init__(self, place: int, wanted: FrozenSet[int]) -> None:
