@@ -1,4 +1,4 @@
-"""Checks rows of batches.SCHEMA, which somebody else can have written: what no report can say is no row either."""
+"""Checks rows of batches.SCHEMA from a Parquet file, which any program may have written: is each a possible report?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COUNTS = (
 
 
 def faults(rows: pyarrow.RecordBatch) -> Iterator[tuple[int, str]]:
-    """Yield (index, reason) of each row that is no report. All rows are checked at once, then halves with a fault."""
+    """Yield (index, reason) of each row that is no report. A batch with a fault is halved until the rows are found."""
     yield from _faults(rows, 0)
 
 
@@ -36,7 +36,7 @@ def _faults(rows: pyarrow.RecordBatch, first: int) -> Iterator[tuple[int, str]]:
 def _reasons(rows: pyarrow.RecordBatch) -> Iterator[str]:
     thing, time = rows.column("thing"), rows.column("report_id")
     if thing.null_count or time.null_count or not _within(compute.utf8_length(thing), 1) or not _is_time(time):
-        yield "no report: thing or report_id is missing, or is none"
+        yield "no report: thing or report_id is missing or invalid"
         return
     checks: dict[str, Callable[[Any], bool]] = {
         **dict.fromkeys(COUNTS, lambda column: _within(column, 0)),
@@ -49,7 +49,7 @@ def _reasons(rows: pyarrow.RecordBatch) -> Iterator[str]:
     }
     for name, is_right in checks.items():
         if not is_right(rows.column(name)):
-            yield f"no report: {name} is what no report says"
+            yield f"no report: {name} has a value that no report can have"
 
 
 def _within(column: Any, least: float, most: float | None = None) -> bool:

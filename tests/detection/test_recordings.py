@@ -356,4 +356,4 @@ def test_row_without_a_thing_or_a_time_is_skipped(tmp_path: Path, read: Callable
     )
     account = read(path).account
     assert (account.found, account.kept, account.skipped_count) == (3, 1, 2)
-    assert account.skipped[0].endswith(": no report: thing or report_id is missing, or is none")
+    assert account.skipped[0].endswith(": no report: thing or report_id is missing or invalid")
