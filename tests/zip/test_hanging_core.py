@@ -18,7 +18,7 @@ import pytest
 from bench.cgroup import MemoryGroup, Unavailable
 from bench.load import Load
 from bench.measure import CORE_LIMIT
-from local_core import LocalCore, Verdict
+from local_core import LocalCore
 
 from connector.publisher import MAX_UNANSWERED
 
@@ -58,6 +58,21 @@ def function(directory: Path, changes: List[Tuple[str, str, str]]) -> Path:
     return directory
 
 
+def wait_for_acceptance(core: LocalCore) -> None:
+    """Return at the next accepted report.
+
+    Time is compressed for the function but not for the core: a call that is given up after 0.05 s may still arrive, after
+    the report that took its place, and is then rejected for its id or for coming too soon.
+    """
+    for _ in range(50):
+        verdict = core.wait_for_delivery(LONG).verdict
+        assert verdict is not None
+        if verdict.accepted:
+            return
+        assert verdict.code == "Throttled" or " does not follow " in verdict.reason, verdict
+    raise AssertionError("50 reports were rejected, one after the other")
+
+
 def threads(core: LocalCore) -> int:
     return len(os.listdir(f"/proc/{core.pid}/task"))
 
@@ -92,7 +107,7 @@ def test_unanswered_calls_hold_a_bounded_amount_of_memory(limited: MemoryGroup, 
         most = max(most, threads(core))
         grown = limited.anonymous - full
         for _ in range(2):
-            assert core.wait_for_delivery(LONG).verdict == Verdict(accepted=True)
+            wait_for_acceptance(core)
         assert core.stop() == 0
     assert limited.kills == 0
     assert grown < MAX_GROWTH_BYTES, grown
