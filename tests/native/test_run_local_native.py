@@ -21,7 +21,7 @@ RUN_LOCAL = ROOT / "packaging" / "run_local.py"
 
 def run_local(*arguments: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(RUN_LOCAL), *map(str, arguments)]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
 
 
 def test_artifact_reports_under_the_nucleus() -> None:
