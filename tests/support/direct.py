@@ -243,10 +243,15 @@ class DirectLoop(Transport):
 
     def send(self, topic: str, payload: bytes) -> None:
         self._inner.send(topic, payload)
-        self.accepted += 1
+        with self._changed:
+            self.accepted += 1
 
     def close(self) -> None:
         self._inner.close()
+
+    def wake_connection(self) -> None:
+        """Have the transport look at its clock, as it does when the time that it waits for has passed."""
+        self._inner._wake()
 
     def run(self, seconds: float) -> None:
         """Report for so long, from a start to a stop."""
