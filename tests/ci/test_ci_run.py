@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize("arguments", [["lnt"], ["lint", "3.8"], ["test", "2.7"]], ids=" ".join)
 def test_unknown_step_gives_2_and_the_list_of_steps(arguments: List[str]) -> None:
-    done = subprocess.run([str(ROOT / ".ci" / "run"), *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([str(ROOT / ".ci" / "run"), *arguments], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f".ci/run: unknown step '{' '.join(arguments)}'; "
@@ -49,7 +49,7 @@ def test_skipped_test_fails_the_run_unless_its_reason_is_allowed(tmp_path: Path)
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), "ALLOWED_SKIPS": ".ci/allowed-skips"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 1, done.stdout + done.stderr
     start = "FAILED, as it was skipped: "

@@ -24,7 +24,7 @@ NO_PYTHON = "/nonexistent/python"
 
 def run(script: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [str(ROOT / script), *arguments], env={**os.environ, **variables}, capture_output=True, text=True, timeout=60
+        [str(ROOT / script), *arguments], env={**os.environ, **variables}, capture_output=True, text=True, timeout=300
     )
 
 

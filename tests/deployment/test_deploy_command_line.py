@@ -204,7 +204,9 @@ def run(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the script by its path, as a person does, without an account."""
     command = [sys.executable, str(DEPLOY), *argv]
     safe = {"PATH": "/usr/bin:/bin", "AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent"}
-    return subprocess.run(command, env={**safe, **environment}, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env={**safe, **environment}, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 def test_missing_region_or_credentials_are_named(make_zip: Any) -> None:
@@ -223,7 +225,7 @@ def test_missing_region_or_credentials_are_named(make_zip: Any) -> None:
 
 def test_missing_requirements_name_what_to_install() -> None:
     command = [sys.executable, "-S", str(DEPLOY), "--help"]  # -S: without installed packages
-    result = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, env={}, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 1
     assert result.stderr.startswith("deploy.py: No module named ")
     assert result.stderr.endswith(" packaging/venv.sh build/tools packaging/requirements-tools.txt\n")
@@ -237,7 +239,7 @@ OLD = "import runpy, sys; sys.version_info = (3, 8, 18); runpy.run_path(sys.argv
 def test_python_too_old_is_named(tool: str) -> None:
     """Its requirements could not be installed there either."""
     command = [sys.executable, "-S", "-c", OLD, str(DEPLOY.with_name(tool)), "--help"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (result.returncode, result.stderr) == (1, f"{tool}: this is Python 3.8; 3.10 or later is needed\n")
 
 

@@ -102,7 +102,7 @@ def test_every_command_works_in_its_order(
         elif command[0] == "eval":  # of bash: makes the shell's completion
             path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
             script = f'eval "{command[1]}" && complete -p deploy.py'
-            subprocess.run(["bash", "-c", script], env={"PATH": path}, check=True, timeout=60)
+            subprocess.run(["bash", "-c", script], env={"PATH": path}, check=True, timeout=300)
         elif command[0] == "./build_zip.sh":
             build(command)
         elif command[1] == "packaging/deploy.py":

@@ -151,7 +151,7 @@ def test_function_reads_back_what_deploy_sets(name: str, value: str) -> None:
 
 def generate(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(root / "packaging" / "generate_parameters.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_generated_files_are_up_to_date() -> None:

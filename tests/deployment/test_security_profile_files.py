@@ -112,7 +112,9 @@ def test_connector_reads_profiles_where_the_tool_puts_them(tmp_path: Path) -> No
     script = "from connector import profiles; print(profiles.__file__); print(profiles.load(['Site:1']))"
     environment = {**os.environ, "PYTHONPATH": str(path)}
     command = [sys.executable, "-c", script]
-    ran = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    ran = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300
+    )
     assert ran.stdout.startswith(str(path))
     assert "name='Site:1'" in ran.stdout
     assert "warnings=[], notes=[]" in ran.stdout

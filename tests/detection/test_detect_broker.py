@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from connector.detect.measurement import measure
 from connector.detect.profile import parse
 
 PORTS = PROFILES / "RemoteManagementPorts.json"
-SECONDS = 30.0  # for what takes far less
+SECONDS = 60.0  # for what takes far less
 
 
 class Watched:
@@ -33,6 +34,8 @@ class Watched:
         self._process = subprocess.Popen(
             [*command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+        self._give_up = threading.Timer(10 * SECONDS, self._process.kill)  # which ends every wait for a line
+        self._give_up.start()
 
     def wait_for(self, start: str) -> str:
         """Return the next line on stderr that begins so, without its prefix."""
@@ -53,6 +56,7 @@ class Watched:
         return self._process.returncode
 
     def kill(self) -> None:
+        self._give_up.cancel()
         self._process.kill()
         self._process.communicate(timeout=SECONDS)
 

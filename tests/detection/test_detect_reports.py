@@ -105,7 +105,7 @@ def test_output_of_the_connector_is_read(tmp_path: Path, names: list[str]) -> No
             stdout=output,
             cwd=ROOT,
             check=True,
-            timeout=60,
+            timeout=300,
         )
     first, second = recorded(path)
     assert first.time < second.time

@@ -152,7 +152,7 @@ def test_ctrl_c_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_runs_by_its_path() -> None:
     command = [sys.executable, str(ROOT / "packaging" / "detect.py"), "suggest", "--force", "--reports", str(ORDINARY)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.endswith("Profile: NormalBehavior.json\n")
 
@@ -160,7 +160,7 @@ def test_runs_by_its_path() -> None:
 def test_missing_packages_name_the_environment_to_make(tmp_path: Path) -> None:
     """-S: no site-packages, as in an environment where nothing is installed."""
     command = [sys.executable, "-S", str(ROOT / "packaging" / "detect.py"), "try", "p.json", "--reports", "r"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={})
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env={})
     assert result.returncode == 1
     assert result.stderr == (
         "detect.py: No module named 'zstandard'. Make an environment with what it needs, and use its python:"
@@ -189,7 +189,7 @@ def test_full_disk_names_the_folder_to_change(tmp_path: Path) -> None:
         [*limited, str(tool), "try", str(profile), "--reports", str(path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )

@@ -45,7 +45,7 @@ print(compilers.AthenaCompiler.__name__, type(compilers).__name__)
 """
     root = connector_file.rpartition("/connector/")[0]
     command = [sys.executable, "-c", program, f"{root}/packaging", root]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.stderr == ""
     sql = ["SELECT", "*", "FROM", '"t"']
     assert result.stdout.splitlines() == [f"{sql} {sql}", "AthenaCompiler module"]

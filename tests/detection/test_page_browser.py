@@ -11,7 +11,7 @@ from detection.outcome import Outcome
 from playwright.sync_api import Browser, Page, expect
 from support import outcomes
 from support.detect_tool import INCIDENT, ORDINARY, PROFILES, run
-from support.page_browser import Opener, browser, choose, fleet, needs_chromium, opened, written
+from support.page_browser import SECONDS, Opener, browser, choose, fleet, needs_chromium, opened, written
 
 from connector.health import duration as span
 
@@ -38,6 +38,7 @@ def test_opens_with_the_worst_and_asks_for_nothing(opened: Opener, written: Path
 
 def test_policy_refuses_what_is_outside(browser: Browser, written: Path) -> None:
     page = browser.new_page()
+    page.set_default_timeout(1000 * SECONDS)
     page.goto(written.as_uri())
     refused = page.evaluate(
         """() => new Promise(done => {

@@ -7,10 +7,17 @@ from typing import Any, Callable, Iterator, List, NamedTuple
 
 import pytest
 from support.broker import OBSERVER, Broker
-from support.direct import ACL, DEVICE, Gate, Log, Observer
+from support.direct import ACL, DEVICE, TOPIC, Gate, Log, Observer, endpoint, transport
 from support.pki import Authority, Pair
+from support.small_broker import SmallBroker
 
 from connector.transports import mqtt
+from connector.transports.mqtt import MqttTransport
+
+ANSWERS = [TOPIC + "/accepted", TOPIC + "/rejected"]
+
+Small = Callable[..., SmallBroker]
+Connect = Callable[..., MqttTransport]
 
 
 class Certificates(NamedTuple):
@@ -72,3 +79,37 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses between attempts to connect."""
     monkeypatch.setattr(mqtt, "MIN_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(mqtt, "MAX_PAUSE_SECONDS", 0.2)
+
+
+@pytest.fixture(scope="session")
+def server(certificates: Certificates) -> Pair:
+    return certificates.authority.issue("small-broker", hosts=("localhost",))
+
+
+@pytest.fixture
+def small(certificates: Certificates, server: Pair) -> Iterator[Callable[..., SmallBroker]]:
+    made: List[SmallBroker] = []
+
+    def make(**behaviour: Any) -> SmallBroker:
+        made.append(SmallBroker(certificates.authority, server, **behaviour))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def connect(certificates: Certificates, log: Log) -> Iterator[Callable[..., MqttTransport]]:
+    """Start transports to a port, which are closed with the test."""
+    made: List[MqttTransport] = []
+
+    def make(port: int, topics: Any = ANSWERS, where: Any = None, **more: Any) -> MqttTransport:
+        one = transport(where or endpoint(port, certificates.authority, certificates.device), log, **more)
+        made.append(one)
+        one.start(topics)
+        return one
+
+    yield make
+    for one in made:
+        one.close()

@@ -10,61 +10,21 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, List
+from typing import Any, List
 
 import paho.mqtt.client as paho
 import pytest
-from direct.conftest import Certificates
-from support.broker import MAX_WAIT_SECONDS, free_port
-from support.direct import CLIENT_ID, TOPIC, Log, endpoint, transport, wait_until
+from direct.conftest import Certificates, Connect, Small
+from support.direct import CLIENT_ID, TOPIC, Log, endpoint, wait_until
 from support.loop import HOUR
-from support.pki import Pair
-from support.small_broker import CONNECT, DISCONNECT, HANG_UP, PINGREQ, PUBLISH, SILENT, SUBSCRIBE, SmallBroker
+from support.ports import free_port
+from support.small_broker import CONNECT, HANG_UP, PINGREQ, PUBLISH, SILENT, SUBSCRIBE
 
 from connector.errors import PublishError
 from connector.transports import mqtt, mqtt_connection, tls
 from connector.transports.mqtt import MqttTransport
 
-ANSWERS = [TOPIC + "/accepted", TOPIC + "/rejected"]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def server(certificates: Certificates) -> Pair:
-    return certificates.authority.issue("small-broker", hosts=("localhost",))
-
-
-@pytest.fixture
-def small(certificates: Certificates, server: Pair) -> Iterator[Callable[..., SmallBroker]]:
-    made: List[SmallBroker] = []
-
-    def make(**behaviour: Any) -> SmallBroker:
-        made.append(SmallBroker(certificates.authority, server, **behaviour))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-@pytest.fixture
-def connect(certificates: Certificates, log: Log) -> Iterator[Callable[..., MqttTransport]]:
-    """Start transports to a port, which are closed with the test."""
-    made: List[MqttTransport] = []
-
-    def make(port: int, topics: Any = ANSWERS, where: Any = None, **more: Any) -> MqttTransport:
-        one = transport(where or endpoint(port, certificates.authority, certificates.device), log, **more)
-        made.append(one)
-        one.start(topics)
-        return one
-
-    yield make
-    for one in made:
-        one.close()
-
-
-Small = Callable[..., SmallBroker]
-Connect = Callable[..., MqttTransport]
 
 
 def test_payload_and_client_id_arrive(small: Small, connect: Connect) -> None:
@@ -156,7 +116,14 @@ def test_refused_subscription_is_one_line_and_reports_go_on(
 def test_subscription_that_ends_the_connection_is_left_out_of_the_next(
     small: Small, connect: Connect, log: Log, behaviour: str, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt_connection, "MAX_ANSWER_SECONDS", 0.3)
+    accepted = mqtt_connection.Connection._on_connect
+
+    def on_connect(*arguments: Any) -> None:
+        with monkeypatch.context() as only_here:  # the answer to CONNECT may take its time
+            only_here.setattr(mqtt_connection, "MAX_ANSWER_SECONDS", 0.3)
+            accepted(*arguments)
+
+    monkeypatch.setattr(mqtt_connection.Connection, "_on_connect", on_connect)
     broker = small(subscribe=behaviour)
     one = connect(broker.port)
     one.send(TOPIC, b"{}")
@@ -205,14 +172,21 @@ def test_denied_reports_do_not_hint_at_the_client_id(small: Small, connect: Conn
     assert not log.warnings
 
 
-def test_connection_begins_at_most_once_a_second(small: Small, connect: Connect) -> None:
+def test_connection_begins_at_most_once_a_second(
+    small: Small, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments: List[float] = []  # taken here, as a packet may come late at the broker, and the next one in time
+    real = MqttTransport._connection
+
+    def connection(self: MqttTransport) -> mqtt_connection.End:
+        moments.append(time.monotonic())
+        return real(self)
+
+    monkeypatch.setattr(MqttTransport, "_connection", connection)
     broker = small(connect=135)
-    one = connect(broker.port)
-    moments = [broker.wait_for(CONNECT, times).at for times in (1, 2, 3)]
-    one.close()
-    gaps = [after - before for before, after in zip(moments, moments[1:])]
-    assert all(gap >= 1.0 for gap in gaps)
-    assert gaps[1] > gaps[0]
+    connect(broker.port)
+    broker.wait_for(CONNECT, 3)
+    assert all(after - before >= 1.0 for before, after in zip(moments, moments[1:]))
 
 
 def test_pauses_grow_to_their_limit_and_never_end(connect: Connect, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,13 +194,14 @@ def test_pauses_grow_to_their_limit_and_never_end(connect: Connect, log: Log, mo
 
     def sleep(self: MqttTransport, seconds: float) -> None:
         pauses.append(seconds)
-        if len(pauses) > 5000:
+        if len(pauses) > 1100:
             self._closing = True
 
     monkeypatch.setattr(MqttTransport, "_sleep", sleep)
     connect(free_port())
-    wait_until(lambda: len(pauses) > 5000, "the transport gave up")
+    wait_until(lambda: len(pauses) > 1100, "the transport gave up")
     assert min(pauses) >= 1.0
+    assert pauses[0] < pauses[1] < pauses[2]
     assert max(pauses) <= 128.0
     assert min(pauses[20:]) >= 64.0
 
@@ -273,48 +248,12 @@ def test_idle_connection_rests_for_its_keep_alive(
     assert waits[-1] == pytest.approx(120.1)
 
 
-@pytest.mark.parametrize("behaviour", [{}, {"publish": SILENT}, {"connect": SILENT}, {"connect": 135}])
-def test_close_ends_every_send_within_a_second(small: Small, connect: Connect, behaviour: Any) -> None:
-    broker = small(**behaviour)
-    one = connect(broker.port)
-    errors: List[Exception] = []
-
-    def send() -> None:
-        try:
-            one.send(TOPIC, b"{}")
-        except PublishError as error:
-            errors.append(error)
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    broker.wait_for(CONNECT)
-    if "publish" in behaviour:
-        broker.wait_for(PUBLISH)
-    elif not behaviour:
-        sender.join(MAX_WAIT_SECONDS)
-    begun = time.monotonic()
-    one.close()
-    assert time.monotonic() - begun < 1.0
-    sender.join(MAX_WAIT_SECONDS)
-    assert bool(errors) == bool(behaviour)
-    with pytest.raises(PublishError, match="closed"):
-        one.send(TOPIC, b"{}")
-
-
-def test_close_says_disconnect_to_the_broker(small: Small, connect: Connect) -> None:
-    broker = small()
-    one = connect(broker.port)
-    one.send(TOPIC, b"{}")
-    one.close()
-    broker.wait_for(DISCONNECT)
-
-
 def test_second_message_of_a_topic_waits_for_the_first(small: Small, connect: Connect) -> None:
     broker = small(publish=SILENT)
     one = connect(broker.port)
     threading.Thread(target=lambda: pytest.raises(PublishError, one.send, TOPIC, b"1"), daemon=True).start()
     broker.wait_for(PUBLISH)
-    with pytest.raises(PublishError, match="has not acknowledged the message of 0 s ago"):
+    with pytest.raises(PublishError, match=r"has not acknowledged the message of \d+ s ago"):
         one.send(TOPIC, b"2")
 
 

@@ -16,7 +16,7 @@ from support.direct import DEVICE, TOPIC
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "packaging" / "systemd" / "README.md").read_text(encoding="utf-8")
 CHAPTERS = {chapter.partition("\n")[0]: chapter for chapter in README.split("\n## ")[1:]}
-MAX_SECONDS = 300
+MAX_SECONDS = 900
 
 # Chapter -> what runs its commands.
 RUN = {

@@ -17,7 +17,7 @@ from support.direct import DEVICE
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "packaging" / "systemd"
 NAME = "device-defender-connector.service"
-MAX_SECONDS = 60
+MAX_SECONDS = 300
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:

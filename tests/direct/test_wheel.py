@@ -21,7 +21,7 @@ import connector
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "packaging" / "security_profiles"
 SCRIPT = "device-defender-connector"
-MAX_SECONDS = 300  # with downloads from the package index
+MAX_SECONDS = 900  # with downloads from the package index
 
 
 def run(*command: str, directory: Path, **environ: str) -> str:

@@ -45,7 +45,7 @@ def test_commands_make_thing_certificate_and_policy(
         env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     calls = [path.read_text().splitlines() for path in sorted((tmp_path / "called").iterdir())]

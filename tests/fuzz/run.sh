@@ -56,9 +56,10 @@ for target in "${targets[@]}"; do
   begun=$(mktemp "$work/begun.XXXXXX")
   echo "=== $target, $seconds s"
   status=0
-  # A minute more than it asks for ends a fuzzer that hangs itself.
-  timeout --kill-after=5 $((seconds + 60)) "$python" -B tests/fuzz/search.py "$target" \
-    -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+  # An input may take a minute, far more than any needs, as a machine may stall. Ten minutes more than it asks for end a
+  # fuzzer that hangs itself.
+  timeout --kill-after=5 $((seconds + 600)) "$python" -B tests/fuzz/search.py "$target" \
+    -max_total_time="$seconds" -max_len=4096 -timeout=60 -rss_limit_mb=1024 -print_final_stats=1 \
     -artifact_prefix="$work/found/" "$work/corpus" "tests/fuzz/corpus/$target" >"$work/log" 2>&1 || status=$?
   new=$(find "$work/found" -type f -newer "$begun")
   rm -f "$begun"

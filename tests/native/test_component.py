@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
@@ -184,7 +185,7 @@ def test_an_end_that_would_be_one_too_many_waits_and_sigterm_ends_the_wait(
     process.component._starts = Starts(str(tmp_path), boot.boot_id, process.clock.monotonic(), PACKAGE)
     process.nucleus.faults.begin("ipc-restart")
     line = log.wait_for("this one ends with an error in ")
-    assert "59 min" in line or "58 min" in line or "1 h" in line
+    assert re.search(r"in (1 h|5\d min)", line)
     assert process.code is None
     assert process.stop() == 0
 

@@ -123,7 +123,7 @@ def test_restarted_ipc_daemon_ends_the_component_and_the_next_start_goes_on(make
 
     def restart() -> None:
         loop.nucleus.faults.begin("ipc-restart")
-        assert loop.ipc.lost.wait(30)
+        assert loop.ipc.lost.wait(60)
         loop.clock.stop()  # as the component does then
 
     loop.at_report(2, restart)

@@ -28,7 +28,7 @@ def test_a_closed_output_does_not_end_it(tmp_path: Path) -> None:
             for _ in range(3):  # each with a line in the log
                 nucleus.wait_for_delivery()
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
             process.wait()

@@ -24,7 +24,7 @@ from connector.transports import Transport
 from connector.transports.mqtt import MqttTransport, Settings
 from connector.transports.mqtt_connection import MQTT_5
 from connector.transports.tls import Endpoint, make_context
-from support.broker import MAX_WAIT_SECONDS, OBSERVER, free_port
+from support.broker import MAX_WAIT_SECONDS, OBSERVER
 from support.loop import FakeClock, Host
 from support.pki import Authority, Pair
 
@@ -153,14 +153,14 @@ class Gate:
     """A TCP proxy in front of a port. Held, it swallows what comes and passes nothing, with connections open."""
 
     def __init__(self, port: int) -> None:
-        self.port = free_port()
         self._to = port
         self._open = threading.Event()
         self._open.set()
         self._sockets: List[socket.socket] = []
         self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", self.port))
+        self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(8)
+        self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -243,10 +243,15 @@ class DirectLoop(Transport):
 
     def send(self, topic: str, payload: bytes) -> None:
         self._inner.send(topic, payload)
-        self.accepted += 1
+        with self._changed:
+            self.accepted += 1
 
     def close(self) -> None:
         self._inner.close()
+
+    def wake_connection(self) -> None:
+        """Have the transport look at its clock, as it does when the time that it waits for has passed."""
+        self._inner._wake()
 
     def run(self, seconds: float) -> None:
         """Report for so long, from a start to a stop."""

@@ -33,9 +33,10 @@ class HttpProxy:
                 near = self._listener.accept()[0]
             except OSError:
                 return
-            request = b""
-            while not request.endswith(b"\r\n\r\n"):
-                request += near.recv(1)
+            request, byte = b"", b"-"
+            while byte and not request.endswith(b"\r\n\r\n"):
+                byte = near.recv(1)  # nothing where the client has gone
+                request += byte
             self.requests.append(request.decode("ascii"))
             near.sendall(f"HTTP/1.1 {self._status}\r\nVia: test\r\n\r\n".encode("ascii"))
             far = socket.create_connection(("127.0.0.1", self._to))

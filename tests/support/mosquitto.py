@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from support.ports import free_port
+
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-MAX_WAIT_SECONDS = 30.0
+MAX_WAIT_SECONDS = 60.0  # for what takes far less
 needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto, an MQTT broker, is not installed")
 
 
@@ -22,9 +24,7 @@ class Mosquitto:
     """
 
     def __init__(self, folder: Path, *configuration: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self._configuration = folder / "mosquitto.conf"
         lines = [f"listener {self.port} 127.0.0.1", *(configuration or ["allow_anonymous true"])]
         self._configuration.write_text("".join(line + "\n" for line in lines))
@@ -47,6 +47,7 @@ class Mosquitto:
             except OSError:
                 assert time.monotonic() < end, "mosquitto does not listen"
                 assert self._process.poll() is None, "mosquitto ended"
+                time.sleep(0.01)
 
     def stop(self) -> None:
         self._process.terminate()

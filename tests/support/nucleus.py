@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, List, Optional
 
 from local_core import LocalNucleus, Times
+from local_core.service import Delivery
 
 from support.ipc_client import SECONDS, IpcClient
 
@@ -30,6 +31,9 @@ class WatchedNucleus(LocalNucleus):
         client = IpcClient(self.new_environment())
         self._clients.append(client)
         return client
+
+    def wait_for_delivery(self, timeout: float = SECONDS) -> Delivery:
+        return super().wait_for_delivery(timeout)
 
     def stop(self) -> Optional[int]:
         for client in self._clients:

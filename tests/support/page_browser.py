@@ -19,6 +19,9 @@ FLAGS = ["--no-sandbox", "--no-first-run", "--disable-background-networking", "-
 FLAGS += ["--disable-sync", "--disable-gpu", "--disable-quic"]
 
 
+SECONDS = 120.0  # for what takes far less
+expect.set_options(timeout=1000 * SECONDS)
+
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no chromium; on Debian: apt-get install chromium, or .ci/run packages"
 )
@@ -27,7 +30,7 @@ needs_chromium = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=1000 * SECONDS)
         yield started
         started.close()
 
@@ -58,7 +61,7 @@ def opened(browser: Browser) -> Iterator[Opener]:
         context = browser.new_context(**{"viewport": {"width": 1300, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(1000 * SECONDS)
         page.on("console", lambda message: trouble.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
         page.on("request", lambda request: requests.append(request.url))

@@ -1,15 +1,19 @@
 """moto without what it does again for each test or request: a third of the time of the tests that use it.
 
-None of it is seen by a test: certificates still differ by their serial numbers, and nothing here uses `requests`.
+None of that is seen by a test: certificates still differ by their serial numbers, and nothing here uses `requests`.
+And Greengrass V1 with a clock of its own: which deployment is the last must not depend on the machine's clock.
 """
 
 from __future__ import annotations
 
+import itertools
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 import moto.core.models
 import moto.core.responses
+import moto.greengrass.models
 import moto.iot.models
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -21,6 +25,9 @@ def prepare() -> None:
     responses.method_names_from_class = cache(responses.method_names_from_class)
     models: Any = moto.iot.models
     models.rsa = _OneKey
+    greengrass: Any = moto.greengrass.models
+    seconds = itertools.count()
+    greengrass.utcnow = lambda: datetime(2025, 1, 1) + timedelta(seconds=next(seconds))
 
 
 class _OneKey:

@@ -6,7 +6,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from support.broker import MAX_WAIT_SECONDS
@@ -21,10 +20,9 @@ SILENT, HANG_UP = "silent", "hang up"
 
 
 class Event(NamedTuple):
-    """A packet that came. at: seconds on the monotonic clock. text: client ID, topic, or nothing."""
+    """A packet that came. text: client ID, topic, or nothing."""
 
     kind: int
-    at: float
     text: str = ""
 
 
@@ -110,7 +108,7 @@ class SmallBroker:
                     if kind == CONNECT:
                         level = body[6]
                     with self._changed:
-                        self.events.append(Event(kind, time.monotonic(), _text(kind, level, body)))
+                        self.events.append(Event(kind, _text(kind, level, body)))
                         self._changed.notify_all()
                     answer = self._answer(kind, level, flags, body)
                     if answer is None:
