@@ -79,16 +79,13 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    import argparse  # only here, and with the two below: 0.4 MB that a native component does not need
-
-    from .flags import add_flags
+    from .flags import add_flags  # only here, with argparse: 0.4 MB that a native component does not need
     from .usage import Parser
 
     parser = Parser(
         prog=_prog(),
         description="Print the metrics reports that the connector would send from this machine.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "-n",
@@ -96,17 +93,19 @@ def _parser() -> argparse.ArgumentParser:
         dest="count",
         type=_number(int, 1, MAX_COUNT, f"a number of reports, 1 to {MAX_COUNT}"),
         default=1,
-        help="how many reports (1)",
+        help="how many reports (default: 1)",
     )
     parser.add_argument(
         "-s",
         metavar="SECONDS",
         dest="seconds",
         type=_number(float, 0, MAX_SECONDS, f"a number of seconds, 0 to {MAX_SECONDS}"),
-        help="seconds between them (SampleIntervalSeconds if given, else 5)",
+        help="seconds between them (default: SampleIntervalSeconds if given, else 5)",
     )
     parser.add_argument(
-        "--proc", metavar="PATH", help="where the host's proc is mounted: ProcDestinationPath, with any path (/proc)"
+        "--proc",
+        metavar="PATH",
+        help="where the host's proc is mounted: ProcDestinationPath, with any path (default: /proc)",
     )
     parser.add_argument(
         "--short-names", dest="MetricNames", action="store_const", const="short", help="the same as --MetricNames short"

@@ -82,15 +82,12 @@ def main(argv: List[str], environ: Mapping[str, str], prog: str) -> int:
 
 def _parse(argv: List[str], prog: str) -> None:
     """Serve --help and --version, and refuse anything else."""
-    import argparse  # only here, and with usage.py: 0.4 MB that a component does not need
-
-    from .usage import Parser
+    from .usage import Parser  # only here, with argparse: 0.4 MB that a component does not need
 
     parser = Parser(
         prog=prog,
         description="Report to AWS IoT Device Defender as a native Greengrass component.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=__version__)

@@ -65,7 +65,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         prog=prog,
         description="Report to AWS IoT Device Defender over MQTT, without Greengrass.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     for name, text in direct_settings.CONNECTION.items():

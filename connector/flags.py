@@ -29,7 +29,8 @@ def add_flags(
     """
     group = parser.add_argument_group("the connector's parameters", note)
     for parameter in parameters:
-        text = f"{parameter.description} Valid: {parameter.valid}. Default: {parameter.default or 'none'}."
+        default = parameter.default.replace(",", ", ") if parameter.is_list else parameter.default
+        text = f"{parameter.description} Valid: {parameter.valid}. Default: {default or 'none'}."
         group.add_argument(
             *spellings(parameter),
             *also.get(parameter.name, ()),

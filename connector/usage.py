@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from typing import Any, List, NoReturn
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of description and epilog, and breaks the help of an option only between words."""
+
+    def _split_lines(self, text: str, width: int) -> List[str]:
+        import textwrap  # only for a help: nothing else on the device needs it
+
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
 
 
 class Parser(argparse.ArgumentParser):
     """A parser whose usage errors are one line, `<command>: <what is wrong>`, and not the whole usage."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"formatter_class": Help, **options})
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit with 2."""

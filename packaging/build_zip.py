@@ -331,9 +331,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = Parser(
         prog="build_zip.sh",
-        description=f"Build dist/{NAME}-<version>-py<XY>-<arch>.zip for a Greengrass core. It has bytecode if there is "
-        "a CPython of that version on PATH or in pyenv; else its name ends with -nobytecode.zip.",
-        epilog="The last line printed is path and sha256. Later builds take the wheels from build/wheels.",
+        description=f"Build dist/{NAME}-<version>-py<XY>-<arch>.zip for a Greengrass core.\nIt has bytecode if "
+        "there is a CPython of that version on PATH or in pyenv; else its\nname ends with -nobytecode.zip.",
+        epilog="The last line printed is the zip's path and SHA-256. Later builds take the wheels from build/wheels.",
     )
     parser.add_argument("--python", choices=PYTHONS, help="Python of the device (default: this one)")
     parser.add_argument(

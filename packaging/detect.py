@@ -37,8 +37,8 @@ from connector.detect.profile import Profile, parse  # noqa: E402
 
 # What takes long to import is imported where it is used: the processes that read recordings import this file too.
 if TYPE_CHECKING:
-    from detection.account import Account
     from detection.fleet import Fleet
+    from detection.record_counts import RecordCounts
 
 EXIT_IN_ALARM = 3
 EXIT_INTERRUPTED = 130
@@ -158,7 +158,7 @@ def _read(
     paths: Sequence[str],
     name: str = "reports",
     meanwhile: Callable[[], object] = lambda: None,
-) -> tuple[Fleet, Account]:
+) -> tuple[Fleet, RecordCounts]:
     """Read recordings. What they are kept in is removed when the stack closes.
 
     name: of their table in Spark
@@ -198,7 +198,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _as_dict(account: Account | None) -> dict[str, Any] | None:
+def _as_dict(account: RecordCounts | None) -> dict[str, Any] | None:
     return None if account is None else dataclasses.asdict(account)
 
 
@@ -219,7 +219,7 @@ def _suggest(options: argparse.Namespace) -> int:
             raise
 
 
-def _learn(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
+def _learn(options: argparse.Namespace, fleet: Fleet, account: RecordCounts) -> int:
     from detection import profile, suggest
 
     short = suggest.too_short(fleet)
@@ -245,7 +245,7 @@ def _learn(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
     return 0
 
 
-def _resolve(options: argparse.Namespace, fleet: Fleet, account: Account) -> int:
+def _resolve(options: argparse.Namespace, fleet: Fleet, account: RecordCounts) -> int:
     from detection import profile, resolve
 
     profile.load(options.resolve)  # raises InputError with every fault
@@ -262,7 +262,7 @@ def _resolve(options: argparse.Namespace, fleet: Fleet, account: Account) -> int
     return 0
 
 
-def _print_account(account: Account, what: str = "") -> None:
+def _print_account(account: RecordCounts, what: str = "") -> None:
     for line in account.lines():
         print(summary.printable(what + line))
 

@@ -92,6 +92,8 @@ def make_core(options: argparse.Namespace, screen: Any, profiles: List[Any]) -> 
         try:
             document = json.loads(Path(options.subscriptions).read_text())
             subscriptions = read_subscriptions(document, FUNCTION_ARN)
+        except OSError as error:
+            raise LocalCoreError(f"{options.subscriptions}: {error.strerror}") from error
         except (LocalCoreError, ValueError) as error:
             raise LocalCoreError(f"{options.subscriptions}: {error}") from error
     binary = given(options).get("ReportFormat") == "cbor"

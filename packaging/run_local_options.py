@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-from typing import Any, List, Optional, Tuple
+from typing import List, Optional, Tuple
+
+from fault_kinds import CORE, NUCLEUS, listed
+from fault_kinds import parse as parse_fault
 
 from connector import __version__
 from connector.flags import SetAction, add_flags, thing_name
 from connector.usage import Parser
 
-EPILOG = """examples:
+EPILOG = f"""examples:
   run_local.py ZIP                    watch the reports, one every 300 s as in the field
   run_local.py ZIP --once             one report; exit code 1 if it was rejected
   run_local.py ZIP --interval 5       several reports soon
@@ -28,40 +30,16 @@ EPILOG = """examples:
 what is shown: on a terminal one line per report; the whole report with --once, and where the output is no terminal.
 --full and --lines choose.
 
-faults, as KIND or KIND:COUNT; each publish takes one, in the order given:
-  status:CODE    the publish is answered with that HTTP status, 400 to 599
-  redirect:PORT  the publish is answered with a redirect (302) to that port of this machine
-  hang           the publish is accepted and never answered
-  reset          the connection is reset
-  lost           the publish is delivered, and the connection is reset before the answer
-  cut            the answer ends in the middle of its first line
-  slow           the publish is delivered after a second
-  full           the core's queue is full
-  restart        the core drops all connections and starts again on the same port
-  refuse         nothing listens on the core's port, for COUNT seconds from the start
+faults; each publish takes one, in the order given. COUNT publishes or SECONDS have it, 1 by default:
+{listed(CORE)}
 
 faults with --native; those with * only of nucleus lite:
-  mqtt-lost[:SECONDS]      the MQTT connection is lost, then made again
-  mqtt-restart*            the MQTT daemon is restarted: subscriptions are forgotten, and components don't notice
-  mqtt-hang*[:SECONDS]     the MQTT daemon hangs: a publish fails after 10 s, and its message arrives later
-  ipc-hang*[:SECONDS]      the IPC daemon hangs: calls are not answered
-  ipc-restart*             the IPC daemon is restarted: connections are closed, the component's token is refused
-  config-lost*[:SECONDS]   the configuration daemon does not run: reading the configuration is an error
-  config-restart*          the configuration daemon is restarted: subscriptions to changes are dead without a sign
-  broker-refuse[:COUNT]    the broker refuses messages: each is answered with OK, and lost
-  broker-silent[:SECONDS]  the broker answers nothing: messages are answered with OK, and lost
-  error[:COUNT]            publishes are answered with ServiceError, and not sent
-  unanswered[:COUNT]       the service answers reports neither with accepted nor with rejected
+{listed(NUCLEUS)}
 
 exit codes: 0 ended by SIGTERM or by the reader of its output, or with --once accepted, or sent to a topic that the
 service does not judge; 1 rejected with --once, no report, or the function ended or could not be started; 2 bad usage;
 130 ended by Ctrl-C
 """
-FAULTS = ("hang", "reset", "lost", "cut", "slow", "full", "restart", "refuse")
-NATIVE_FAULTS = (
-    *("mqtt-lost", "mqtt-restart", "mqtt-hang", "ipc-hang", "ipc-restart", "config-lost", "config-restart"),
-    *("broker-refuse", "broker-silent", "error", "unanswered"),
-)
 # Options that only a core for Lambda functions has, or only a nucleus, by their attribute.
 OF_FUNCTIONS = ("subscriptions", "generation", "encoding_type", "handler")
 OF_COMPONENTS = ("nucleus",)
@@ -81,7 +59,6 @@ def parse(argv: Optional[List[str]], description: Optional[str]) -> argparse.Nam
         prog=prog(),
         description=description,
         epilog=EPILOG.replace("run_local.py ZIP", script) if script else EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -126,7 +103,12 @@ def parse(argv: Optional[List[str]], description: Optional[str]) -> argparse.Nam
         help="a security profile to judge the reports by, as the service would; repeat for more (--SecurityProfiles: "
         "the connector itself judges)",
     )
-    add("--mqtt", metavar="HOST:PORT", help="hand all that goes to the cloud, and the answers, to this broker too")
+    add(
+        "--mqtt",
+        type=_broker,
+        metavar="HOST:PORT",
+        help="hand all that goes to the cloud, and the answers, to this broker too",
+    )
     add(
         "--subscriptions",
         metavar="FILE",
@@ -168,9 +150,12 @@ def _check_native(parser: Parser, options: argparse.Namespace) -> None:
         if getattr(options, name) is not None:
             flag = "--" + name.replace("_", "-")
             parser.error(f"{flag} can't be used with --native" if options.native else f"{flag} needs --native")
-    for kind, _ in options.fault:
-        if (kind in NATIVE_FAULTS) != options.native:
+    for fault, _ in options.fault:
+        kind = fault.partition(":")[0]
+        if (kind in NUCLEUS) != options.native:
             parser.error(f"the fault {kind} {'is not one of a nucleus' if options.native else 'needs --native'}")
+        if options.nucleus == "java" and NUCLEUS[kind].daemons:
+            parser.error(f"the fault {kind} is not one of the Java nucleus")
 
 
 def _variable(text: str) -> Tuple[str, str]:
@@ -186,13 +171,15 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _fault(text: str) -> Tuple[str, Any]:
-    kinds = "|".join((r"status:[45][0-9]{2}", r"redirect:[1-9][0-9]{0,4}", *FAULTS, *NATIVE_FAULTS))
-    match = re.fullmatch(rf"({kinds})(?::([1-9][0-9]{{0,5}}))?", text)
-    if not match:
-        known = ", ".join(("status:400 to status:599", "redirect:PORT", *FAULTS))
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is not KIND or KIND:NUMBER; the kinds are {known}, and with --native {', '.join(NATIVE_FAULTS)}"
-        )
-    kind, number = match.groups()
-    return kind, int(number) if number else None if kind in NATIVE_FAULTS else 1
+def _fault(text: str) -> Tuple[str, int]:
+    try:
+        return parse_fault(text, {**CORE, **NUCLEUS})
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _broker(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isdigit() and 1 <= int(port) <= 65535):
+        raise argparse.ArgumentTypeError(f"'{text}' is not HOST:PORT, such as localhost:1883")
+    return text

@@ -160,7 +160,14 @@ class SkipsFail:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """ALLOWED_SKIPS names the file of allowed reasons; without it any test may be skipped."""
+    """ALLOWED_SKIPS names the file of allowed reasons; without it any test may be skipped.
+
+    Raises UsageError for a file that does not exist: pytest-xdist would only say that no tests ran.
+    """
+    for argument in config.args:
+        path = argument.partition("::")[0].partition("[")[0]
+        if not os.path.exists(os.path.join(str(config.invocation_params.dir), path)):
+            raise pytest.UsageError(f"{path}: there is no such file or folder")
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # pytest-xdist 3.7 and later would begin with the largest groups
     allowed = os.environ.get("ALLOWED_SKIPS")

@@ -14,7 +14,7 @@ from .profile import Behavior, Profile
 DEFAULT_INTERVAL_SECONDS = 300  # of reports, and the service's minimum
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
     """What one measurement means for one behavior.
 
     profile: the profile's name
@@ -38,7 +38,7 @@ class Detector:
     thing: the thing's name, for events
     interval: usual seconds between measurements, for where the clock doesn't show them: the first measurement, and one
         that is not later than the one before it
-    max_elements: how many elements in violation a verdict names
+    max_elements: how many elements in violation a judgement names
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class Detector:
 
         Events of behaviors with suppressAlerts are among them; nobody is to be alerted of those.
         """
-        return [verdict.event for verdict in self.verdicts(measurement, now, elapsed) if verdict.event is not None]
+        return [one.event for one in self.judgements(measurement, now, elapsed) if one.event is not None]
 
-    def verdicts(self, measurement: Measurement, now: int, elapsed: Optional[int] = None) -> List[Verdict]:
+    def judgements(self, measurement: Measurement, now: int, elapsed: Optional[int] = None) -> List[Judgement]:
         """Take one measurement, as judge() does, and return what it means for each behavior."""
         step = elapsed if elapsed is not None else now - self._previous if self._previous is not None else 0
         self._previous = now
@@ -111,12 +111,12 @@ class _Judge:
         self._datapoints = Datapoints(behavior)
         self._alarm = Alarm(behavior.to_alarm, behavior.to_clear)
 
-    def observe(self, measurement: Measurement, now: int, step: int) -> Verdict:
+    def observe(self, measurement: Measurement, now: int, step: int) -> Judgement:
         value = self._datapoints.take(measurement, step)
         violation = CONFORMING if value is None else judge(self._conforms, value, self._max_elements)
         change = self._alarm.observe(None if value is None else violation.total > 0, now, step)
         event = self._event(change, value, violation) if change else None
-        return Verdict(self._profile, self.behavior, value, violation, event)
+        return Judgement(self._profile, self.behavior, value, violation, event)
 
     def _event(self, change: Change, value: Any, violation: Violation) -> Event:
         number = value if self.behavior.kind in ("count", "number") else None

@@ -7,17 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from connector import __version__
+from connector import __version__, usage
 from connector.component_settings import MAX_PAYLOAD_BYTES, PAYLOAD
 from connector.flags import thing_name
-from connector.usage import hint
 from deployment import component, parameters, settings, settings_file
 from deployment.errors import UsageError
 from deployment.settings_file import SettingsFile
 
 EXIT_CODES = (
-    "0 done, with status: every core has it; 1 failed, not finished in --timeout, or not deployed; 2 bad usage or bad "
-    "input; 3 status: under way; 130 stopped by Ctrl-C"
+    "0 done, with status: every core has it; 1 failed, not finished in --timeout, or not deployed;\n"
+    "2 bad usage or bad input; 3 status: under way; 130 stopped by Ctrl-C"
 )
 NAME = "device-defender-connector"
 NATIVE_NAME = f"{NAME}-native"
@@ -45,19 +44,19 @@ _FILE_FLAGS = (
 _TARGETS = ("thing", "thing_group", "group")
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(usage.Parser):
     """A parser whose usage errors are UsageErrors, which deploy.py prints as it prints all others."""
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with the message, and where the options are listed."""
-        raise UsageError(f"{message} {hint(self)}")
+        raise UsageError(f"{message} {usage.hint(self)}")
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     top = Parser(
         prog="deploy.py",
-        description="Deploy the Device Defender connector to AWS IoT Greengrass, remove it, or show what is deployed.",
+        description="Deploy the Device Defender connector to AWS IoT Greengrass, remove it, or show what is\ndeployed.",
         epilog=f"Exit codes: {EXIT_CODES}.",
         allow_abbrev=False,
     )

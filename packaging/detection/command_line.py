@@ -18,7 +18,7 @@ def parser(description: str | None, run: Mapping[str, Callable[[argparse.Namespa
 
     run: the function of each command, which returns the exit code
     """
-    parser = Parser(prog="detect.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="detect.py", description=description)
     parser.add_argument("--version", action="version", version=f"detect.py {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_try(commands.add_parser("try", help="show when a profile would have alarmed and cleared"))

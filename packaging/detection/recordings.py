@@ -32,10 +32,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import sniff
-from .account import Account
 from .errors import DetectionError, InputError
 from .places import places
 from .progress import Progress
+from .record_counts import RecordCounts
 from .spans import SEQUENCE, Outcome, Skipped, Span
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Recordings:
     """
 
     connection: duckdb.DuckDBPyConnection
-    account: Account
+    account: RecordCounts
 
     def write(self, folder: Path) -> None:
         """Write the reports as Parquet, for another engine or to be read again in a fraction of the time.
@@ -130,7 +130,7 @@ def read(
         raise InputError("\n".join([*skipped[:20], *torn[:20], _nothing(source)]))
     connection = connect(folder, processes, memory_megabytes)
     kept, doubled, differing, things = _merge(connection, parts)
-    account = Account(
+    account = RecordCounts(
         files=len(files),
         found=sum(outcome.found for outcome in outcomes),
         kept=kept,
@@ -253,7 +253,7 @@ def _read_part(task: list[Span], part: Path, thing_field: str | None) -> Outcome
 def _merge(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path]) -> tuple[int, int, int, int]:
     """Make the view `reports` of the parts, without what is there twice.
 
-    Returns how many are kept, doubled and differing, as of Account, and how many things there are.
+    Returns how many are kept, doubled and differing, as of RecordCounts, and how many things there are.
     """
     rows = f"read_parquet({[str(part) for part in parts]!r})"
     described = connection.execute(f"DESCRIBE SELECT * EXCLUDE ({SEQUENCE}) FROM {rows}").fetchall()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
 import time
 from collections import deque
 from typing import Callable, Deque, Optional
 
+from fault_kinds import CORE, parse
+
 from .errors import LocalCoreError
 
-KINDS = ("hang", "reset", "lost", "cut", "slow", "full", "restart", "refuse")
 TICK_SECONDS = 0.1  # between two checks whether the client of a waiting request is still connected
 
 
@@ -32,24 +32,18 @@ class Faults:
     def add(self, kind: str, times: int = 1) -> None:
         """Make the next `times` publishes fail.
 
-        kind, and what happens to the publish:
-            status:CODE: answered with that HTTP status, 400 to 599
-            redirect:PORT: answered with 302 to that port of this machine, as another program on the core's port might
-            hang: accepted, and never answered
-            reset: the connection is reset
-            lost: delivered, and the connection is reset before the answer
-            cut: the answer ends in the middle of its first line
-            slow: delivered, and answered after a second
-            full: refused because the queue is full, where the publisher has asked for that error; otherwise dropped
-            restart: the core closes all connections and listens again on the same port
-            refuse: not of a publish: the core's port is closed at once, for `times` seconds or until `release`
+        kind: hang, status:503...: those of fault_kinds.CORE, without a number after them. `refuse` is not of a publish:
+            the core's port is closed at once, for `times` seconds or until `release`. `full` is an error only where the
+            publisher has asked for it; otherwise its message is dropped
 
         Raises LocalCoreError for any other kind.
         """
-        if kind not in KINDS and not re.fullmatch("status:[45][0-9][0-9]|redirect:[0-9]{1,5}", kind):
-            raise LocalCoreError(
-                f"there is no fault '{kind}'; there are {', '.join(KINDS)}, status:CODE and redirect:PORT"
-            )
+        try:
+            known = parse(kind, CORE)[0] == kind
+        except ValueError as error:
+            raise LocalCoreError(str(error)) from error
+        if not known:
+            raise LocalCoreError(f"'{kind}' has a number: pass it as times")
         if kind == "refuse":
             self._refuse(times)
             return

@@ -4,62 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Callable, Deque, Dict, NamedTuple, Optional, Tuple
+from typing import Callable, Deque, Optional, Tuple
+
+from fault_kinds import NUCLEUS, Kind
 
 from .component_config import Configuration
 from .errors import LocalCoreError
 from .ipc_server import IpcError, IpcServer
 from .mqtt_proxy import MqttProxy
 from .nuclei import Nucleus
-
-
-class Kind(NamedTuple):
-    """A kind of fault.
-
-    text: what happens
-    number: what a number after it counts: seconds, publishes, or nothing
-    default: the number where none is given
-    daemons: whether only lite has it, whose daemons are separate processes
-    """
-
-    text: str
-    number: str
-    default: float
-    daemons: bool = False
-
-
-KINDS: Dict[str, Kind] = {
-    "mqtt-lost": Kind("the MQTT connection is lost, then made again", "seconds", 5),
-    "mqtt-restart": Kind(
-        "the MQTT daemon is restarted: subscriptions are forgotten, and components don't notice", "", 1, daemons=True
-    ),
-    "mqtt-hang": Kind(
-        "the MQTT daemon hangs: a publish fails after 10 s, and its message arrives later", "seconds", 15, daemons=True
-    ),
-    "ipc-hang": Kind("the IPC daemon hangs: calls are not answered", "seconds", 15, daemons=True),
-    "ipc-restart": Kind(
-        "the IPC daemon is restarted: connections are closed, the component's token is refused from then on",
-        "",
-        1,
-        daemons=True,
-    ),
-    "config-lost": Kind(
-        "the configuration daemon does not run: reading the configuration is answered with an error",
-        "seconds",
-        15,
-        daemons=True,
-    ),
-    "config-restart": Kind(
-        "the configuration daemon is restarted: subscriptions to changes are dead without a sign",
-        "",
-        1,
-        daemons=True,
-    ),
-    "broker-refuse": Kind("the broker refuses messages: each is answered with OK, and lost", "publishes", 1),
-    "broker-silent": Kind("the broker answers nothing: messages are answered with OK, and lost", "seconds", 60),
-    "error": Kind("publishes are answered with ServiceError, and not sent", "publishes", 1),
-    "unanswered": Kind("the service answers reports neither with accepted nor with rejected", "publishes", 1),
-}
 
 
 class NucleusFaults:
@@ -84,7 +37,7 @@ class NucleusFaults:
     def add(self, kind: str, number: Optional[float] = None) -> None:
         """Make a fault happen just before the component's next publish.
 
-        number: see KINDS; of publishes: the fault happens before each of the next so many
+        number: see fault_kinds.py; of publishes: the fault happens before each of the next so many
 
         Raises as `begin` does.
         """
@@ -95,7 +48,7 @@ class NucleusFaults:
     def begin(self, kind: str, number: Optional[float] = None) -> None:
         """Make a fault happen now.
 
-        number: see KINDS; math.inf seconds end with `release`
+        number: see fault_kinds.py; math.inf seconds end with `release`
 
         Raises LocalCoreError for a kind that this nucleus does not have.
         """
@@ -148,7 +101,7 @@ class NucleusFaults:
         self._mute(0)
 
     def _check(self, kind: str) -> Kind:
-        offered = [name for name, each in KINDS.items() if self._nucleus.separate_daemons or not each.daemons]
+        offered = [name for name, each in NUCLEUS.items() if self._nucleus.separate_daemons or not each.daemons]
         if kind not in offered:
             raise LocalCoreError(f"the {self._nucleus.name} has no fault '{kind}'; it has {', '.join(offered)}")
-        return KINDS[kind]
+        return NUCLEUS[kind]

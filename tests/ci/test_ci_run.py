@@ -1,4 +1,4 @@
-""".ci/run: wrong arguments, and a skipped test fails the run unless its reason is allowed."""
+""".ci/run and run.sh: wrong arguments, and a skipped test fails the run unless its reason is allowed."""
 
 import importlib.util
 import os
@@ -58,3 +58,19 @@ def test_skipped_test_fails_the_run_unless_its_reason_is_allowed(tmp_path: Path)
         "test_module.py: Skipped: could not import 'no_such_module': No module named 'no_such_module'",
         "test_some.py::test_skipped: Skipped: no broker",
     ]
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one process", "pytest-xdist"])
+@pytest.mark.parametrize("test", ["", "::test_some"])
+def test_a_file_that_does_not_exist_is_named(options: List[str], test: str) -> None:
+    if options and not importlib.util.find_spec("xdist"):
+        options = []
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, f"tests/ci/test_mistyped.py{test}"],
+        cwd=str(ROOT),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout.strip()) == (4, "")
+    assert done.stderr.strip() == "ERROR: tests/ci/test_mistyped.py: there is no such file or folder"

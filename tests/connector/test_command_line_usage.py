@@ -58,5 +58,12 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Exit codes: 0 all printed, 1 a report could not be made or written, 2 wrong usage, " in text
 
 
+def test_help_breaks_no_value_in_two(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = " ".join(shown(capsys, "--help").split())
+    defaults = [each.default.replace(",", ", ") if each.is_list else each.default for each in READ_BY_FUNCTION]
+    assert [default for default in defaults if default not in text] == []
+
+
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(capsys, "--version") == f"{__version__}\n"

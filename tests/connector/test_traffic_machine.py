@@ -31,7 +31,7 @@ EDGE = ["eth0", "wlan0", "wwan0", "\udce9th"]
 NAMES = EDGE + ["lo", "veth12", "docker0"]  # the others' traffic does not leave the device
 
 
-class Account(NamedTuple):
+class TrafficAccount(NamedTuple):
     """What can be known.
 
     seen: what is known of each interface's counters; None before the first reading. What a change of them means is
@@ -49,7 +49,7 @@ class Account(NamedTuple):
     calls: int = 0
     accepted: Optional[float] = None
 
-    def look(self, interfaces: Dict[str, Counters]) -> Account:
+    def look(self, interfaces: Dict[str, Counters]) -> TrafficAccount:
         edge = {name: counters for name, counters in interfaces.items() if name in EDGE}
         if self.seen is None:
             return self._replace(seen={name: History(counters) for name, counters in edge.items()})
@@ -150,7 +150,7 @@ class TrafficMachine(RuleBasedStateMachine):
             self.loop.remember()
         self.readable = True
         self.wrong: List[str] = []
-        self.account = self.saved = Account()
+        self.account = self.saved = TrafficAccount()
         self.late = NOTHING  # accepted, and the connector can't know before its next report
         self.twice = NOTHING  # what was told again, as the function ended before it could know
         self.sum = NOTHING  # of all accepted reports, of this boot or, without a state, of this run
@@ -217,7 +217,7 @@ class TrafficMachine(RuleBasedStateMachine):
         self.clock._plan.clear()
         self.check_log()
         unknown = add(self.account.told, self.late)
-        self.account = self.saved if self.remember else Account()
+        self.account = self.saved if self.remember else TrafficAccount()
         if self.remember:
             self.twice = add(self.twice, Counters(*(a - b for a, b in zip(unknown, self.account.told))))
         else:
@@ -299,7 +299,7 @@ class TrafficMachine(RuleBasedStateMachine):
         self.clock.end(kill)
         self.ended()
         self.boots += 1
-        self.account = self.saved = Account(calls=len(self.core.calls))
+        self.account = self.saved = TrafficAccount(calls=len(self.core.calls))
         self.sum = self.twice = NOTHING
         for name in self.loop.host.interfaces:
             self.loop.host.interfaces[name] = (0, 0, 0, 0)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from detection import decompress, recordings, records
-from detection.account import Account
 from detection.decompress import Decompressed
+from detection.record_counts import RecordCounts
 from detection.recordings import Source
 from support.fleet_files import COMPRESSIONS
 
@@ -36,12 +36,12 @@ def report(number: int) -> bytes:
 
 
 @pytest.fixture
-def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Account]:
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], RecordCounts]:
     """Read a file with this content."""
     monkeypatch.setattr(records, "MAX_EMPTY_BYTES", EMPTY_BYTES)
     monkeypatch.setattr(decompress, "ZSTD_STEP_BYTES", 16)
 
-    def read_content(content: bytes) -> Account:
+    def read_content(content: bytes) -> RecordCounts:
         folder = tmp_path / "kept"
         folder.mkdir()
         (tmp_path / "f").write_bytes(content)
@@ -55,7 +55,7 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], A
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 @pytest.mark.parametrize("filler", FILLERS)
 def test_what_holds_no_document_is_given_up_early_and_named_once(
-    read: Callable[[bytes], Account], tmp_path: Path, filler: str, compression: str
+    read: Callable[[bytes], RecordCounts], tmp_path: Path, filler: str, compression: str
 ) -> None:
     account = read(COMPRESSIONS[compression](report(0) + FILLERS[filler] + b"\n" + report(1)))
     *others, named = account.skipped
@@ -65,18 +65,18 @@ def test_what_holds_no_document_is_given_up_early_and_named_once(
     assert others == ([f"{tmp_path}/f:2: not JSON"] if filler == "lines" else [])
 
 
-def test_reports_after_much_that_is_no_report_are_read(read: Callable[[bytes], Account]) -> None:
+def test_reports_after_much_that_is_no_report_are_read(read: Callable[[bytes], RecordCounts]) -> None:
     noise = random.Random(1)
     lines = b"".join(b"%032x\n" % noise.getrandbits(128) for _ in range(2**15))  # takes half of its size in the file
     account = read(COMPRESSIONS["gzip"](report(0) + lines + report(1)))
     assert (account.kept, account.skipped_count) == (2, 2**15)
 
 
-def test_content_of_a_file_that_is_not_compressed_is_read_to_its_end(read: Callable[[bytes], Account]) -> None:
+def test_content_of_a_file_that_is_not_compressed_is_read_to_its_end(read: Callable[[bytes], RecordCounts]) -> None:
     assert read(report(0) + b" " * 2**23 + b"\n" + report(1)).kept == 2
 
 
-def test_reports_that_compress_well_are_read(read: Callable[[bytes], Account]) -> None:
+def test_reports_that_compress_well_are_read(read: Callable[[bytes], RecordCounts]) -> None:
     assert read(COMPRESSIONS["zstd"](report(0) * 20_000 + report(1))).found == 20_001
 
 

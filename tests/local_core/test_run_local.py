@@ -158,11 +158,8 @@ def test_signal_ends_it_and_the_function_without_output(make_zip: Callable[..., 
     [
         (["--set", "MetricNames"], "'MetricNames' is not NAME=VALUE"),
         (["--interval", "0"], "'0' is not a whole number of seconds from 1"),
-        (
-            ["--fault", "status:200"],
-            "'status:200' is not KIND or KIND:NUMBER; the kinds are status:400 to status:599, redirect:PORT, ",
-        ),
-        (["--fault", "hang:0"], "'hang:0' is not KIND or KIND:NUMBER; the kinds are "),
+        (["--mqtt", "localhost"], "'localhost' is not HOST:PORT, such as localhost:1883"),
+        (["--mqtt", "localhost:99999"], "'localhost:99999' is not HOST:PORT, such as localhost:1883"),
         (["--generation", "3"], "invalid choice: "),
     ],
 )
@@ -178,6 +175,7 @@ def test_wrong_files_are_named_without_a_traceback(tmp_path: Path) -> None:
     faults = ("--fault", "status:500:2", "--fault", "redirect:8080:2", "--fault", "lost", "--fault", "refuse")
     assert failure(missing, *faults) == f"run_local.py: there is no file {missing}\n"
     rules = tmp_path / "rules.json"
+    assert failure(missing, "--subscriptions", rules) == f"run_local.py: {rules}: No such file or directory\n"
     rules.write_text("{}")
     assert failure(missing, "--subscriptions", rules) == (
         f'run_local.py: {rules}: expected {{"subscriptions": {{"<id>": {{"id", "source", "subject", "target"}}}}}}\n'

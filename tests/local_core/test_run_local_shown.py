@@ -13,10 +13,9 @@ from typing import Any, Callable, List
 
 import pytest
 from local_core import Screen
-from local_core.nucleus_faults import KINDS
 from local_core.service import Service
 from run_local import wants_documents
-from run_local_options import FAULTS, NATIVE_FAULTS, parse
+from run_local_options import parse
 from support.functions import REPORT, REPORTER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,6 +153,7 @@ def test_recording_that_can_not_be_opened_is_an_error(tmp_path: Path) -> None:
         (["--nucleus", "java"], "--nucleus needs --native"),
         (["--fault", "mqtt-lost"], "the fault mqtt-lost needs --native"),
         (["--native", "--fault", "hang"], "the fault hang is not one of a nucleus"),
+        (["--native", "--nucleus", "java", "--fault", "ipc-hang"], "the fault ipc-hang is not one of the Java nucleus"),
         (["--native", "--handler", "a.b"], "--handler can't be used with --native"),
         (["--native", "--generation", "1"], "--generation can't be used with --native"),
     ],
@@ -165,10 +165,3 @@ def test_options_that_do_not_go_together_are_bad_usage(
         parse(["a.zip", *arguments], None)
     assert ended.value.code == 2
     assert reason in capsys.readouterr().err
-
-
-def test_faults_of_a_nucleus_are_those_of_the_command_line() -> None:
-    assert list(KINDS) == list(NATIVE_FAULTS)
-    assert not set(FAULTS) & set(NATIVE_FAULTS)
-    options = parse(["a.zip", "--native", "--fault", "mqtt-lost:30", "--fault", "error", "--nucleus", "java"], None)
-    assert options.fault == [("mqtt-lost", 30), ("error", None)]

@@ -14,7 +14,7 @@ from detection.outcome import Alarm, Device, Outcome, Result, Series
 from detection.summary import rule
 
 from connector.detect.alarm import IN_ALARM, INVALIDATED
-from connector.detect.engine import Detector
+from connector.detect.engine import Detector, Judgement
 from connector.detect.event import element_text
 from connector.detect.measurement import Measurement, Reading, measure
 from connector.detect.profile import Behavior, Profile, parse
@@ -53,9 +53,11 @@ def judged(
         detector = Detector(profiles, thing, max_elements=sys.maxsize)
         found: dict[tuple[str, str], tuple[Series, list[Alarm]]] = {}
         for time, measurement in recording:
-            for verdict in detector.verdicts(measurement, time):
-                one, alarms = found.setdefault((verdict.profile, verdict.behavior.name), (Series([], [], [], None), []))
-                _note(one, alarms, time, verdict)
+            for judgement in detector.judgements(measurement, time):
+                one, alarms = found.setdefault(
+                    (judgement.profile, judgement.behavior.name), (Series([], [], [], None), [])
+                )
+                _note(one, alarms, time, judgement)
         results = []
         for judged_by in profiles:
             for judged_behavior in judged_by.behaviors:
@@ -70,19 +72,19 @@ def judged(
     return Outcome(tuple(one.name for one in profiles), tuple(devices), {"read": 1}, lambda *names: series[names])
 
 
-def _note(series: Series, alarms: list[Alarm], time: int, verdict: Any) -> None:
-    if verdict.value is not None:
-        is_list = isinstance(verdict.value, tuple)
-        shown = [element_text(one) for one in verdict.value] if is_list else verdict.value
+def _note(series: Series, alarms: list[Alarm], time: int, judgement: Judgement) -> None:
+    if judgement.value is not None:
+        is_list = isinstance(judgement.value, tuple)
+        shown = [element_text(one) for one in judgement.value] if is_list else judgement.value
         for column, value in (
             (series.times, time),
             (series.values, shown),
-            (series.outside, [element_text(one) for one in verdict.violation.elements]),
+            (series.outside, [element_text(one) for one in judgement.violation.elements]),
         ):
             assert isinstance(column, list)
             column.append(value)
-    if verdict.event is not None:
-        change = verdict.event.change
+    if judgement.event is not None:
+        change = judgement.event.change
         if change.type == IN_ALARM:
             alarms.append(Alarm(change.time))
         else:

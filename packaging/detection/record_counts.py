@@ -8,7 +8,7 @@ MAX_SHOWN = 20  # lines about records that were skipped
 
 
 @dataclass(frozen=True)
-class Account:
+class RecordCounts:
     """The numbers of a reading. found = kept + doubled + torn_count + skipped_count.
 
     files: how many were read
