@@ -11,7 +11,7 @@ from awsiot.greengrasscoreipc import connect
 from awsiot.greengrasscoreipc.clientv2 import GreengrassCoreIPCClientV2
 from local_core.nucleus import SOCKET_VARIABLE, TOKEN_VARIABLE
 
-SECONDS = 30.0  # for what takes far less
+SECONDS = 60.0  # for what takes far less
 
 
 class IpcClient(eventstreamrpc.LifecycleHandler):  # type: ignore[misc]
@@ -94,4 +94,6 @@ class Subscribed:
         return self._events.qsize()
 
     def end(self) -> None:
+        """End it; return once `closed` is set, which the client does after the result is there."""
         self._operation.close().result(SECONDS)
+        assert self.closed.wait(SECONDS), "the end of the stream is not told"
