@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-MAX_WAIT_SECONDS = 30.0
+MAX_WAIT_SECONDS = 60.0
 needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto, an MQTT broker, is not installed")
 
 
@@ -22,9 +22,12 @@ class Mosquitto:
     """
 
     def __init__(self, folder: Path, *configuration: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        # Bound to the end and never listening: the broker may listen on this port, as both have SO_REUSEADDR, and while
+        # it does not, no other program gets the port.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self.port: int = self._reserved.getsockname()[1]
         self._configuration = folder / "mosquitto.conf"
         lines = [f"listener {self.port} 127.0.0.1", *(configuration or ["allow_anonymous true"])]
         self._configuration.write_text("".join(line + "\n" for line in lines))
@@ -42,12 +45,14 @@ class Mosquitto:
         end = time.monotonic() + MAX_WAIT_SECONDS
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", self.port), timeout=MAX_WAIT_SECONDS).close()
                 return
             except OSError:
                 assert time.monotonic() < end, "mosquitto does not listen"
                 assert self._process.poll() is None, "mosquitto ended"
+                time.sleep(0.01)
 
     def stop(self) -> None:
+        """End it; it can be started again."""
         self._process.terminate()
         self._process.wait(MAX_WAIT_SECONDS)
