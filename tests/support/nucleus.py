@@ -6,7 +6,7 @@ import queue
 from pathlib import Path
 from typing import Any, List, Optional
 
-from local_core import LocalNucleus, Times
+from local_core import Delivery, LocalNucleus, Times
 
 from support.ipc_client import SECONDS, IpcClient
 
@@ -35,6 +35,12 @@ class WatchedNucleus(LocalNucleus):
         for client in self._clients:
             client.close()
         return super().stop()
+
+    def wait_for_delivery(self, timeout: float = SECONDS) -> Delivery:
+        return super().wait_for_delivery(timeout)
+
+    def wait_for_state(self, state: str, timeout: float = SECONDS) -> None:
+        super().wait_for_state(state, timeout)
 
     def line(self, start: str) -> str:
         """Return the next line that starts with some text, without it."""
