@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Sequence
 
-from .alarm import Alarm, Change
+from .alarm import Alarm, Change, deciding_place
 from .conformity import CONFORMING, Violation, conformity, judge
 from .datapoints import Datapoints
 from .event import MAX_EVENT_ELEMENTS, Event
@@ -135,7 +135,8 @@ class _Judge:
         if not isinstance(state, dict) or state.get("metric") != self.behavior.metric:
             return
         self._alarm.since = _natural(state.get("since"))
-        self._alarm.run = min(_natural(state.get("run")) or 0, max(self.behavior.to_alarm, self.behavior.to_clear) - 1)
+        longest = deciding_place(max(self.behavior.to_alarm, self.behavior.to_clear)) - 1
+        self._alarm.run = min(_natural(state.get("run")) or 0, longest)
         self._alarm.silence = _seconds(state.get("silence")) or 0.0
         period = self._datapoints.period
         if period is not None:

@@ -11,6 +11,7 @@ from typing import Callable, Deque, Dict, FrozenSet, List, Optional
 from .function import Function
 from .nuclei import MAX_STARTS, START_WINDOW_SECONDS, Times
 
+JOIN_SECONDS = 0.05
 RUNNING, STOPPED, FINISHED, BROKEN = "RUNNING", "STOPPED", "FINISHED", "BROKEN"
 
 
@@ -70,9 +71,11 @@ class Component:
         """End it, with SIGTERM and then SIGKILL; return the exit code of its last process."""
         self._stopping.set()
         if self._watcher:
-            if self._process and self._process.exit_code is None:
-                self._process.stop()
-            self._watcher.join()
+            while self._watcher.is_alive():
+                # Looked at again and again: the watcher may be about to start another one.
+                if self._process and self._process.exit_code is None:
+                    self._process.stop()
+                self._watcher.join(JOIN_SECONDS)
             self._watcher = None
         return self.exit_code
 

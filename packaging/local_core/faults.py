@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from typing import Callable, Deque, Optional
+from typing import Callable, Deque, Tuple
 
 from fault_kinds import CORE, parse
 
@@ -50,23 +50,28 @@ class Faults:
         with self._changed:
             self._queue.extend([kind] * times)
 
-    def take(self) -> Optional[str]:
-        """Return the fault of the present publish and remove it from the queue; None if there is none."""
+    def take(self) -> Tuple[str, int]:
+        """Return the fault of the present publish, "" if there is none, and for `hang` how many releases there were.
+
+        The fault is removed from the queue.
+        """
         with self._changed:
-            fault = self._queue.popleft() if self._queue else None
+            fault = self._queue.popleft() if self._queue else ""
             self._changed.notify_all()
-            return fault
+            return fault, self._releases
 
     def wait(self, timeout: float, left: int = 0) -> bool:
         """Wait until at most `left` faults are in the queue; return False where that takes over `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self._queue) <= left, timeout)
 
-    def hang(self, wanted: Callable[[], bool], seconds: float = math.inf) -> None:
-        """Keep a publish waiting until `release`, for at most `seconds`, and only while `wanted()` is true."""
+    def hang(self, releases: int, wanted: Callable[[], bool], seconds: float = math.inf) -> None:
+        """Keep a publish waiting until `release`, for at most `seconds`, and only while `wanted()` is true.
+
+        releases: as `take` has returned it: a release between the two ends the wait as well
+        """
         end = time.monotonic() + seconds
         with self._changed:
-            releases = self._releases
             while releases == self._releases and wanted() and time.monotonic() < end:
                 self._changed.wait(TICK_SECONDS)
 

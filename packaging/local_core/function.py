@@ -18,6 +18,8 @@ from .errors import LocalCoreError
 
 MAX_UNPACKED_BYTES = 250 * 1024 * 1024  # Lambda's limit for a function
 STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL
+NAP_SECONDS = 0.01
+DRAIN_NAPS = 100  # after the end of a process, for the rest of its output
 
 
 class Interpreter(NamedTuple):
@@ -153,7 +155,12 @@ class Function:
     def wait(self) -> int:
         """Wait for the end of the process and of its output; return its exit code."""
         code = self._process.wait()
-        self._reader.join(1)  # at most 1 s, because a grandchild could keep the pipe open
+        # Not for ever, because a grandchild could keep the pipe open. Counted in naps: if this process is held up for
+        # longer, the reader has been as well, and all that was printed is still in the pipe.
+        for _ in range(DRAIN_NAPS):
+            if not self._reader.is_alive():
+                break
+            self._reader.join(NAP_SECONDS)
         return code
 
     def _read(self) -> None:

@@ -32,6 +32,7 @@ class NucleusFaults:
         self._nucleus, self._ipc, self._mqtt, self._mute = nucleus, ipc, mqtt, mute
         self._configuration = configuration
         self._queue: Deque[Tuple[str, Optional[float]]] = deque()
+        self._beginning = 0  # faults that were taken from the queue and have not happened yet
         self._changed = threading.Condition()
 
     def add(self, kind: str, number: Optional[float] = None) -> None:
@@ -80,18 +81,24 @@ class NucleusFaults:
     def take(self) -> None:
         """Make the fault of the present publish happen, if there is one. Raises IpcError if that ends the publish."""
         with self._changed:
-            kind, number = self._queue.popleft() if self._queue else ("", None)
-            self._changed.notify_all()
-        if kind:
+            if not self._queue:
+                return
+            kind, number = self._queue.popleft()
+            self._beginning += 1
+        try:
             self.begin(kind, number)
-            self._ipc.wait_while_hung()
+        finally:
+            with self._changed:
+                self._beginning -= 1
+                self._changed.notify_all()
+        self._ipc.wait_while_hung()
         if kind == "ipc-restart":
             raise IpcError("ServiceError", "the daemon was restarted")
 
     def wait(self, timeout: float) -> bool:
         """Wait until all faults that were added have happened; return whether `timeout` seconds were enough."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._queue, timeout)
+            return self._changed.wait_for(lambda: not self._queue and not self._beginning, timeout)
 
     def release(self) -> None:
         """End all faults."""

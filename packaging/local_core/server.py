@@ -259,7 +259,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def _publish(self, publish: Publish) -> None:
         api = self.server.api
-        fault = api.faults.take() or ""
+        fault, releases = api.faults.take()
         if fault.startswith("status:"):
             raise HttpError(int(fault[len("status:") :]), "A fault that was asked for")
         if fault.startswith("redirect:"):
@@ -275,14 +275,14 @@ class _Request(BaseHTTPRequestHandler):
         if fault == "restart":
             threading.Thread(target=api.restart, daemon=True).start()
         if fault in ("hang", "restart"):
-            api.faults.hang(self._is_wanted)
+            api.faults.hang(releases, self._is_wanted)
         if fault == "lost":
             api.publish(publish)
         if fault in ("hang", "restart", "reset", "lost"):
             self._drop()
             return
         if fault == "slow":
-            api.faults.hang(self._is_wanted, SLOW_SECONDS)
+            api.faults.hang(releases, self._is_wanted, SLOW_SECONDS)
         if fault != "full":
             api.publish(publish)
         self._send(headers={"X-Amz-InvocationId": str(uuid.uuid4())})

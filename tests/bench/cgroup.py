@@ -62,7 +62,7 @@ class MemoryGroup:
     def __exit__(
         self, kind: Optional[Type[BaseException]], value: Optional[BaseException], traceback: Optional[TracebackType]
     ) -> None:
-        for _ in range(200):  # the kernel frees a process some time after its end
+        for _ in range(3000):  # the kernel frees a process some time after its end
             try:
                 os.rmdir(self.path)
                 return

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Any, Dict, Iterator, List
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.detect_reference import ANY_STEP, PEERS, PORTS, PROFILE_DOCUMENTS, expected_events, series_strategy
 
@@ -74,6 +74,12 @@ def test_events_are_those_of_the_reference(document: Any, series: Any) -> None:
     assert [event for name in events for event in events[name]] == expected_events(document, "gateway-1", series)
 
 
+# A violation after two days of silence: it is counted, and the alarm begins with the next one.
+@example(
+    profile("aws:all-bytes-in", comparisonOperator="less-than", value={"count": 0}, durationSeconds=300),
+    [(300, {"aws:all-bytes-in": 0}), (600 + 2 * DAY, {"aws:all-bytes-in": 0}), (900 + 2 * DAY, {})],
+    2,
+)
 @given(PROFILE_DOCUMENTS, series_strategy(ANY_STEP), st.integers(0, 14))
 def test_restart_with_the_saved_state_changes_nothing(document: Any, series: Any, restart: int) -> None:
     parsed = parse(document)

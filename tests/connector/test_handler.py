@@ -185,7 +185,7 @@ def run(source: str, environ: Optional[Dict[str, str]] = None) -> subprocess.Com
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -221,7 +221,7 @@ class Client:
 sdk.client = lambda name: say("client", name) or Client()
 sys.modules["greengrasssdk"] = sdk
 import connector.handler
-assert published.wait(30)
+assert published.wait(200)
 say("threads", sorted(thread.name for thread in threading.enumerate() if "Dummy" not in thread.name))
 say("daemons", all(thread.daemon for thread in threading.enumerate() if thread.name != "MainThread"))
 say("sdk logs", logging.getLogger("greengrasssdk.client").isEnabledFor(logging.ERROR))

@@ -126,7 +126,7 @@ def network(address: str, length: int) -> str:
 def seen(plans: List[List[str]], *options: str) -> List[Dict[str, Any]]:
     """Return the owners by the tables and by the kernel after each plan, in a network namespace of its own."""
     command = [*namespace.unshare(), sys.executable, str(PLANS), *options]
-    done = subprocess.run(command, input=json.dumps(plans).encode(), capture_output=True, timeout=120)
+    done = subprocess.run(command, input=json.dumps(plans).encode(), capture_output=True, timeout=600)
     assert done.returncode == 0, done.stderr.decode()
     found: List[Dict[str, Any]] = json.loads(done.stdout.decode())
     return found

@@ -362,6 +362,6 @@ def test_short_reads_are_joined(tmp_path: Path) -> None:
     feeder = threading.Thread(target=feed, daemon=True)
     feeder.start()
     tcp = tcp_of(tmp_path)
-    feeder.join(10)
+    feeder.join(60)
     assert tcp.total == 270
     assert [row.remote_port for row in tcp.sample] == list(range(1, 271))

@@ -17,7 +17,7 @@ def systemd(request: pytest.FixtureRequest) -> Iterator[Tuple[str, socket.socket
     """The value of NOTIFY_SOCKET, and the socket that it names."""
     with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
         path = str(Path(directory) / "notify")  # short: pytest's own paths are longer than a socket's may be
-        made.settimeout(10)
+        made.settimeout(60)
         if request.param == "abstract":
             made.bind("\0" + path)
             path = "@" + path

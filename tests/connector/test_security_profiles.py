@@ -97,7 +97,7 @@ def test_profile_is_read_from_a_zip_on_the_path(tmp_path: Path, compressed: int)
         file.write(written(tmp_path / "Mine.json", PORTS), "connector/security_profiles/Mine.json")
     program = "from connector import profiles; print(profiles.load(['Mine', 'DenialOfService']))"
     done = subprocess.run(
-        [sys.executable, "-c", program], env={"PYTHONPATH": str(archive)}, cwd="/", capture_output=True, timeout=60
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(archive)}, cwd="/", capture_output=True, timeout=300
     )
     assert done.returncode == 0, done.stderr.decode()
     assert b"Profile(name='Mine'" in done.stdout

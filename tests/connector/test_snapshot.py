@@ -203,7 +203,7 @@ def test_tables_that_vanish_while_others_are_read_are_missing(tmp_path: Path) ->
     feeder = threading.Thread(target=vanish, daemon=True)
     feeder.start()
     snapshot = proc.look(tmp_path)
-    feeder.join(10)
+    feeder.join(60)
     assert sorted(snapshot.problems) == ["UDP sockets", "network_stats"]
     assert snapshot._replace(problems={}) == whole(tmp_path)._replace(**UDP_LOST, **COUNTERS_LOST)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import random
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple
 
 import pytest
+from support.descriptors import open_paths
 from support.loop import START, After, Answer, Core, Loop, Never
 from support.proc import dev
 
@@ -41,10 +41,12 @@ class Size(NamedTuple):
     descriptors: int
 
 
-def size() -> Size:
+def size(others: Iterable[threading.Thread], others_paths: Iterable[str]) -> Size:
+    """Return the present size, without threads and files that were there before, which earlier tests may still end."""
     gc.collect()
-    descriptors = len(os.listdir("/proc/self/fd"))
-    return Size(len(gc.get_objects()), sys.getallocatedblocks(), threading.active_count(), descriptors)
+    threads = set(threading.enumerate()) - set(others)
+    descriptors = set(open_paths()) - set(others_paths)
+    return Size(len(gc.get_objects()), sys.getallocatedblocks(), len(threads), len(descriptors))
 
 
 class FaultyCore(Core):
@@ -135,6 +137,7 @@ class Soak:
         self.seen: Dict[str, Counters] = {}
         self.passed = NOTHING  # over the counted interfaces, since the first reading
         self.sizes: Dict[int, Size] = {}
+        self.others, self.others_paths = threading.enumerate(), open_paths()
         self.restarts = 0
 
     def run(self) -> None:
@@ -162,7 +165,7 @@ class Soak:
             self.check_log()
             self.core.check_ids()
             self.forget()
-            self.sizes[day] = size()
+            self.sizes[day] = size(self.others, self.others_paths)
         calm = clock.monotonic() > self.calm_from
         if not calm and rng.random() < 0.003:
             clock.step(rng.choice([-3600.0, -1.0, 1.0, 3600.0]))

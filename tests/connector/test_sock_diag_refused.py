@@ -33,7 +33,7 @@ json.dump({
 
 def snapshot(ports: List[int], *strace: str) -> Any:
     command = [*strace, sys.executable, "-c", PROGRAM, *map(str, ports)]
-    done = subprocess.run(command, capture_output=True, cwd=str(ROOT), timeout=60)
+    done = subprocess.run(command, capture_output=True, cwd=str(ROOT), timeout=300)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout.decode())
 

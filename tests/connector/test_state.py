@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.descriptors import open_paths
 
 from connector import state
 from connector.kernel.counting import MAX_OTHERS, Earlier
@@ -319,11 +320,10 @@ def test_pipe_with_a_writer_is_refused(directory: Path) -> None:
 
 def test_refused_file_leaves_no_descriptor_open(directory: Path) -> None:
     (directory / state.FILE).mkdir()
-    before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         with pytest.raises(StateError):
             load(str(directory), "gateway-7", BOOT)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert [path for path in open_paths() if path.startswith(str(directory))] == []
 
 
 # --- writing

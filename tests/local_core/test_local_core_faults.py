@@ -91,7 +91,7 @@ def test_publish_without_an_answer_blocks_until_the_function_is_stopped(run: Cal
     core = run(PUBLISHER, subscriptions=TABLE)
     core.faults.add("hang")
     core.send(DO, b'{"topic": "test/a", "payload": "x"}')
-    assert core.faults.wait(30)
+    assert core.faults.wait(60)
     assert core.stop() == -signal.SIGTERM
     assert core.deliveries == []
 

@@ -31,11 +31,11 @@ def test_reports_and_answers_reach_the_broker(run: Callable[..., Watched], broke
     client.subscribe("$aws/#", qos=1)
     client.loop_start()
     try:
-        assert messages.get(timeout=10) == "subscribed"
+        assert messages.get(timeout=60) == "subscribed"
         core = run(PUBLISHER, subscriptions=TABLE, mqtt=broker.address)
         assert core.do(REPORTS + "json", REPORT.decode()) == "published"
-        assert messages.get(timeout=10) == (REPORTS + "json", REPORT, 1)
-        topic, payload, qos = messages.get(timeout=10)
+        assert messages.get(timeout=60) == (REPORTS + "json", REPORT, 1)
+        topic, payload, qos = messages.get(timeout=60)
         assert (topic, qos, json.loads(payload.decode())["reportId"]) == (REPORTS + "json/accepted", 1, 7)
     finally:
         client.disconnect()

@@ -7,11 +7,11 @@ import sys
 import threading
 import zipfile
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Dict
 
 import pytest
 from local_core import FunctionError, LocalCoreError
-from local_core.component import BROKEN, FINISHED, Component
+from local_core.component import BROKEN, FINISHED, STOPPED, Component
 from local_core.nucleus import ARGUMENTS
 from support.functions import REPORTS
 from support.ipc_client import SECONDS
@@ -129,6 +129,40 @@ def test_starts_that_are_half_an_hour_apart_never_break_it(tmp_path: Path) -> No
         assert component.state != BROKEN
     finally:
         component.stop()
+
+
+def test_stop_while_it_is_being_started_again_ends_the_new_process(tmp_path: Path) -> None:
+    begun, go = threading.Event(), threading.Event()
+    ends = tmp_path / "ends"
+    ends.touch()
+    source = "import os, sys, time\nif os.path.exists(sys.argv[1]): sys.exit(1)\ntime.sleep(1e6)"
+
+    def environment() -> Dict[str, str]:
+        if component.starts == 2:
+            begun.set()
+            assert go.wait(SECONDS)
+        return {}
+
+    component = Component(
+        [sys.executable, "-S", "-c", source, str(ends)],
+        environment=environment,
+        directory=tmp_path,
+        user=None,
+        on_print=lambda line: None,
+        on_log=lambda line: None,
+        on_change=lambda: None,
+        times=QUICK,
+    )
+    component.start()
+    assert begun.wait(SECONDS)
+    ends.unlink()  # the new process stays
+    stopper = threading.Thread(target=component.stop, daemon=True)
+    stopper.start()
+    stopper.join(0.1)  # long enough for it to have looked at the old process; a later look is no failure
+    go.set()
+    stopper.join(SECONDS)
+    assert not stopper.is_alive()
+    assert component.state == STOPPED
 
 
 def test_stopped_component_is_ended_with_sigterm(run: Callable[..., WatchedNucleus]) -> None:

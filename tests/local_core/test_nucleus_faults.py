@@ -84,7 +84,7 @@ def test_restarted_mqtt_daemon_leaves_subscriptions_dead_without_a_sign(start_nu
     dead = client.subscribe(JSON + "/+")
     nucleus.faults.begin("mqtt-restart")
     client.publish(JSON, report(1))
-    nucleus.wait_for_delivery()
+    assert nucleus.mqtt.wait_until_sent(SECONDS), "its answer would come on the new subscription"
     dead.end()
     anew = client.subscribe(JSON + "/+")
     client.publish(JSON, report(2))
@@ -261,6 +261,30 @@ def test_added_faults_happen_with_the_next_publishes_in_order(start_nucleus: Sta
     nucleus.connect().publish(JSON, report(5))
     nucleus.wait_for_delivery()
     assert ids(nucleus) == [5]
+
+
+def test_fault_counts_as_happened_once_it_has(start_nucleus: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that waits for it and releases it then must not come too early."""
+    nucleus = start_nucleus()
+    client = nucleus.connect()
+    begun, go, lose = threading.Event(), threading.Event(), nucleus.mqtt.lose
+
+    def lose_late(seconds: float) -> None:
+        begun.set()
+        assert go.wait(SECONDS)
+        lose(seconds)
+
+    monkeypatch.setattr(nucleus.mqtt, "lose", lose_late)
+    nucleus.faults.add("mqtt-lost", math.inf)
+    call = client.client.publish_to_iot_core_async(topic_name=JSON, qos="1", payload=report(1))
+    assert begun.wait(SECONDS)
+    assert not nucleus.faults.wait(0)
+    go.set()
+    assert nucleus.faults.wait(SECONDS)
+    nucleus.faults.release()
+    concurrent.futures.wait([call], SECONDS)  # it may be refused or taken
+    client.publish(JSON, report(2))
+    nucleus.wait_for_delivery()
 
 
 def test_fault_ends_by_itself_after_its_seconds(start_nucleus: Start) -> None:

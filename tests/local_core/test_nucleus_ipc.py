@@ -9,7 +9,7 @@ from awscrt.exceptions import AwsCrtError
 from awsiot import eventstreamrpc
 from awsiot.greengrasscoreipc import model
 from support.functions import REPORT, REPORTS
-from support.ipc_client import IpcClient
+from support.ipc_client import SECONDS, IpcClient
 from support.nucleus import WatchedNucleus
 
 Start = Callable[..., WatchedNucleus]
@@ -192,8 +192,8 @@ def test_lite_closes_the_connection_on_a_payload_of_7_kb(start_nucleus: Start) -
     answers.message()
     with pytest.raises(eventstreamrpc.StreamClosedError):
         client.publish(JSON, b"x" * 7400)
-    assert client.disconnected.wait(30)
-    assert answers.closed.wait(30)
+    assert client.disconnected.wait(SECONDS)
+    assert answers.closed.wait(SECONDS)
     assert answers.errors == []
     assert len(nucleus.deliveries) == 1
     with pytest.raises(eventstreamrpc.ConnectionClosedError):

@@ -20,13 +20,13 @@ def command(*arguments: object) -> List[str]:
 
 
 def run_command(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    return subprocess.run(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
 
 
 def failure(*arguments: object, **environ: str) -> str:
     """Return what a run that ends with 1 writes to standard error."""
     done = subprocess.run(
-        command(*arguments), env={**os.environ, **environ}, capture_output=True, text=True, timeout=60
+        command(*arguments), env={**os.environ, **environ}, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 1, done.stdout
     return done.stderr
@@ -124,7 +124,7 @@ def test_closed_output_ends_it(make_zip: Callable[..., Path]) -> None:
     process.stdout.close()
     with process.stderr:
         try:
-            assert (process.wait(30), process.stderr.read()) == (0, "")
+            assert (process.wait(120), process.stderr.read()) == (0, "")
         finally:
             process.kill()
     assert not is_alive(pid_in(output))
@@ -148,7 +148,7 @@ def test_signal_ends_it_and_the_function_without_output(make_zip: Callable[..., 
         assert line, output
         output += line
     process.send_signal(number)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=120)
     assert (process.returncode, rest) == (code, "")
     assert not is_alive(pid_in(output))
 
@@ -188,7 +188,7 @@ def test_wrong_files_are_named_without_a_traceback(tmp_path: Path) -> None:
 
 def test_help_needs_no_package() -> None:
     done = subprocess.run(
-        [sys.executable, "-S", str(RUN_LOCAL), "--help"], stdout=subprocess.PIPE, timeout=30, text=True
+        [sys.executable, "-S", str(RUN_LOCAL), "--help"], stdout=subprocess.PIPE, timeout=120, text=True
     )
     assert done.returncode == 0
     assert "examples:" in done.stdout
@@ -199,7 +199,7 @@ def test_usage_names_the_script_that_was_called() -> None:
         [sys.executable, str(RUN_LOCAL), "--help"],
         env={**os.environ, "RUN_LOCAL_SCRIPT": "run_local.sh"},
         stdout=subprocess.PIPE,
-        timeout=30,
+        timeout=120,
         text=True,
     )
     assert done.stdout.startswith("usage: run_local.sh [-h] [--once]")

@@ -31,7 +31,7 @@ CLOSEST = "argument --set: {}: no parameter has this name; the closest is {}"
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(RUN_LOCAL), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, timeout=60, text=True)
+    return subprocess.run(command, capture_output=True, timeout=120, text=True)
 
 
 def function_sees(folder: Path, name: str, *arguments: str) -> str:
@@ -96,7 +96,7 @@ def test_wrong_option_is_one_line_and_ends_with_2(
 
 def test_help_names_every_parameter_in_both_spellings_and_needs_no_package() -> None:
     command = [sys.executable, "-S", str(RUN_LOCAL), "--help"]
-    shown = subprocess.run(command, stdout=subprocess.PIPE, timeout=60, text=True).stdout
+    shown = subprocess.run(command, stdout=subprocess.PIPE, timeout=120, text=True).stdout
     flags = [flag for parameter in READ_BY_FUNCTION for flag in spellings(parameter)]
     assert [flag for flag in flags if flag not in shown] == []
     assert "--parse-only" not in shown
@@ -116,7 +116,7 @@ def checkout(tmp_path: Path) -> Path:
 def run_script(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environ: Dict[str, str] = {**os.environ, "PYTHON": sys.executable}
     command = [str(checkout / "packaging" / "run_local.sh"), *arguments]
-    return subprocess.run(command, env=environ, capture_output=True, timeout=60, text=True)
+    return subprocess.run(command, env=environ, capture_output=True, timeout=120, text=True)
 
 
 def test_script_reports_a_wrong_option_before_it_builds(checkout: Path) -> None:

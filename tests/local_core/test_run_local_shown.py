@@ -38,7 +38,7 @@ def on_terminal(until: str, *arguments: object) -> str:
         while not re.search(until, output):
             output += _read(master)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(120) == 130
     finally:
         process.kill()
         process.wait()
@@ -139,7 +139,7 @@ def test_recording_that_can_not_be_opened_is_an_error(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "packaging" / "run_local.py"), "a.zip", "--record", str(missing)],
         capture_output=True,
-        timeout=60,
+        timeout=120,
         text=True,
     )
     assert (done.returncode, done.stdout) == (1, "")

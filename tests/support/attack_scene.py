@@ -26,6 +26,7 @@ from connector import config  # noqa: E402
 from connector.agent import assemble  # noqa: E402
 from connector.snapshot import Snapshot, Source, Wanted  # noqa: E402
 from support.loop import Core, FakeClock, Never, Records  # noqa: E402
+from support.scene import connected  # noqa: E402
 
 DEVICE, NEIGHBOUR, UNKNOWN = "192.0.2.10", "192.0.2.1", "203.0.113.9"
 SERVICE, SINK = 22, 4433
@@ -123,16 +124,9 @@ class World:
         self._process.communicate()
 
 
-def connected(address: str, port: int) -> socket.socket:
-    made = socket.socket()
-    made.settimeout(10)
-    made.connect((address, port))
-    return made
-
-
 def upload(size: int) -> None:
     """Send so many bytes, and wait until the other side has read them all."""
-    with connected(NEIGHBOUR, SINK) as side:
+    with connected(SINK, NEIGHBOUR) as side:
         side.sendall(bytes(size))
         side.shutdown(socket.SHUT_WR)
         assert side.recv(1) == b""
@@ -154,7 +148,7 @@ def backdoor(world: World) -> Iterator[None]:
 
 @contextlib.contextmanager
 def destination(world: World) -> Iterator[None]:
-    with connected(UNKNOWN, SINK):
+    with connected(SINK, UNKNOWN):
         yield
 
 
@@ -197,7 +191,7 @@ def attacks(sockets: str, faults: str) -> Any:
     listener.bind(("0.0.0.0", SERVICE))
     listener.listen(64)
     for _ in range(int(sockets) // 2):
-        client = connected("127.0.0.1", SERVICE)
+        client = connected(SERVICE, "127.0.0.1")
         pairs.append((client, listener.accept()[0]))
 
     steps: List[Callable[[World], Any]] = [ordinary, ordinary]

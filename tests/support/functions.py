@@ -56,9 +56,9 @@ class Watched(LocalCore):
         super().__init__(artifact, on_log=self.lines.put, **settings)
 
     def line(self, start: str) -> str:
-        """Return the next line that starts with some text, without it; wait at most 30 s for each line."""
+        """Return the next line that starts with some text, without it; wait at most 60 s for each line."""
         while True:
-            line = self.lines.get(timeout=30)
+            line = self.lines.get(timeout=60)
             if line.startswith(start):
                 return line[len(start) :].strip()
 

@@ -94,4 +94,6 @@ class Subscribed:
         return self._events.qsize()
 
     def end(self) -> None:
+        """End it; return once `closed` is set, which the client does after the result is there."""
         self._operation.close().result(SECONDS)
+        assert self.closed.wait(SECONDS), "the end of the stream is not told"

@@ -31,7 +31,7 @@ class Elsewhere:
     def __init__(self) -> None:
         ours = os.readlink("/proc/self/ns/net")
         self._holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while os.readlink(f"/proc/{self._holder.pid}/ns/net") == ours:
             assert time.monotonic() < end, "no other network namespace"
             time.sleep(0.01)

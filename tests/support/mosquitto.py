@@ -42,7 +42,7 @@ class Mosquitto:
         end = time.monotonic() + MAX_WAIT_SECONDS
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", self.port), timeout=MAX_WAIT_SECONDS).close()
                 return
             except OSError:
                 assert time.monotonic() < end, "mosquitto does not listen"
@@ -50,5 +50,6 @@ class Mosquitto:
                 time.sleep(0.01)
 
     def stop(self) -> None:
+        """End it; it can be started again."""
         self._process.terminate()
         self._process.wait(MAX_WAIT_SECONDS)

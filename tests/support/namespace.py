@@ -28,7 +28,7 @@ def refusal() -> Optional[str]:
             ["ip", "-V"],
             [*unshare(), "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1"],
         ):
-            subprocess.run(command, check=True, timeout=30, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     except OSError as error:
         return f"no unshare or no ip: {error}"
     except subprocess.CalledProcessError as error:
@@ -38,6 +38,7 @@ def refusal() -> Optional[str]:
 
 def play(scene: str, *arguments: str, script: Path = SCENES) -> Any:
     """Run a scene of a script on a host of its own; return what it prints, decoded from JSON."""
-    done = subprocess.run([*unshare(), sys.executable, str(script), scene, *arguments], capture_output=True, timeout=60)
+    command = [*unshare(), sys.executable, str(script), scene, *arguments]
+    done = subprocess.run(command, capture_output=True, timeout=600)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout.decode())

@@ -23,6 +23,7 @@ from support import core as support_core
 from support.core import built_zip
 from support.proc import STATES, Socket, look, table, tree
 from support.statistics import chi_square, limit
+from support.threads import LONG
 
 from connector.config import CUSTOM_METRICS
 from connector.encode import FORMATS, encode
@@ -131,7 +132,7 @@ def test_sample_opens_the_network_tables_only(flooded: Path) -> None:
         (flooded / path).parent.mkdir(parents=True, exist_ok=True)
         (flooded / path).touch()
     run = subprocess.run(
-        [sys.executable, "-I", "-c", WATCHED, str(ROOT), str(flooded)], stdout=subprocess.PIPE, check=True, timeout=60
+        [sys.executable, "-I", "-c", WATCHED, str(ROOT), str(flooded)], stdout=subprocess.PIPE, check=True, timeout=300
     )
     sockets = ("fib_trie", "if_inet6", "route", "tcp", "tcp6", "udp", "udp6")
     interfaces = ("bonding", "dev", "dev_mcast", "igmp", "igmp6", "vlan")
@@ -154,7 +155,7 @@ print("\\n".join(sorted({name.partition(".")[0] for name in sys.modules})))
 def test_json_report_imports_no_heavy_module(flooded: Path) -> None:
     """Without custom metrics; a core gives the function 16 MB."""
     run = subprocess.run(
-        [sys.executable, "-I", "-c", IMPORTED, str(ROOT), str(flooded)], stdout=subprocess.PIPE, check=True, timeout=60
+        [sys.executable, "-I", "-c", IMPORTED, str(ROOT), str(flooded)], stdout=subprocess.PIPE, check=True, timeout=300
     )
     heavy = {"argparse", "asyncio", "cbor2", "ctypes", "email", "greengrasssdk", "http", "inspect", "ipaddress"}
     heavy |= {"multiprocessing", "psutil", "ssl", "subprocess", "tempfile", "urllib", "uuid"}
@@ -195,7 +196,7 @@ def test_function_reports_within_16_mb_where_psutil_is_killed(
         stack.enter_context(core)
         expected = set(CUSTOM_METRICS) - {"cpu_usage"}  # needs two samples, so it is not in the first report
         for _ in range(CYCLES):
-            delivery = core.wait_for_delivery()
+            delivery = core.wait_for_delivery(LONG)
             assert delivery.verdict == Verdict(accepted=True)
             established = delivery.report["metrics"]["tcp_connections"]["established_connections"]
             # The kernel may skip a row while others come and go beside it.
@@ -210,7 +211,7 @@ def test_function_reports_within_16_mb_where_psutil_is_killed(
         for package, script in PEERS.items():
             if importlib.util.find_spec(package):
                 before = limited.kills
-                peer = subprocess.run(limited.command([sys.executable, "-c", script]), timeout=120)
+                peer = subprocess.run(limited.command([sys.executable, "-c", script]), timeout=600)
                 assert (package, peer.returncode, limited.kills - before) == (package, -signal.SIGKILL, 1)
 
 
@@ -220,7 +221,7 @@ def test_psutil_runs_within_16_mb_without_a_flood(limited: MemoryGroup) -> None:
     alone = ["unshare", "--net", "--pid", "--fork", "--mount-proc", sys.executable, "-c"]
     for package, script in PEERS.items():
         if importlib.util.find_spec(package):
-            subprocess.run(limited.command([*alone, script]), timeout=120, check=True)
+            subprocess.run(limited.command([*alone, script]), timeout=600, check=True)
     assert limited.kills == 0
 
 

@@ -16,6 +16,7 @@ from typing import Dict, List, NamedTuple, Optional, Set
 import pytest
 from support import core as support_core
 from support.core import PROC, FunctionCore, built_zip
+from support.threads import LONG
 from support.user import NOBODY, public_directory
 
 from connector.config import CUSTOM_METRICS
@@ -192,7 +193,7 @@ def opened(calls: List[Call]) -> Set[str]:
 def read_trace_of(pid: int, trace: Path) -> List[Call]:
     """Return the calls of a function that has ended; strace may still be writing them."""
     end = re.compile(rf"^{pid} +\+\+\+ ", re.MULTILINE)  # exited, or killed
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LONG
     while not end.search(trace.read_text()):
         assert time.monotonic() < deadline, "the trace does not end"
         time.sleep(0.01)

@@ -96,7 +96,7 @@ def test_unpacked_artifact_needs_only_the_standard_library(zips: Zips, tmp_path:
     # As the recipe starts it; without a nucleus there is nothing to connect to.
     component = [sys.executable, "-S", "-u", "-m", "connector", "component"]
     variables = {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(component, env=variables, cwd="/", capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(component, env=variables, cwd="/", capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 2
     assert "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT" in done.stderr + done.stdout
 

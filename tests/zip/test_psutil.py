@@ -14,6 +14,7 @@ import psutil
 import pytest
 from local_core import LocalCore
 from support.builder import RUNNING, Zips
+from support.threads import LONG
 
 from connector.config import CUSTOM_METRICS
 
@@ -55,7 +56,7 @@ def test_zip_any_reports_without_psutil_and_warns_once(zips: Zips) -> None:
     lines: List[str] = []
     environment = {"CustomMetrics": ",".join(CUSTOM_METRICS)}
     with LocalCore(zips((RUNNING, "any")), interval=1, environment=environment, on_log=lines.append) as core:
-        deliveries = [core.wait_for_delivery() for _ in range(3)]
+        deliveries = [core.wait_for_delivery(LONG) for _ in range(3)]
         assert core.stop() == 0
     for delivery in deliveries:
         assert delivery.verdict is not None

@@ -35,7 +35,7 @@ def start(folder: Path, *files: Path, python: str = sys.executable, **variables:
 
 
 def finish(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=3000)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
@@ -230,7 +230,7 @@ def test_cdpath_has_no_influence(tmp_path: Path, requirements: Path, quick_pytho
         env={**os.environ, "PYTHON": quick_python, "CDPATH": str(tmp_path / "elsewhere")},
         cwd=str(tmp_path),
         stdout=subprocess.PIPE,
-        timeout=120,
+        timeout=3000,
         text=True,
     )
     assert made.stdout == f"{tmp_path}/env/bin/python\n"
@@ -270,7 +270,7 @@ def test_wrong_interpreter_is_bad_usage(
         [str(ROOT / script), *arguments],
         env={**os.environ, "PYTHON": python},
         capture_output=True,
-        timeout=60,
+        timeout=300,
         text=True,
     )
     wrong = "no-such" if python == sys.executable else python
