@@ -1,6 +1,6 @@
 """What the two nuclei do differently, as far as a component notices it.
 
-Lite: observed on aws-greengrass-lite 2.6.0. Java (2.x): from its documentation and source, not observed.
+Lite: observed on aws-greengrass-lite 2.6.0. Java (2.x): from its documentation and source (2.18), not observed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import FrozenSet, NamedTuple
 
 from .errors import LocalCoreError
 
-MAX_STARTS = 3  # within START_WINDOW_SECONDS; then a component is BROKEN
+MAX_STARTS = 3  # then a component that fails is BROKEN
 START_WINDOW_SECONDS = 3600.0
 
 
@@ -31,6 +31,10 @@ class Nucleus(NamedTuple):
     takes_wildcards: in a publish's topic; the broker then ends the core's connection
     separate_daemons: for IPC and MQTT, each of which can be restarted or hang alone
     done: exit codes after which a component is not started again, negative for the signal that ended it
+    fills_in_thing: whether {iot:thingName} in accessControl stands for the thing's name
+    removed_variables: of the recipe's Setenv, which a component does not get
+    counts_failures: whether MAX_STARTS failures make a component BROKEN, each within START_WINDOW_SECONDS of the one
+        before; else a failure after MAX_STARTS starts within START_WINDOW_SECONDS does
     """
 
     name: str
@@ -47,6 +51,9 @@ class Nucleus(NamedTuple):
     takes_wildcards: bool
     separate_daemons: bool
     done: FrozenSet[int]
+    fills_in_thing: bool
+    removed_variables: FrozenSet[str]
+    counts_failures: bool
 
 
 LITE = Nucleus(
@@ -65,6 +72,9 @@ LITE = Nucleus(
     separate_daemons=True,
     # Restart=on-failure of systemd (systemd.service(5)): these signals are a clean end.
     done=frozenset((0, -signal.SIGHUP, -signal.SIGINT, -signal.SIGTERM, -signal.SIGPIPE)),
+    fills_in_thing=True,
+    removed_variables=frozenset(),
+    counts_failures=False,
 )
 JAVA = Nucleus(
     name="Java nucleus",
@@ -81,6 +91,10 @@ JAVA = Nucleus(
     takes_wildcards=False,
     separate_daemons=False,
     done=frozenset((0,)),
+    fills_in_thing=False,  # unless it has interpolateComponentConfiguration true
+    # It starts a component by `sudo -E`, which takes these out (`sudo -V` as root names them; env_delete, sudoers(5)).
+    removed_variables=frozenset(("PYTHONPATH", "PYTHONHOME", "PYTHONINSPECT", "PYTHONUSERBASE")),
+    counts_failures=True,
 )
 NUCLEI = {"lite": LITE, "java": JAVA}
 
