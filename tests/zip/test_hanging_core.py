@@ -61,8 +61,8 @@ def function(directory: Path, changes: List[Tuple[str, str, str]]) -> Path:
 def wait_for_acceptance(core: LocalCore) -> None:
     """Return at the next accepted report.
 
-    Time is compressed for the function but not for the core: a call that is given up after 0.05 s may still arrive, after
-    the report that took its place, and is then rejected for its id or for coming too soon.
+    Time is compressed for the function but not for the core: a call that is given up after 0.05 s may still arrive,
+    after the report that took its place, and is then rejected for its id or for coming too soon.
     """
     for _ in range(50):
         verdict = core.wait_for_delivery(LONG).verdict
