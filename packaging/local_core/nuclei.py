@@ -23,7 +23,8 @@ class Nucleus(NamedTuple):
     max_value_bytes: of one value of a configuration, as JSON; a longer one is ServiceError
     max_delivered_bytes: payload of a message for the component; a larger one is dropped
     max_payload_bytes: payload of a publish; a larger one is answered with an error
-    max_unacknowledged, max_unacknowledged_bytes: QoS 1 messages that the broker has not acknowledged, of the whole core
+    max_unacknowledged, max_unacknowledged_bytes: QoS 1 messages that the broker has not acknowledged, of the whole
+        core, where there is no spool
     spool_bytes: what is kept of QoS 1 messages while there is no MQTT connection, 0 for nothing
     error_text: whether errors carry one
     ends_responses: whether the answer to a request that has only one ends its stream
@@ -82,8 +83,8 @@ JAVA = Nucleus(
     max_value_bytes=16 * 1024 * 1024,
     max_delivered_bytes=128 * 1024,
     max_payload_bytes=128 * 1024,
-    max_unacknowledged=100,
-    max_unacknowledged_bytes=100 * 128 * 1024,
+    max_unacknowledged=0,
+    max_unacknowledged_bytes=0,
     spool_bytes=2_621_440,
     error_text=True,
     ends_responses=True,
