@@ -13,6 +13,7 @@ from .parameter import MAX_TOPIC_BYTES, Parameter
 
 ACCESS_CONTROL = "accessControl"  # a key of the configuration that is the nucleus' own
 DEFAULT_PROC = "/proc"  # the host's, which a native component sees
+MAX_SHOWN_NAMES = 5  # of the configuration that are no parameters
 
 MIN_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES = 2_048, 131_072  # the most is AWS IoT Core's own limit
 # Nucleus lite closes the connection on a request over 10,000 bytes: JSON, with the topic and the payload as base64. So
@@ -61,7 +62,8 @@ def read(configuration: Mapping[str, Any], environ: Mapping[str, str], directory
     directory: for the state where StateDirectory is not set; "" for none.
     """
     warnings: List[str] = []
-    parameters = {"ProcDestinationPath": DEFAULT_PROC, "StateDirectory": directory}
+    own_defaults = {"ProcDestinationPath": DEFAULT_PROC, "StateDirectory": directory}
+    parameters = dict(own_defaults)
     known = {ACCESS_CONTROL}
     for parameter in (*config.PARAMETERS, PAYLOAD):
         names = [name for name in (parameter.alias, parameter.name) if name is not None]
@@ -75,8 +77,17 @@ def read(configuration: Mapping[str, Any], environ: Mapping[str, str], directory
                 parameters[parameter.name] = text
             elif name in configuration:
                 warnings.append(f"{name} is neither text nor a number nor a list of those: it is ignored")
-    for name in sorted(set(configuration) - known):
+        if parameter.name in own_defaults:  # else config.py would take the Lambda function's for an invalid value
+            component_parameter = parameter._replace(default=own_defaults[parameter.name])
+            _, warning = component_parameter.read(parameters[parameter.name])
+            if warning:
+                parameters[parameter.name] = own_defaults[parameter.name]
+                warnings.append(warning)
+    unknown = sorted(set(configuration) - known)
+    for name in unknown[:MAX_SHOWN_NAMES]:
         warnings.append(f"the configuration has {plain(repr(name), 100)}, which is no parameter: it is ignored")
+    if len(unknown) > MAX_SHOWN_NAMES:
+        warnings.append(f"the configuration has {len(unknown) - MAX_SHOWN_NAMES} more names of no parameter")
     parameters[config.THING] = environ.get(config.THING, "")
     max_payload_bytes, warning = PAYLOAD.read(parameters.pop(PAYLOAD.name, PAYLOAD.default))
     settings = Settings(parameters, max_payload_bytes - bytes_of_topics(parameters))
@@ -106,7 +117,12 @@ def _text(value: Any) -> Any:
         value = int(value)  # some nuclei keep every number as one
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
-    return str(value)
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold, and no file's name or topic
+        return None
+    return text
 
 
 def default_directory(working_directory: str, package_directory: str) -> str:

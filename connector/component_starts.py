@@ -1,7 +1,8 @@
 """Remembers a component's starts and says how long it must wait before it may end, so that it does not become BROKEN.
 
-A nucleus restarts a component that ended with an error, but only a few times within an hour: then it is BROKEN until
-somebody deploys it again. Nucleus lite counts starts, for whatever reason; the Java nucleus counts errors.
+A nucleus restarts a component that ended with an error, but only a few times: then it is BROKEN until somebody deploys
+it again. Nucleus lite counts starts within an hour, for whatever reason. The Java nucleus counts errors, until an hour
+has passed without one.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ FILE = "device-defender-connector.starts.json"
 MAX_FILE_BYTES = 4_096
 MAX_KEPT = 8
 MAX_STARTS = 3  # within WINDOW_SECONDS: what systemd, which starts the components of nucleus lite, allows
-MAX_ERRORS = 2  # within WINDOW_SECONDS: at the third end with an error the Java nucleus gives a component up
+MAX_ERRORS = 2  # each within WINDOW_SECONDS of the one before: at the third the Java nucleus gives a component up
 WINDOW_SECONDS = 3_600.0
 SPARE_SECONDS = 10.0  # for a nucleus that counts a little differently
+MOST_SECONDS = WINDOW_SECONDS + SPARE_SECONDS
 
 
 class Starts:
@@ -44,9 +46,11 @@ class Starts:
     def wait_seconds(self, now: float) -> float:
         """Return how long an end with an error has to wait, 0 or more."""
         if not self._known:
-            # Earlier starts are unknown. One end every half hour stays within both limits, whatever they were.
-            return max(0.0, self._starts[-1] + WINDOW_SECONDS / MAX_ERRORS + SPARE_SECONDS - now)
-        return max(0.0, _wait(self._starts, MAX_STARTS, now), _wait(self._errors, MAX_ERRORS, now))
+            # Earlier ends are unknown. One an hour stays within both limits, whatever they were.
+            return max(0.0, self._starts[-1] + MOST_SECONDS - now)
+        of_starts = self._starts[-MAX_STARTS] + MOST_SECONDS - now if len(self._starts) >= MAX_STARTS else 0.0
+        of_errors = self._errors[-1] + MOST_SECONDS - now if _in_a_row(self._errors) >= MAX_ERRORS else 0.0
+        return max(0.0, of_starts, of_errors)
 
     def add_error(self, now: float) -> None:
         """Remember that this process ends with an error now."""
@@ -102,6 +106,9 @@ def _moment(value: Any, now: float) -> float:
     return moment
 
 
-def _wait(moments: List[float], most: int, now: float) -> float:
-    """Return the seconds until one more moment is at most the `most`th within the window."""
-    return moments[-most] + WINDOW_SECONDS + SPARE_SECONDS - now if len(moments) >= most else 0.0
+def _in_a_row(moments: List[float]) -> int:
+    """Return how many of the last moments are each within the window of the one before."""
+    count = 0
+    for place, moment in enumerate(moments):
+        count = count + 1 if place and moment - moments[place - 1] < MOST_SECONDS else 1
+    return count

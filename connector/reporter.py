@@ -185,7 +185,9 @@ class Reporter:
     def _settle(self) -> None:
         """Apply the answers that came, or did not come in time, to the unsent traffic, and save it."""
         if self._deliveries is not None and self._clock.monotonic() >= self._deliveries.deadline:
-            self._save(self._deliveries.settle(self._memory))
+            settled = self._deliveries.settle(self._memory)
+            if settled is not self._memory:  # others' answers change nothing, and a write is synced
+                self._save(settled)
 
     def _guarded_report(self, begun: float) -> Optional[bool]:
         try:

@@ -127,6 +127,9 @@ def _add_local(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--output", type=Path, required=True, metavar="FOLDER", help="where to write the folders; it may not exist yet"
     )
+    flags.add_argument(
+        "--thing", type=thing_name, help="the core's thing; the Java nucleus needs it to let the component report"
+    )
     flags.set_defaults(native=True)
     _add_payload(flags)
     parameters.add_flags(flags, resource_id=False)

@@ -15,6 +15,9 @@ MAX_SILENCE = timedelta(hours=25)
 # Worst first.
 FAILED = ("failed", "rejected", "timed out", "canceled")
 UNDER_WAY = ("in progress", "queued")
+
+# States of a component that fails: it is started again, or given up.
+ERROR_STATES = ("ERRORED", "BROKEN")
 _ORDER = (*FAILED, *UNDER_WAY, "removed", "succeeded", "")
 
 
@@ -28,6 +31,7 @@ class Core:
     heard: its last status update, None if not known
     health: HEALTHY or UNHEALTHY by its last status update, empty if not known
     reason: why it has not got the deployment, empty if not known
+    component: BROKEN or ERRORED where the connector is, with the core's reason; empty if it is not, or not known
     report: when its last report arrived, None if not known
     verdict: what the last report came to, where that is known
     """
@@ -38,6 +42,7 @@ class Core:
     heard: datetime | None = None
     health: str = ""
     reason: str = ""
+    component: str = ""
     report: datetime | None = None
     verdict: str = ""
 
@@ -52,7 +57,9 @@ class Core:
             parts.append(self.reason)
         if self.is_silent(now):
             parts.append(f"not heard of since {_time(self.heard)}: is it on, and connected?")
-        if self.health == "UNHEALTHY":
+        if self.component:
+            parts.append(f"the connector is {self.component}")
+        elif self.health == "UNHEALTHY":
             parts.append("unhealthy: a component is in an error state")
         if self.state in FAILED or self.health == "UNHEALTHY":
             parts.append(f"on the core: {log}")
@@ -69,6 +76,7 @@ class Core:
             "lastHeard": _iso(self.heard),
             "health": self.health or None,
             "reason": self.reason or None,
+            "component": self.component or None,
             "lastReport": _iso(self.report),
             "verdict": self.verdict or None,
         }
@@ -76,9 +84,12 @@ class Core:
 
 def ordered(cores: Iterable[Core], now: datetime) -> list[Core]:
     """Return the cores with those first that somebody must see to."""
-    return sorted(
-        cores, key=lambda c: (_ORDER.index(c.state) if c.state != "succeeded" or c.is_silent(now) else 99, c.thing)
-    )
+
+    def place(core: Core) -> int:
+        is_well = core.state == "succeeded" and core.health != "UNHEALTHY" and not core.is_silent(now)
+        return len(_ORDER) if is_well else _ORDER.index(core.state)
+
+    return sorted(cores, key=lambda core: (place(core), core.thing))
 
 
 def lines(cores: list[Core], now: datetime, log: str, total: int) -> list[str]:

@@ -11,17 +11,18 @@ _NOTE = "AWS was not asked: what a target has already stays, unless it is given 
 
 
 def component_text(
-    built: Artifact, settings: Settings, target: str, name: str, bucket: str, profiles: list[str]
+    built: Artifact, settings: Settings, target: str, name: str, bucket: str, profiles: list[str], things: str
 ) -> str:
     """Return the zip, the native component's recipe and what the deployment merges into its configuration.
 
     name: the component's
+    things: whose topics it may use, as of `recipe.configuration`
     """
     location = zip_object.location(built, bucket)
     default = recipe.default_configuration(name)
     changes = [
         Change("component", None, recipe.recipe(built, name, built.version, location, default), lambda: None),
-        Change("configuration in the deployment", None, recipe.update(settings, name, {}), lambda: None),
+        Change("configuration in the deployment", None, recipe.update(settings, name, {}, things=things), lambda: None),
     ]
     return "\n".join([*_about(built, target), "", show(changes, [*profiles, *settings.notes(), _NOTE])])
 

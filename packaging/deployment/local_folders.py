@@ -18,17 +18,30 @@ from deployment.artifact import Artifact
 from deployment.errors import UsageError
 from deployment.settings import Settings, default_of
 
+_JAVA_NEEDS_THING = (
+    "The Java nucleus lets the component report only if it has interpolateComponentConfiguration true, or these "
+    "folders are made with --thing and the name of the core's thing."
+)
+
 
 def write(
-    built: Artifact, settings: Settings, name: str, folder: Path, max_payload_bytes: int | None = None
+    built: Artifact,
+    settings: Settings,
+    name: str,
+    folder: Path,
+    max_payload_bytes: int | None = None,
+    thing: str | None = None,
 ) -> list[str]:
     """Write them into a folder that does not exist yet, or is empty; return the commands that deploy them.
+
+    thing: the core's; None for any core
 
     Raises UsageError where it can't be written.
     """
     # Each parameter, as nothing resets what an earlier recipe has set on the core.
     unset = {key: default_of(key) for key in recipe.NAMES - {"StateDirectory"}}
-    configuration = {**unset, **recipe.configuration(settings, name, max_payload_bytes or DEFAULT_PAYLOAD_BYTES)}
+    payload = max_payload_bytes or DEFAULT_PAYLOAD_BYTES
+    configuration = {**unset, **recipe.configuration(settings, name, payload, thing or recipe.THING)}
     document = recipe.recipe(built, name, built.version, None, configuration)
     recipes, artifacts = folder / "recipes", folder / "artifacts"
     try:
@@ -59,6 +72,7 @@ def write(
                 *_flags(("--recipeDir", "--artifactDir", "--merge"), (*places, chosen)),
             ]
         ),
+        *([] if thing else [_JAVA_NEEDS_THING]),
         f"With nucleus lite, its log: journalctl -u ggl.{name}",
         "To change settings there later, write other folders, and leave --artifacts-dir out: they take effect at once. "
         "With it the files of the version that runs are overwritten, which ends the process.",

@@ -16,7 +16,7 @@ from connector.component_settings import ACCESS_CONTROL, PAYLOAD
 from deployment.artifact import Artifact
 from deployment.errors import DeployError
 from deployment.plan import Document
-from deployment.settings import NO_CONTAINER, READ_BY_FUNCTION, Settings, default_of, make
+from deployment.settings import NO_CONTAINER, READ_BY_FUNCTION, Settings, default_of, filter_of, make
 
 SCHEMA: Document = json.loads(Path(__file__).with_name("recipe.schema.json").read_text(encoding="utf-8"))
 MAX_RECIPE_BYTES = 16 * 1024  # the service's limit, and nucleus lite's memory for one
@@ -25,8 +25,10 @@ MAX_LITE_VALUE_BYTES = 1024  # of one value, as JSON; observed on aws-greengrass
 # Platform attributes of a core, by the zip's architecture.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64"}
 
-# Filled in by both nuclei, in the resources of accessControl.
+# Whose topics accessControl allows: a core's own, as nucleus lite fills it in, and the Java nucleus where it has
+# interpolateComponentConfiguration (2.6); or every thing's.
 THING = "{iot:thingName}"
+EVERY_THING = "+"
 _PROXY = "aws.greengrass.ipc.mqttproxy"
 
 NAMES = frozenset(parameter.name for parameter in READ_BY_FUNCTION)
@@ -57,12 +59,10 @@ def recipe(built: Artifact, name: str, version: str, uri: str | None, configurat
             {
                 # Nucleus lite takes only manifests that name a runtime; "*" is both.
                 "Platform": {"os": "linux", "architecture": ARCHITECTURES[built.arch], "runtime": "*"},
+                # The compiled modules are for this Python. exec, so that signals reach it and not the shell. No Setenv:
+                # the Java nucleus starts a component by `sudo -E`, which takes PYTHONPATH out (sudoers(5), env_delete).
                 "Lifecycle": {
-                    "run": {
-                        # The compiled modules are for this Python. exec, so that signals reach it and not the shell.
-                        "Script": f"exec {python} -u -m connector component",
-                        "Setenv": {"PYTHONPATH": folder},
-                    }
+                    "run": {"Script": f'exec env "PYTHONPATH={folder}" {python} -u -m connector component'},
                 },
                 **artifacts,
             }
@@ -99,16 +99,22 @@ def default_configuration(name: str) -> Document:
     return configuration(make({}, isolation=NO_CONTAINER), name)
 
 
-def configuration(settings: Settings, name: str, max_payload_bytes: int | None = None) -> Document:
-    """Return the settings of the component of this name as its whole configuration."""
+def configuration(settings: Settings, name: str, max_payload_bytes: int | None = None, things: str = THING) -> Document:
+    """Return the settings of the component of this name as its whole configuration.
+
+    things: whose topics it may use, a thing's name, THING or EVERY_THING
+    """
     payload = {} if max_payload_bytes is None else {PAYLOAD.name: str(max_payload_bytes)}
-    return {**_values(settings), **payload, ACCESS_CONTROL: access_control(settings, name)}
+    return {**_values(settings), **payload, ACCESS_CONTROL: access_control(settings, name, things)}
 
 
-def update(settings: Settings, name: str, before: Document, max_payload_bytes: int | None = None) -> Document:
+def update(
+    settings: Settings, name: str, before: Document, max_payload_bytes: int | None = None, things: str = THING
+) -> Document:
     """Return what a deployment merges into the default configuration.
 
     before: what the deployment merges now; what is not the connector's stays
+    things: as of `configuration`
     max_payload_bytes: longest message that the nucleus carries; None leaves it at the component's default
     """
     default = default_configuration(name)
@@ -116,7 +122,7 @@ def update(settings: Settings, name: str, before: Document, max_payload_bytes: i
     if max_payload_bytes is not None:
         ours[PAYLOAD.name] = str(max_payload_bytes)
     others = {key: value for key, value in before.items() if key not in NAMES | {ACCESS_CONTROL, PAYLOAD.name}}
-    access = _with_others(access_control(settings, name), before.get(ACCESS_CONTROL, {}), name)
+    access = _with_others(access_control(settings, name, things), before.get(ACCESS_CONTROL, {}), name)
     if access != default[ACCESS_CONTROL]:
         ours[ACCESS_CONTROL] = access
     return {**others, **ours}
@@ -131,9 +137,12 @@ def _values(settings: Settings) -> dict[str, str]:
     return {name: values[name] for name in sorted(NAMES) if values[name] or default_of(name)}
 
 
-def access_control(settings: Settings, name: str) -> Document:
+def access_control(settings: Settings, name: str, things: str = THING) -> Document:
     """Return which topics the component may publish and subscribe to through the core."""
-    topics = settings.topics(THING)
+    topics = [
+        topic._replace(name=filter_of(topic.name) if things == EVERY_THING else topic.name.replace("{thing}", things))
+        for topic in settings.topics("{thing}")
+    ]
     answers = [f"{topic.name}/+" for topic in topics if topic.is_answered]
     allowed: dict[str, tuple[str, str, list[str]]] = {
         "publish": ("Send reports and events of alarms.", "PublishToIoTCore", [topic.name for topic in topics]),

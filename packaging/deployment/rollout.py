@@ -116,6 +116,19 @@ class Rollout:
             return core
         return replace(core, reason=self.reason(core, deployment))
 
+    def with_component(self, core: Core, name: str) -> Core:
+        """Return the core with the state of its component of this name, if that is an error."""
+        if core.health != "UNHEALTHY":
+            return core
+        installed = self.aws.each(
+            "greengrassv2", "list_installed_components", "installedComponents", coreDeviceThingName=core.thing
+        )
+        found: Document = next((item for item in installed if item["componentName"] == name), {})
+        state = found.get("lifecycleState", "")
+        if state not in cores.ERROR_STATES:
+            return core
+        return replace(core, component=": ".join(filter(None, (state, found.get("lifecycleStateDetails")))))
+
     def if_core_is_known(self, found: Iterator[Document]) -> Iterator[Document]:
         """Yield what was found about a thing; nothing where it is no core yet."""
         try:

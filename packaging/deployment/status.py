@@ -116,6 +116,8 @@ def show(
     if status.connector:
         if isinstance(target, v2.Target):
             shown = [target.rollout.with_reason(core, deployment) for core in shown]
+            shown = [target.rollout.with_component(core, target.component) for core in shown]
+            _judge_components(status, shown)
         shown = _with_reports(target, status, shown)
         if mqtt:
             shown = _with_answers(target, status, shown, mqtt, certificates, seconds)
@@ -145,6 +147,14 @@ def of_component(target: v2.Target, deployment: Document) -> Status:
     else:
         status.exit_code, status.verdict = EXIT_DONE, f"Every core has it: {state}."
     return status
+
+
+def _judge_components(status: Status, shown: list[Core]) -> None:
+    """Where every core has the deployment, but the connector fails on one, have the status say so."""
+    failing = [core.thing for core in shown if core.component]
+    if failing and status.exit_code == EXIT_DONE:
+        status.exit_code = EXIT_FAILED
+        status.verdict = f"Every core has it, but it fails on {', '.join(failing[:MAX_SHOWN_CORES])}."
 
 
 def of_group(group: v1.Group) -> Status:

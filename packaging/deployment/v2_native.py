@@ -23,7 +23,7 @@ from deployment.native_component import python_of
 from deployment.plan import Change, Document
 from deployment.settings import Settings
 from deployment.v2 import LITE, Target, title_of_arn
-from deployment.v2_function import without_function
+from deployment.v2_function import NUCLEUS, without_function
 from deployment.zip_object import ZipObject
 
 CLASSIC = "aws_nucleus_classic"
@@ -90,7 +90,7 @@ class NativeTarget(Target):
         before_update = merged(deployed)
         runtimes = {core.get("runtime") for core in self.rollout.devices()}
         payload = self._payload_bytes(before_update.get(PAYLOAD.name), runtimes)
-        update = recipe.update(settings, self.component, before_update, payload)
+        update = recipe.update(settings, self.component, before_update, payload, self._things(runtimes))
         if runtimes != {CLASSIC}:
             self.notes += recipe.long_values(update)
         # A core keeps what was merged once: only a reset brings back the default of what is not merged now.
@@ -148,6 +148,23 @@ class NativeTarget(Target):
                 )
             return None
         return wanted
+
+    def _things(self, runtimes: set[Any]) -> str:
+        """Return whose topics the component may use: the core's own, where the target's cores can tell which they are.
+
+        The Java nucleus takes {iot:thingName} in accessControl literally, unless it is set to fill it in.
+        """
+        if self.thing:
+            return self.thing
+        if runtimes == {LITE} or merged(self._components.get(NUCLEUS, {})).get("interpolateComponentConfiguration"):
+            return recipe.THING
+        self.notes.append(
+            "The component may publish on the topics of every thing, as far as the AWS IoT policy of its core allows "
+            "it: the Java nucleus fills in its own thing's name only where it (2.6 or later) has "
+            f"interpolateComponentConfiguration true. With that set for {NUCLEUS} in this deployment it may use its "
+            "own only."
+        )
+        return recipe.EVERY_THING
 
     def _unfit(self, core: Document) -> str:
         wanted = recipe.ARCHITECTURES.get(self.arch)

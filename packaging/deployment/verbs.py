@@ -14,6 +14,7 @@ from deployment import (
     parameters,
     policy,
     profiles,
+    recipe,
     v1,
     v2,
     zip_object,
@@ -55,7 +56,8 @@ def plan_or_apply(args: argparse.Namespace, connect: Connect, ask: Ask) -> int:
         built, about = profiles.put_in(built, wanted, files, {})
         if args.native:
             bucket = args.bucket or "your-bucket"
-            print(dry_run.component_text(built, wanted, title, args.component, bucket, about))
+            things = args.thing or recipe.EVERY_THING
+            print(dry_run.component_text(built, wanted, title, args.component, bucket, about, things))
         else:
             print(dry_run.text(built, wanted, title, thing, about))
         return 0
@@ -157,7 +159,8 @@ def write_local(args: argparse.Namespace) -> int:
     settings = _intent(args, files).settings(None)
     built, about = profiles.put_in(built, settings, files, {})
     payload = int(args.max_payload_bytes) if args.max_payload_bytes else None
-    commands = local_folders.write(built, settings, args.component, args.output, payload)
+    settings.check_topics(args.thing or "")
+    commands = local_folders.write(built, settings, args.component, args.output, payload, args.thing)
     for note in [*about, *settings.notes()]:
         print(f"Note: {note}")
     print("\n".join(commands))

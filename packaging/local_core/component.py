@@ -16,7 +16,7 @@ RUNNING, STOPPED, FINISHED, BROKEN = "RUNNING", "STOPPED", "FINISHED", "BROKEN"
 
 
 class Component:
-    """Runs a command until its exit code is in `done`, it is stopped, or fails MAX_STARTS times within the window.
+    """Runs a command until its exit code is in `done`, it is stopped, or it has failed too often.
 
     command: program and arguments
     environment: returns all variables for a start, with a new token
@@ -25,8 +25,8 @@ class Component:
     on_print: called with each line that it prints
     on_log: called with what the nucleus would log
     on_change: called when `state` has changed
-    clock: monotonic, seconds; how the starts are counted
-    done: exit codes that a nucleus takes for a clean end
+    clock: monotonic, seconds; how starts and failures are counted
+    done, counts_failures: as in nuclei.py
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Component:
         times: Times,
         clock: Callable[[], float] = time.monotonic,
         done: FrozenSet[int] = frozenset((0,)),
+        counts_failures: bool = False,
     ) -> None:
         self.state = STOPPED
         self.exit_code: Optional[int] = None  # of the last process that has ended
@@ -48,7 +49,8 @@ class Component:
         self._command, self._environment, self._directory, self._user = command, environment, directory, user
         self._on_print, self._on_log, self._on_change = on_print, on_log, on_change
         self._times, self._clock, self._done = times, clock, done
-        self._recent: Deque[float] = deque(maxlen=MAX_STARTS)
+        self._counts_failures = counts_failures
+        self._recent: Deque[float] = deque(maxlen=MAX_STARTS)  # starts or failures
         self._process: Optional[Function] = None
         self._stopping = threading.Event()
         self._watcher: Optional[threading.Thread] = None
@@ -80,7 +82,8 @@ class Component:
         return self.exit_code
 
     def _launch(self) -> None:
-        self._recent.append(self._clock())
+        if not self._counts_failures:
+            self._recent.append(self._clock())
         self.starts += 1
         self._process = Function(self._command, self._environment(), self._directory, self._user, self._on_print)
         self._become(RUNNING)
@@ -96,9 +99,11 @@ class Component:
                 self._on_log(f"the component has ended with code {self.exit_code} and is not started again")
                 self._become(FINISHED)
                 return
-            if len(self._recent) == MAX_STARTS and self._clock() - self._recent[0] < START_WINDOW_SECONDS:
+            if self._is_broken(self._clock()):
+                each = "failures, each within an hour of the one before"
+                counted = each if self._counts_failures else "starts within an hour"
                 self._on_log(
-                    f"the component has ended with code {self.exit_code}, after {MAX_STARTS} starts within an hour: "
+                    f"the component has ended with code {self.exit_code}, after {MAX_STARTS} {counted}: "
                     "it is BROKEN and is not started again"
                 )
                 self._become(BROKEN)
@@ -108,6 +113,15 @@ class Component:
                 self._become(STOPPED)
                 return
             self._launch()
+
+    def _is_broken(self, now: float) -> bool:
+        """Return whether a failure now is one too many."""
+        if not self._counts_failures:
+            return len(self._recent) == MAX_STARTS and now - self._recent[0] < START_WINDOW_SECONDS
+        if self._recent and now - self._recent[-1] >= START_WINDOW_SECONDS:
+            self._recent.clear()
+        self._recent.append(now)
+        return len(self._recent) == MAX_STARTS
 
     def _become(self, state: str) -> None:
         self.state = state

@@ -205,13 +205,16 @@ class MqttProxy:
         if not self._nucleus.spool_bytes:
             raise MqttError("there is no MQTT connection")
         if qos == 0:
-            return  # dropped while offline, as the Java nucleus does by default
+            raise MqttError("Device is offline. Dropping QoS 0 message.")
         if kept + len(message.payload) > self._nucleus.spool_bytes:
             raise MqttError(f"the spool is full, {kept} bytes")
         self._spool.append(message)
 
     def _leave_unacknowledged(self, message: _Waiting, qos: int) -> None:
         if qos == 0:
+            return
+        if self._nucleus.spool_bytes:
+            self._spool_up(message, qos)
             return
         bytes_kept = sum(self._unacknowledged) + len(message.payload)
         if (
@@ -220,8 +223,6 @@ class MqttProxy:
         ):
             raise MqttError("too many messages wait for the broker's acknowledgement")
         self._unacknowledged.append(len(message.payload))
-        if self._nucleus.spool_bytes:
-            self._spool.append(message)
 
     def _notice_silence(self) -> None:
         with self._changed:

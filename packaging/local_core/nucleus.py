@@ -47,8 +47,9 @@ class LocalNucleus(WithCloud):
     python: interpreter for the component, name or path; default: the running one, for a zip without its virtual
         environment, so that the component can import only what is in the zip
     arguments: of the interpreter, which finds the artifact's packages by PYTHONPATH
+    script: a recipe's Script, run by a shell in place of the interpreter and its arguments
     configuration: of the component, as a deployment merges it; accessControl is added where it has none
-    environment: variables that the recipe's Setenv would set
+    environment: variables that the recipe's Setenv would set; the Java nucleus leaves some of them out
     interval: the connector's interval, seconds; below the service's 300 s it lowers the connector's minimum, and the
         service here accepts reports that often
     user: the user that the component runs as; needs root; default: the present one
@@ -66,6 +67,7 @@ class LocalNucleus(WithCloud):
         component: str = COMPONENT,
         python: Optional[str] = None,
         arguments: Sequence[str] = ARGUMENTS,
+        script: Optional[str] = None,
         configuration: Optional[Mapping[str, Any]] = None,
         environment: Optional[Mapping[str, Optional[str]]] = None,
         interval: Optional[int] = None,
@@ -82,6 +84,8 @@ class LocalNucleus(WithCloud):
         own = sys.executable if self._artifact is None or self._artifact.is_dir() else os.path.realpath(sys.executable)
         self.interpreter = find_interpreter(python or own)
         self._arguments, self._interval, self._user, self._mqtt_address = arguments, interval, user, mqtt
+        self._script = script
+        self._root: Optional[Path] = None  # of the artifact, unpacked
         self._on_log = on_log
         self._extra = dict(environment or {})
         self._log: Deque[str] = deque(maxlen=MAX_LOG_LINES)
@@ -89,8 +93,8 @@ class LocalNucleus(WithCloud):
         value = dict(configuration or {})
         if interval is not None:
             value["SampleIntervalSeconds"] = str(interval)
-        value.setdefault(ACCESS_CONTROL, access_control(value))
-        self.configuration = Configuration(value, {"iot:thingName": thing})
+        value.setdefault(ACCESS_CONTROL, access_control(value, thing))
+        self.configuration = Configuration(value, {"iot:thingName": thing} if self.nucleus.fills_in_thing else {})
         service = Service(min(interval or MIN_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS))
         detect = Detect(profiles, interval or int(MIN_INTERVAL_SECONDS))
         self._cloud = Cloud(service, detect, on_delivery, on_alarm)
@@ -125,7 +129,7 @@ class LocalNucleus(WithCloud):
         if not root.is_dir():
             root = self._work / "artifact"
             unpack(self._artifact, root)
-        self._extra.setdefault("PYTHONPATH", str(root))  # as the recipe's Setenv has it
+        self._root = root
         work = self._work / "work"
         work.mkdir()
         if self._user:
@@ -141,6 +145,7 @@ class LocalNucleus(WithCloud):
             self._notify,
             self.times,
             done=self.nucleus.done,
+            counts_failures=self.nucleus.counts_failures,
         )
         self.component.start()
 
@@ -157,6 +162,7 @@ class LocalNucleus(WithCloud):
 
     def new_environment(self) -> Dict[str, str]:
         """Return the variables for a start of the component, with a token of its own."""
+        from_script = {} if self._script or not self._root else {"PYTHONPATH": str(self._root)}
         environment: Dict[str, Optional[str]] = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
@@ -164,7 +170,8 @@ class LocalNucleus(WithCloud):
             "AWS_REGION": "us-east-1",
             SOCKET_VARIABLE: self.ipc.path,
             TOKEN_VARIABLE: self.ipc.new_token(),
-            **self._extra,
+            **{name: value for name, value in self._extra.items() if name not in self.nucleus.removed_variables},
+            **from_script,
         }
         return {name: value for name, value in environment.items() if value is not None}
 
@@ -200,6 +207,8 @@ class LocalNucleus(WithCloud):
         self.configuration.merge([], changes)
 
     def _command(self) -> List[str]:
+        if self._script is not None:
+            return ["/bin/sh", "-c", self._script]
         arguments = list(self._arguments)
         if self._interval is not None and self._interval < MIN_INTERVAL_SECONDS and arguments[:1] == ["-m"]:
             arguments = [str(RUNTIME / "component_start.py"), str(self._interval), *arguments[1:]]
@@ -240,15 +249,15 @@ class LocalNucleus(WithCloud):
         return "\n".join(list(self._log)[-20:])
 
 
-def access_control(configuration: Mapping[str, Any]) -> Dict[str, Any]:
+def access_control(configuration: Mapping[str, Any], thing: str) -> Dict[str, Any]:
     """Return what the connector has to be allowed: to publish reports and alarms, to subscribe to the answers."""
-    reports = [f"$aws/things/{{iot:thingName}}/defender/metrics/{encoding}" for encoding in ("json", "cbor")]
+    reports = [f"$aws/things/{thing}/defender/metrics/{encoding}" for encoding in ("json", "cbor")]
     topics = list(reports)
     own = str(configuration.get("MetricsTopic") or "")
     topics += [own.replace("{format}", encoding) for encoding in ("json", "cbor") if own]
     topics.append(str(configuration.get("ViolationsTopic") or VIOLATIONS_TOPIC))
     rows = {
-        "PublishToIoTCore": [topic.replace("{thing}", "{iot:thingName}") for topic in dict.fromkeys(topics)],
+        "PublishToIoTCore": [topic.replace("{thing}", thing) for topic in dict.fromkeys(topics)],
         "SubscribeToIoTCore": [topic + "/+" for topic in reports],
     }
     return {

@@ -63,7 +63,9 @@ def test_an_alias_counts_where_the_name_itself_is_not_set() -> None:
     assert values(both)["SampleIntervalSeconds"] == "600"
 
 
-@pytest.mark.parametrize("value", [None, True, {"a": 1}, 1.5, ["a", None], [["x"], {}], [["x"]], nested(900)])
+@pytest.mark.parametrize(
+    "value", [None, True, {"a": 1}, 1.5, float("nan"), "\ud800", ["a", None], [["x"], {}], [["x"]], nested(900)]
+)
 def test_a_value_of_another_kind_is_named_and_ignored(value: Any) -> None:
     settings, warnings = read({"MetricNames": value}, {"MetricNames": "short"}, "")
     assert settings.parameters["MetricNames"] == "short"
@@ -73,6 +75,27 @@ def test_a_value_of_another_kind_is_named_and_ignored(value: Any) -> None:
 def test_what_is_no_parameter_is_named_but_for_the_nucleus_own_keys() -> None:
     _, warnings = read({"accessControl": {}, "MetricName": "short"}, {}, "")
     assert warnings == ["the configuration has 'MetricName', which is no parameter: it is ignored"]
+
+
+def test_of_many_names_that_are_no_parameters_a_few_are_named() -> None:
+    _, warnings = read({f"name-{number:04}": 1 for number in range(2_000)}, {}, "")
+    assert len(warnings) == 6
+    assert warnings[0] == "the configuration has 'name-0000', which is no parameter: it is ignored"
+    assert warnings[-1] == "the configuration has 1995 more names of no parameter"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "default"),
+    [("ProcDestinationPath", "/host/proc", "/proc"), ("StateDirectory", "state", "/gg/connector")],
+)
+def test_an_invalid_path_is_named_and_the_default_of_a_component_used(name: str, text: str, default: str) -> None:
+    environ = {"AWS_IOT_THING_NAME": "gateway-7"}
+    for configuration, variables in (({name: text}, environ), ({}, {**environ, name: text})):
+        settings, (warning,) = read(configuration, variables, "/gg/connector")
+        assert settings.parameters[name] == default
+        assert warning.startswith(f"{name} is {text!r}, which is not valid (")
+        assert warning.endswith(f": {default!r} is used instead")
+        assert config.parse(settings.parameters)[1] == []
 
 
 @pytest.mark.parametrize("text", ["2047", "131073", "", "-1", "7k"])
@@ -123,6 +146,6 @@ def test_a_work_folder_that_can_not_be_written_is_named_in_the_log_as_any_state_
 
 def test_every_parameter_of_the_lambda_function_is_one_of_the_component() -> None:
     names: List[str] = [parameter.name for parameter in config.PARAMETERS]
-    _, warnings = read(dict.fromkeys(names, "x"), {}, "")
+    _, warnings = read(dict.fromkeys(names, "/x"), {}, "")
     assert warnings == []
     assert component_settings.PAYLOAD.name not in names

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, List, Optional
 
 import pytest
-from support.loop import START, moving, times
+from support.loop import START, THING, moving, times
 from support.nucleus_loop import GOOD, Fate, NucleusLoop
 
 from connector.deliveries import MAX_PENDING_REPORTS, MAX_REPORTS_WITHOUT_ANSWER, VERDICT_SECONDS
+from connector.state import FILE
 
 LOST = Fate(arrives=None)
 REFUSED = Fate(ok=False, arrives=None)
@@ -38,6 +39,27 @@ def test_a_report_that_was_answered_is_not_reported_again(loop: NucleusLoop) -> 
     loop.run(1000)
     assert carried(loop) == [None, 1, 1, 1]
     assert loop.nucleus.renewed == []
+
+
+def test_answers_that_are_not_this_connectors_write_nothing(loop: NucleusLoop) -> None:
+    """Each write of the state file is synced, and whoever may publish on the topic sends as many as they like."""
+    written: List[Any] = []
+
+    def look() -> None:
+        found = (loop.state / FILE).stat()
+        written.append((found.st_ino, found.st_mtime_ns))
+
+    def others() -> None:
+        loop.nucleus.say({"thingName": THING, "status": "ACCEPTED", "reportId": 5})
+        loop.nucleus.say({"thingName": THING, "status": "ACCEPTED", "reportId": 10**15})
+
+    loop.clock.at(START + 99, look)
+    for second in range(100, 200):
+        loop.clock.at(START + second, others)
+    loop.clock.at(START + 250, look)
+    loop.run(400)
+    assert written[0] == written[1]
+    assert carried(loop) == [None, 1]
 
 
 def test_an_answer_before_ok_counts_as_well(loop: NucleusLoop) -> None:

@@ -76,3 +76,9 @@ def native_zip(tmp_path: Path) -> str:
 def bucket(account: Account) -> str:
     account.client("s3").create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
     return "artifacts"
+
+
+@pytest.fixture
+def fleet(core: Any, bucket: str) -> Any:
+    """An account with a bucket, where nothing is deployed yet."""
+    return core

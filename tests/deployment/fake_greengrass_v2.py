@@ -21,6 +21,7 @@ class FakeGreengrassV2:
     components: by ARN
     cores: what each core device reports, by thing
     in_group: the cores that any thing group has
+    installed: by thing, the components that it has
     configuration: by target, what its cores run with, by component
     jobs: job counters by deployment, one set for each time they are asked for; the last stays
     executions: by thing, its state in every job
@@ -34,6 +35,7 @@ class FakeGreengrassV2:
         self.deployments: list[dict[str, Any]] = []
         self.cores: dict[str, dict[str, Any]] = {}
         self.in_group: list[str] = []
+        self.installed: dict[str, list[dict[str, Any]]] = {}
         self.configuration: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, list[dict[str, int]]] = {}
         self.executions: dict[str, str] = {}
@@ -138,6 +140,9 @@ class FakeGreengrassV2:
             if deployment["isLatestForTarget"]
         ]
         return answer(model, {"effectiveDeployments": found})
+
+    def _ListInstalledComponents(self, model: Any, coreDeviceThingName: str, nextToken: str | None = None) -> Any:
+        return page(model, "installedComponents", self.installed.get(coreDeviceThingName, []), nextToken, 100)
 
     def _GetComponentVersionArtifact(self, model: Any, arn: str, artifactName: str) -> Any:
         """Answer with where the artifact is, which no test leaves the machine for."""

@@ -10,28 +10,11 @@ from typing import Any
 import pytest
 from deployment import artifact
 from fake_aws import ACCOUNT, REGION
+from native_target import CLASSIC, LITE, MQTT, NAME, access, apply, merged, run
 from v2_target import EXISTING, THING, deploy_existing, last
 
-NAME = "device-defender-connector-native"
 COMPONENT = f"arn:aws:greengrass:{REGION}:{ACCOUNT}:components:{NAME}:versions"
-MQTT = "aws.greengrass.ipc.mqttproxy"
 RESET = {"reset": [""]}
-# gw-1 reports the Java nucleus.
-CLASSIC = {"MaxPayloadBytes": "131072"}
-
-
-def run(core: Any, verb: str, *flags: str, target: str = "--thing=gw-1") -> int:
-    code: int = core.deploy("v2", verb, "--native", target, *flags)
-    return code
-
-
-def apply(core: Any, zip_: str, *flags: str, target: str = "--thing=gw-1") -> int:
-    return run(core, "apply", "--zip", zip_, "--bucket", "artifacts", "--yes", *flags, target=target)
-
-
-def merged(core: Any) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(last(core)["components"][NAME]["configurationUpdate"]["merge"])
-    return document
 
 
 def key_of(path: str) -> str:
@@ -41,12 +24,6 @@ def key_of(path: str) -> str:
 def next_release(path: str) -> None:
     with zipfile.ZipFile(path, "a") as content:
         content.writestr("connector/new.py", "pass\n")
-
-
-@pytest.fixture
-def fleet(core: Any, bucket: str) -> Any:
-    """An account with a bucket, where nothing is deployed yet."""
-    return core
 
 
 def test_component_is_deployed_once_and_removed(fleet: Any, native_zip: str, capsys: Any) -> None:
@@ -84,7 +61,7 @@ def test_settings_are_in_the_deployment_and_need_no_version(fleet: Any, native_z
     on_the_core = fleet.greengrass_v2.configuration[THING][NAME]
     assert on_the_core["SampleIntervalSeconds"] == "600"
     resources = [policy["resources"] for policy in on_the_core["accessControl"][MQTT].values()]
-    assert resources == [["site/{iot:thingName}"], ["site/{iot:thingName}/+"]]
+    assert resources == [["site/gw-1"], ["site/gw-1/+"]]
 
     assert apply(fleet, native_zip, "--reset", "MetricsTopic") == 0
     assert merged(fleet) == {"SampleIntervalSeconds": "600", **CLASSIC}
@@ -119,7 +96,7 @@ def test_what_others_merge_into_the_component_stays(fleet: Any, native_zip: str)
     theirs = {"note": {"by": "site"}, "accessControl": {"aws.greengrass.ipc.pubsub": {"site:1": more}}}
     current["components"][NAME] |= {
         "runWith": {"posixUser": "defender"},
-        "configurationUpdate": {"merge": json.dumps({**theirs, **CLASSIC})},
+        "configurationUpdate": {"merge": json.dumps({**CLASSIC, **theirs})},
     }
     fleet.aws.client("greengrassv2").create_deployment(**current)
 
@@ -160,7 +137,7 @@ def test_longest_message_of_nucleus_lite_is_kept(fleet: Any, native_zip: str, ca
     apply(fleet, native_zip)
     fleet.greengrass_v2.cores["gw-1"]["runtime"] = "aws_nucleus_lite"  # the core was set up anew
     assert apply(fleet, native_zip) == 0
-    assert "merge" not in last(fleet)["components"][NAME]["configurationUpdate"]
+    assert merged(fleet) == LITE
     assert apply(fleet, native_zip, "--max-payload-bytes", "131072") == 2
     assert "thing gw-1 has nucleus lite, which closes the connection on more than 7,000" in capsys.readouterr().err
 
@@ -195,7 +172,7 @@ def test_core_without_a_report_waits_for_its_deployment(fleet: Any, native_zip: 
     fleet.thing("new")
     assert apply(fleet, native_zip, target="--thing=new") == 0
     assert "Thing new is no Greengrass V2 core yet" in capsys.readouterr().out
-    assert "merge" not in last(fleet)["components"][NAME]["configurationUpdate"]
+    assert merged(fleet) == {"accessControl": access("$aws/things/new/defender/metrics/json")}
 
 
 def test_policy_of_the_cores_is_kept_as_for_the_function(fleet: Any, native_zip: str) -> None:

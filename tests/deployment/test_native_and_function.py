@@ -108,7 +108,7 @@ def test_profiles_of_the_functions_zip_come_along(core: Any, make_zip: Any, nati
     on_the_core = core.greengrass_v2.configuration[THING][NATIVE]
     assert on_the_core["SecurityProfiles"] == "Mine"
     (publish, _) = on_the_core["accessControl"]["aws.greengrass.ipc.mqttproxy"].values()
-    assert publish["resources"][1] == "device-defender/{iot:thingName}/violations"
+    assert publish["resources"][1] == "device-defender/gw-1/violations"
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,10 @@ def test_dry_run_shows_recipe_and_configuration_without_an_account(core: Any, na
     assert core.calls.all == []
     shown = capsys.readouterr().out
     assert "+ create component\n" in shown
-    assert "Script: exec python3.12 -u -m connector component" in shown
+    assert "python3.12 -u -m connector component" in shown
     assert "Uri: s3://your-bucket/device-defender-connector/" in shown
-    assert "+ create configuration in the deployment\n    + MaxListSize: '9'\n" in shown
+    assert "+ create configuration in the deployment\n    + MaxListSize: '9'\n    + accessControl:\n" in shown
+    assert "- $aws/things/gw-1/defender/metrics/json/+\n" in shown
 
 
 @pytest.mark.usefixtures("bucket")
@@ -159,7 +160,7 @@ def test_settings_file_names_the_kind(core: Any, native_zip: str, tmp_path: Path
     )
     assert core.deploy("v2", "apply", "--config", str(file), "--yes") == 0
     update = json.loads(last(core)["components"][NATIVE]["configurationUpdate"]["merge"])
-    assert update == {"MaxListSize": "9", "MaxPayloadBytes": "9000"}
+    assert (update["MaxListSize"], update["MaxPayloadBytes"]) == ("9", "9000")
     assert core.deploy("v2", "status", "--config", str(file)) == 0
     file.write_text('native = "yes"\n')
     assert core.deploy("v2", "status", "--config", str(file)) == 2

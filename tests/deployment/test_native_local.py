@@ -49,7 +49,7 @@ def test_recipe_starts_the_unpacked_files_with_the_settings(native_zip: str, tmp
     document = read(tmp_path / "folders", "com.example.Defender")
     recipe.check(document)
     (manifest,) = document["Manifests"]
-    assert manifest["Lifecycle"]["run"]["Setenv"] == {"PYTHONPATH": "{artifacts:path}"}
+    assert 'env "PYTHONPATH={artifacts:path}" python3.12 ' in manifest["Lifecycle"]["run"]["Script"]
     assert "Artifacts" not in manifest
     configuration = document["ComponentConfiguration"]["DefaultConfiguration"]
     assert (configuration["MaxListSize"], configuration["MaxPayloadBytes"]) == ("9", "9000")
@@ -64,6 +64,22 @@ def test_recipe_has_every_parameter_as_a_core_keeps_what_an_earlier_one_set(nati
     assert configuration.keys() == expected | {"MaxPayloadBytes", "accessControl"}
     assert (configuration["CustomMetrics"], configuration["SecurityProfiles"]) == ("", "")
     assert configuration["MaxPayloadBytes"] == "7000"
+
+
+def test_component_may_use_the_topics_of_the_thing_that_is_named(native_zip: str, tmp_path: Path, capsys: Any) -> None:
+    assert write(native_zip, tmp_path / "any") == 0
+    assert "The Java nucleus lets the component report only if it has interpolate" in capsys.readouterr().out
+    assert write(native_zip, tmp_path / "one", "--thing", "gw-1") == 0
+    assert "interpolateComponentConfiguration" not in capsys.readouterr().out
+    resources = [
+        next(iter(read(tmp_path / folder)["ComponentConfiguration"]["DefaultConfiguration"]["accessControl"].values()))
+        for folder in ("any", "one")
+    ]
+    assert [policies[f"{NAME}:mqttproxy:publish"]["resources"] for policies in resources] == [
+        ["$aws/things/{iot:thingName}/defender/metrics/json"],
+        ["$aws/things/gw-1/defender/metrics/json"],
+    ]
+    assert write(native_zip, tmp_path / "two", "--thing", "a b") == 2
 
 
 def test_value_that_nucleus_lite_does_not_take_is_said(native_zip: str, tmp_path: Path, capsys: Any) -> None:

@@ -46,7 +46,7 @@ def test_recipe_starts_the_component_from_the_unpacked_artifact(built: artifact.
             {
                 "Platform": {"os": "linux", "architecture": "amd64", "runtime": "*"},
                 "Lifecycle": {
-                    "run": {"Script": "exec python3.12 -u -m connector component", "Setenv": {"PYTHONPATH": folder}}
+                    "run": {"Script": f'exec env "PYTHONPATH={folder}" python3.12 -u -m connector component'}
                 },
                 "Artifacts": [{"Uri": URI, "Unarchive": "ZIP", "Permission": {"Read": "ALL", "Execute": "NONE"}}],
             }

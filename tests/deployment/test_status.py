@@ -56,8 +56,8 @@ def test_failed_queued_and_silent_cores_are_named(fleet: Any, capsys: Any) -> No
         f"gw-2: failed since {TIME}; no cgroup mount; {LOGS}",
         f"gw-5: timed out since {TIME}; no cgroup mount; {LOGS}",
         f"gw-3: queued since {TIME}; no cgroup mount",
-        f"gw-4: succeeded since {TIME}; not heard of since 2024-12-30 22:00 UTC: is it on, and connected?",
         f"gw-1: succeeded since {TIME}; unhealthy: a component is in an error state; {LOGS}",
+        f"gw-4: succeeded since {TIME}; not heard of since 2024-12-30 22:00 UTC: is it on, and connected?",
     ]
     assert output.endswith("Not every core has it: 1 queued, 2 succeeded, 1 failed, 1 timed out.\n")
 
@@ -105,6 +105,7 @@ def test_json_names_every_core(fleet: Any, capsys: Any) -> None:
         "lastHeard": "2025-01-01T00:00:00Z",
         "health": "HEALTHY",
         "reason": "broken",
+        "component": None,
         "lastReport": None,
         "verdict": None,
     }

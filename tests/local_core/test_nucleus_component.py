@@ -54,6 +54,23 @@ def test_component_finds_the_variables_that_a_nucleus_sets(run: Callable[..., Wa
     assert not {"LANG", "MY_FUNCTION_ARN", "HOME", "VIRTUAL_ENV"} & set(found)
 
 
+def test_java_nucleus_leaves_out_what_sudo_takes_out(run: Callable[..., WatchedNucleus], tmp_path: Path) -> None:
+    nucleus = run(ENVIRONMENT, nucleus="java", environment={"OWN": "value", "PYTHONINSPECT": "1"})
+    found = json.loads(nucleus.line("component | environment"))
+    assert (found["OWN"], found["PYTHONPATH"]) == ("value", str(tmp_path))
+    assert "PYTHONINSPECT" not in found
+
+
+def test_recipes_script_is_run_by_a_shell(start_nucleus: Start, tmp_path: Path) -> None:
+    nucleus = start_nucleus(
+        nucleus="java",
+        artifact=tmp_path,
+        script="echo at $AWS_IOT_THING_NAME, $PYTHONPATH",
+        environment={"PYTHONPATH": "/a"},
+    )
+    assert nucleus.line("component |") == "at local-core,"
+
+
 def test_unknown_user_is_named(run: Callable[..., WatchedNucleus]) -> None:
     with pytest.raises(LocalCoreError, match="there is no user 'no-such-user' on this machine"):
         run(REPORTER, user="no-such-user")
@@ -104,12 +121,18 @@ def test_three_failed_starts_are_broken_until_it_is_started_by_hand(run: Callabl
     assert nucleus.component.starts == 6
 
 
-def test_starts_that_are_half_an_hour_apart_never_break_it(tmp_path: Path) -> None:
-    clock = itertools.count(0.0, 1800.0)
+@pytest.mark.parametrize(
+    ("seconds", "counts_failures", "is_broken"), [(1800.0, False, False), (1800.0, True, True), (3600.0, True, False)]
+)
+def test_failures_far_from_each_other_break_it_where_each_is_within_an_hour_of_the_last(
+    tmp_path: Path, seconds: float, counts_failures: bool, is_broken: bool
+) -> None:
+    """Nucleus lite counts the starts within an hour, the Java nucleus the failures until an hour passes without one."""
+    clock = itertools.count(0.0, seconds)
     enough = threading.Event()
 
     def changed() -> None:
-        if component.starts == 5:
+        if component.starts == 5 or component.state == BROKEN:
             enough.set()
 
     component = Component(
@@ -122,11 +145,12 @@ def test_starts_that_are_half_an_hour_apart_never_break_it(tmp_path: Path) -> No
         on_change=changed,
         times=QUICK,
         clock=lambda: next(clock),
+        counts_failures=counts_failures,
     )
     component.start()
     try:
         assert enough.wait(SECONDS)
-        assert component.state != BROKEN
+        assert (component.state == BROKEN) == is_broken
     finally:
         component.stop()
 
