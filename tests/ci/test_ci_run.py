@@ -22,6 +22,42 @@ def test_unknown_step_gives_2_and_the_list_of_steps(arguments: List[str]) -> Non
     )
 
 
+DRAWN = """
+import os
+from hypothesis import given, strategies as st
+
+if "ANOTHER" in os.environ:
+    import another
+
+drawn = []
+
+@given(st.lists(st.integers(0, 2**40)), st.text())
+def test_draws(numbers, text): drawn.append((numbers, text))
+
+def test_prints(): print("drawn:", ascii(drawn))
+"""
+
+
+def test_property_tests_try_the_same_examples_whatever_else_was_imported(tmp_path: Path) -> None:
+    """Which tests ran before in a process of pytest-xdist differs from run to run."""
+    (tmp_path / "test_drawn.py").write_text(DRAWN)
+    (tmp_path / "another.py").write_text("NUMBERS, TEXT = [123456789, 987654321, 5555555], 'a constant'\n")
+    found = []
+    for variables in ({}, {"ANOTHER": "1"}):
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-s", "-p", "conftest", "-p", "no:cacheprovider"],
+            cwd=str(tmp_path),
+            env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), "CI": "true", **variables},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        found += [line for line in done.stdout.splitlines() if "drawn: " in line]
+    assert len(found) == 2
+    assert found[0] == found[1]
+
+
 TESTS = """
 import pytest
 

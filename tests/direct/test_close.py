@@ -10,12 +10,13 @@ from typing import Any, List
 import pytest
 from direct.conftest import Connect, Small
 from support.broker import MAX_WAIT_SECONDS
-from support.direct import TOPIC
+from support.direct import TOPIC, wait_until
 from support.loop import HOUR
 from support.small_broker import CONNECT, DISCONNECT, PUBLISH, SILENT
 
 from connector.errors import PublishError
 from connector.transports import mqtt, mqtt_connection
+from connector.transports.mqtt import MqttTransport
 
 
 @pytest.mark.parametrize("behaviour", [{}, {"publish": SILENT}, {"connect": SILENT}, {"connect": 135}])
@@ -27,6 +28,14 @@ def test_close_ends_every_send_at_once(
         monkeypatch.setattr(mqtt, name, HOUR)
     for name in ("MAX_ANSWER_SECONDS", "MAX_SEND_SECONDS"):
         monkeypatch.setattr(mqtt_connection, name, HOUR)
+    waits: List[float] = []
+    real = MqttTransport._poll
+
+    def poll(self: MqttTransport, descriptor: int, events: int, seconds: float) -> int:
+        waits.append(seconds)
+        return real(self, descriptor, events, seconds)
+
+    monkeypatch.setattr(MqttTransport, "_poll", poll)
     broker = small(**behaviour)
     one = connect(broker.port)
     errors: List[Exception] = []
@@ -44,6 +53,7 @@ def test_close_ends_every_send_at_once(
         broker.wait_for(PUBLISH)
     elif not behaviour:
         sender.join(MAX_WAIT_SECONDS)
+    wait_until(lambda: waits[-1:] > [MAX_WAIT_SECONDS], "the transport never rests")
     closer = threading.Thread(target=one.close, daemon=True)
     closer.start()
     for thread in (closer, sender):
