@@ -34,6 +34,11 @@ The first report has no network_stats and no cpu_usage: they are the change sinc
   python -m connector -n 2 -s 10               two, ten seconds apart; the second has the traffic between them
   python -m connector -n 288 -s 300 > day.jsonl    a day's reports, one per line
 
+Two commands send reports; each has --help:
+
+  python -m connector run          over MQTT, without Greengrass
+  python -m connector component    as a native Greengrass component
+
 JSON is indented on a terminal and one line per report elsewhere; CBOR is hexadecimal on a terminal and bytes elsewhere.
 
 Exit codes: 0 all printed, 1 a report could not be made or written, 2 wrong usage, 130 ended by Ctrl-C.
@@ -61,7 +66,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         try:
             from . import direct
         except ImportError:
-            _complain("`run` is not part of the Lambda function's zip: pip install 'device-defender-connector[mqtt]'")
+            _complain("`run` is in neither zip: in the connector's repository, pip install '.[mqtt]'")
             return 2
         return direct.main(argv[1:], os.environ, f"{_prog()} run")
     options = _parser().parse_args(argv)

@@ -57,7 +57,7 @@ def main(argv: List[str], environ: Mapping[str, str], prog: str) -> int:
     except ImportError as error:
         print(
             f"{prog}: Greengrass IPC needs awsiotsdk, which can't be imported ({error}): "
-            "pip install 'device-defender-connector[ipc]'",
+            "in the connector's repository, pip install '.[ipc]'",
             file=sys.stderr,
         )
         return 2

@@ -124,7 +124,8 @@ def _transport(settings: direct_settings.Settings) -> Any:
         from .transports import mqtt, tls
     except ImportError as error:
         raise ConnectorError(
-            f"MQTT needs paho-mqtt, which can't be imported ({error}): pip install 'device-defender-connector[mqtt]'"
+            f"MQTT needs paho-mqtt, which can't be imported ({error}): in the connector's repository, pip install "
+            "'.[mqtt]'"
         ) from error
     connection = settings.connection
     endpoint = tls.Endpoint(

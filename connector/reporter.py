@@ -210,7 +210,16 @@ class Reporter:
             self._save(self._memory._replace(sent=begun))
             self._count_report()
             return True
+        made = self._make()
+        if made is None:
+            return None
+        self._log_size(made)
+        # Frees the report's memory. The publisher keeps `made` until a call has ended, which may take 15 minutes.
+        payload, made = made.payload, made._replace(report={}, payload=b"")
+        return self._send(payload, made, begun)
 
+    def _make(self) -> Optional[Made]:
+        """Take a snapshot, have it judged, and make a report of it; return None where nothing could be read."""
         snapshot = self._take()
         now = self._clock.time()
         before, self._memory = self._memory, observe(self._memory, snapshot, now)
@@ -224,7 +233,7 @@ class Reporter:
             problems = {**self._problems, **problems}
         self._health.update(problems, self._problems)
         self._problems = problems
-        made = make_report(
+        return make_report(
             self._memory,
             snapshot,
             self._config.short_names,
@@ -232,12 +241,9 @@ class Reporter:
             self._max_payload_bytes,
             self._rng,
         )
-        if made is None:
-            return None
-        payload = made.payload
-        made = made._replace(report={}, payload=b"")  # frees memory: the transport copies the payload
-        del snapshot
-        self._log_size(made, len(payload))
+
+    def _send(self, payload: bytes, made: Made, begun: float) -> bool:
+        """Send a report; return whether it was accepted. What is unsent is saved either way."""
         if self._deliveries is not None:
             self._memory = self._deliveries.begin(self._memory, made)
         asked = self._clock.monotonic()
@@ -281,7 +287,7 @@ class Reporter:
         if self._deliveries is None:  # which logs missing answers itself
             self._verdicts.count_report()
 
-    def _log_size(self, made: Made, size: int) -> None:
+    def _log_size(self, made: Made) -> None:
         """Log, once, that reports have to be shorter than they would be."""
         if made.list_size is not None and not self._shortened:
             self._shortened = True
@@ -289,7 +295,7 @@ class Reporter:
                 "a report is %d bytes long with lists of at most %d entries, because the transport carries %d bytes: "
                 "its lists are uniform samples, its totals exact. A lower MaxListSize or MetricNames short avoids "
                 "that; further reports are shortened without a line",
-                size,
+                len(made.payload),
                 made.list_size,
                 self._max_payload_bytes,
             )

@@ -14,7 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 if sys.version_info < (3, 10):
-    sys.exit("deploy.py: this is Python {}.{}; 3.10 or later is needed".format(*sys.version_info))
+    sys.exit(
+        "deploy.py: this is Python {}.{}; 3.10 or later is needed. With PYTHON=python3.12, for example, this makes an "
+        "environment for it: packaging/venv.sh build/tools packaging/requirements-tools.txt".format(*sys.version_info)
+    )
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))  # for `connector`, when run by its path
 try:
     from botocore.exceptions import BotoCoreError, ClientError

@@ -24,7 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if sys.version_info < (3, 10):
-    sys.exit("detect.py: this is Python {}.{}; 3.10 or later is needed".format(*sys.version_info))
+    sys.exit(
+        "detect.py: this is Python {}.{}; 3.10 or later is needed. With PYTHON=python3.12, for example, this makes an "
+        "environment for it: packaging/venv.sh build/tools packaging/requirements-tools.txt".format(*sys.version_info)
+    )
 _ENVIRONMENT = (
     "detect.py: {}. Make an environment with what it needs, and use its python:"
     " packaging/venv.sh build/tools packaging/requirements-tools.txt"

@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, List, Optional, TextIO, Union
 
@@ -37,7 +38,21 @@ def main(argv: Optional[List[str]] = None) -> int:
     if options.parse_only:
         print(options.python or "")
         return 0
-    # after the options: it needs the packages of requirements.txt, which --help can do without
+    misfit = "" if options.handler else _misfit(options.artifact, options.native)
+    if misfit:
+        print(f"{prog()}: {options.artifact} {misfit}", file=sys.stderr)
+        return 2
+    try:
+        import local_core  # noqa: F401  after the options: it needs packages, which --help can do without
+    except ModuleNotFoundError as missing:
+        sys.exit(
+            f"{prog()}: {missing}. packaging/run_local.sh has what it needs; or make an environment, and use its "
+            "python: packaging/venv.sh build/venv packaging/requirements.txt"
+        )
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     from local_core import FunctionError, LocalCoreError, Screen, read_profile
 
     signals = [signal.SIGTERM]
@@ -81,6 +96,24 @@ def main(argv: Optional[List[str]] = None) -> int:
         except (LocalCoreError, OSError, ValueError) as error:
             screen.complain(str(error))
         return 1
+
+
+def _misfit(artifact: str, native: bool) -> str:
+    """Return what is wrong if a zip, or its folder, is the function's and not the component's, or the reverse."""
+    of_function, of_component = (_has(artifact, f"connector/{name}.py") for name in ("handler", "component"))
+    if native and of_function and not of_component:
+        return "is the Lambda function's: leave out --native, or build the component's with ./build_zip.sh --native"
+    if not native and of_component and not of_function:
+        return "is the native component's: add --native, or build the Lambda function's with ./build_zip.sh"
+    return ""
+
+
+def _has(artifact: str, name: str) -> bool:
+    try:
+        with zipfile.ZipFile(artifact) as archive:
+            return name in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return (Path(artifact) / name).is_file()
 
 
 def make_core(options: argparse.Namespace, screen: Any, profiles: List[Any]) -> LocalCore:

@@ -154,7 +154,7 @@ class Aws:
         if isinstance(error, NoRegionError):
             return _NO_REGION
         if isinstance(error, EndpointConnectionError):
-            return f"{call}: {error} Check the network, and that the service exists in {self.region}.{ended}"
+            return f"{call}: {error}. Check the network, and that the service exists in {self.region}.{ended}"
         if not isinstance(error, ClientError):
             return f"{call}: {error}"
 

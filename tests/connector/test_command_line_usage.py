@@ -55,6 +55,8 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     options += [flag for parameter in READ_BY_FUNCTION for flag in spellings(parameter)]
     assert [option for option in options if option not in text] == []
     assert "python -m connector -n 2 -s 10" in text
+    assert "python -m connector run " in text
+    assert "python -m connector component " in text
     assert "Exit codes: 0 all printed, 1 a report could not be made or written, 2 wrong usage, " in text
 
 

@@ -245,7 +245,7 @@ def test_without_awsiotsdk_the_command_says_what_to_install(
         monkeypatch.delitem(sys.modules, f"connector.transports.{name}", raising=False)
         monkeypatch.delattr(transports, name, raising=False)
     assert component.main([], {}, "connector component") == 2
-    assert "pip install 'device-defender-connector[ipc]'" in capsys.readouterr().err
+    assert "in the connector's repository, pip install '.[ipc]'" in capsys.readouterr().err
 
 
 def test_by_hand_the_command_says_that_a_nucleus_starts_it(capsys: pytest.CaptureFixture[str]) -> None:

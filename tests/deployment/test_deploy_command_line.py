@@ -9,6 +9,7 @@ from typing import Any
 
 import deploy
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from fake_aws import LAMBDA, REGION, answer, refusal
 
 from connector import __version__
@@ -232,6 +233,15 @@ def test_missing_requirements_name_what_to_install() -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_an_endpoint_that_does_not_answer_is_named_with_what_to_check(core: Any) -> None:
+    core.aws.client("iot").describe_thing(thingName="gw-1")
+    error = EndpointConnectionError(endpoint_url="https://iot.example/")
+    assert core.aws.explain(error) == (
+        'iot:DescribeThing on gw-1: Could not connect to the endpoint URL: "https://iot.example/". Check the network, '
+        f"and that the service exists in {REGION}."
+    )
+
+
 OLD = "import runpy, sys; sys.version_info = (3, 8, 18); runpy.run_path(sys.argv[1], run_name='__main__')"
 
 
@@ -240,7 +250,8 @@ def test_python_too_old_is_named(tool: str) -> None:
     """Its requirements could not be installed there either."""
     command = [sys.executable, "-S", "-c", OLD, str(DEPLOY.with_name(tool)), "--help"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert (result.returncode, result.stderr) == (1, f"{tool}: this is Python 3.8; 3.10 or later is needed\n")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith(f"{tool}: this is Python 3.8; 3.10 or later is needed. With PYTHON=")
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply"])

@@ -172,7 +172,7 @@ def test_missing_paho_says_what_to_install(command: Command, tmp_path: Path) -> 
     process = command.start(*command.options(1), PYTHONPATH=f"{tmp_path}:{ROOT}")
     log = command.end(process)
     assert process.returncode == 1
-    assert "pip install 'device-defender-connector[mqtt]'" in log
+    assert "in the connector's repository, pip install '.[mqtt]'" in log
 
 
 def test_private_key_is_not_in_the_command_line_and_others_see_no_secret(
@@ -251,5 +251,5 @@ def test_zip_of_the_lambda_function_has_no_run_and_says_so(tmp_path: Path) -> No
         timeout=MAX_WAIT_SECONDS,
     )
     assert done.returncode == 2
-    assert "`run` is not part of the Lambda function's zip: pip install" in done.stderr
+    assert "`run` is in neither zip: in the connector's repository, pip install '.[mqtt]'" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -39,7 +39,7 @@ def zip_name(target: Target, native: bool = False) -> str:
 def copy_repository(folder: Path, wheels: Path | None = WHEELS) -> Path:
     """Copy what the builder reads; build/wheels is a link to a folder of wheels, or missing."""
     shutil.copytree(str(ROOT / "connector"), str(folder / "connector"), ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "packaging").mkdir()
+    shutil.copytree(str(ROOT / "packaging" / "security_profiles"), str(folder / "packaging" / "security_profiles"))
     for name in (
         "LICENSE",
         "requirements.txt",

@@ -9,7 +9,6 @@ import textwrap
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Sequence
 
-from connector.config import CUSTOM_METRICS
 from connector.encode import encode
 from connector.report import build
 from connector.snapshot import Snapshot
@@ -29,7 +28,7 @@ class Host(NamedTuple):
 
 
 HOSTS: Dict[str, Host] = {
-    "board": Host(custom=CUSTOM_METRICS),
+    "board": Host(custom=("cpu_usage", "memory_usage", "process_count", "load_average_1m", "uptime_seconds")),
     "gateway": Host(max_list_size=10),
     "ipv6-only": Host(),
     "no-ipv6": Host(),

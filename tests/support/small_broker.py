@@ -13,7 +13,6 @@ from support.pki import Authority, Pair
 
 # Types of packets (MQTT 3.1.1, 2.2.1).
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, PINGREQ, PINGRESP, DISCONNECT = 1, 2, 3, 4, 8, 9, 12, 13, 14
-LEVELS = {4: "3.1.1", 5: "5"}
 
 # What it does with a packet, instead of answering with a reason code.
 SILENT, HANG_UP = "silent", "hang up"
