@@ -72,16 +72,41 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader closed the pipe, as `head` does; what is left in the buffer is dropped
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader closed the pipe, as `head` does
+        _drop_output()
         return 0
     except Exception as error:
+        if _is_interrupt(error):
+            return EXIT_INTERRUPTED
         if not _is_out_of_room(error):
             raise
+        if isinstance(error, OSError) and _is_output_full():
+            _drop_output()
+            _problem(f"standard output: {error.strerror}")
+            return 1
         kept = tempfile.gettempdir()
         _problem(f"no room in {kept}, where what was read is kept; name a larger folder with TMPDIR: {error}")
         return 1
     return code
+
+
+def _is_interrupt(error: Exception) -> bool:
+    """Return whether Ctrl-C ended a query of DuckDB, which says so by an error of its own."""
+    return type(error) is RuntimeError and str(error) == "Query interrupted"
+
+
+def _is_output_full() -> bool:
+    """Return whether what was printed can't be written. It is still in the buffer then, so it is tried again."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        return True
+    return False
+
+
+def _drop_output() -> None:
+    """Drop what is left in the buffer of standard output, which Python would try to write at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_out_of_room(error: Exception) -> bool:
@@ -113,7 +138,8 @@ def _try(options: argparse.Namespace) -> int:
 
         outcome = replay.replay(fleet, profiles, baseline, _as_dict(account), _as_dict(its_account))
         if options.json:
-            print(json.dumps(outcome.document(), indent=2))
+            json.dump(outcome.document(), sys.stdout, indent=2)  # not as one text: of 10,000 devices it is 245 MB
+            print()
         else:
             _print_account(account)
             if its_account and its_account.found > its_account.kept:
@@ -272,12 +298,19 @@ def _print_account(account: RecordCounts, what: str = "") -> None:
 
 def _write(path: Path, document: Any) -> None:
     try:
-        with path.open("x", encoding="utf-8") as output:
-            output.write(json.dumps(document, indent=2) + "\n")
+        output = path.open("x", encoding="utf-8")
     except FileExistsError:
         raise InputError(f"{path}: exists; name another with --output, or remove it") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
+    try:
+        with output:
+            output.write(json.dumps(document, indent=2) + "\n")
+    except BaseException as error:
+        path.unlink()  # the beginning of a profile is none, and would be in the way of the next run
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: {error.strerror}") from error
+        raise
 
 
 def _watch(options: argparse.Namespace) -> int:

@@ -131,6 +131,12 @@ def spread(points: ir.Table) -> ir.Table:
     return points.agg(count=points.count(), least=points.value.min(), greatest=points.value.max())
 
 
+def highest_of_things(points: ir.Table, most: int) -> ir.Table:
+    """Return things with their greatest values, the greatest first, `most` at most."""
+    of_each = points.group_by("thing").agg(highest=points.value.max())
+    return of_each.order_by(of_each.highest.desc(), of_each.thing).limit(most)
+
+
 def nth(points: ir.Table, place: int) -> ir.Table:
     """Return the value at a place, from 0, in ascending order. Unlike a quantile, sorting can go to the disk."""
     return points.select("value").order_by("value").limit(1, offset=place)
@@ -142,7 +148,8 @@ def elements(points: ir.Table) -> ir.Table:
 
 
 def element_counts(points: ir.Table) -> ir.Table:
-    """Return the elements of lists: how many datapoints have each, of how many things, and on how many of these always.
+    """Return the elements of lists: how many datapoints have each, of how many things, and on how many of these always;
+    and one of these things.
 
     The most frequent first.
     """
@@ -151,7 +158,10 @@ def element_counts(points: ir.Table) -> ir.Table:
     carrying = points.group_by("thing").agg(carrying=points.count()).rename(carrier="thing")
     both = of_thing.join(carrying, of_thing.thing == carrying.carrier)
     counted = both.group_by("element").agg(
-        datapoints=both.times.sum(), things=both.count(), always=(both.times == both.carrying).sum()
+        datapoints=both.times.sum(),
+        things=both.count(),
+        always=(both.times == both.carrying).sum(),
+        thing=both.thing.min(),
     )
     return counted.order_by(counted.datapoints.desc(), counted.element)
 

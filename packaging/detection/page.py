@@ -10,14 +10,15 @@ import base64
 import hashlib
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
 from . import pack, thin, units
-from .errors import InputError
 from .outcome import Series
 from .summary import moment, number, printable
+from .whole_file import whole
 
 MAX_PAGE_BYTES = 2_000_000
 MAX_INDEX_BYTES = 20_000  # of the page, to say which series are where
@@ -47,10 +48,8 @@ def write(path: Path, document: Mapping[str, Any], series: Callable[[str, str, s
     Raises InputError where the file can't be written.
     """
     text = build(document, series)
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def build(document: Mapping[str, Any], series: Callable[[str, str, str], Series]) -> str:
@@ -133,6 +132,7 @@ def _table(document: Mapping[str, Any], rows: list[_Row]) -> dict[str, Any]:
     devices = document["devices"]
     texts: dict[str, int] = {}
 
+    @cache  # few sentences stand on many rows
     def text(sentence: str) -> int:
         return texts.setdefault(printable(sentence), len(texts))
 

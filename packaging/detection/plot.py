@@ -18,10 +18,10 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullLoca
 from connector.health import duration as span
 
 from . import thin, units
-from .errors import InputError
 from .outcome import Device, Outcome, Result
 from .reports import MAX_TIME_SECONDS
 from .summary import number, printable, rule
+from .whole_file import whole
 
 NORMAL, VIOLATION, LIMIT, ALARM, BAND = "#1f77b4", "#c62828", "#555555", "#f8c9c4", "#a8cbe6"
 MAX_ROWS = 12
@@ -72,10 +72,8 @@ def draw(outcome: Outcome, path: Path) -> bool:
         all_axes[-1].xaxis.set_major_formatter(formatter)
         all_axes[-1].set_xlabel("UTC")
         metadata = {"Date": None} if path.suffix == ".svg" else {}
-        try:
-            figure.savefig(path, metadata=metadata)
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror}") from error
+        with whole(path) as part:
+            figure.savefig(part, metadata=metadata)
     return True
 
 

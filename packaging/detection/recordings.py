@@ -23,10 +23,13 @@ import itertools
 import multiprocessing
 import os
 import re
+import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,16 +85,25 @@ class Recordings:
 
         folder: it is made. Its files have the columns above, ordered by thing and report_id, a report once.
 
-        Raises InputError where it exists or can't be written.
+        Raises InputError where it exists or can't be written. Without all reports in it, it is removed again.
         """
         try:
             folder.mkdir(parents=True)
         except OSError as error:
             raise InputError(f"{folder}: {error.strerror}") from error
-        path = str(folder / "reports.parquet").replace("'", "''")
-        self.connection.execute(
-            f"COPY (SELECT * FROM reports ORDER BY thing, report_id) TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
-        )
+        path = str(folder / "reports.parquet")
+        quoted = path.replace("'", "''")
+        try:
+            self.connection.execute(
+                f"COPY (SELECT * FROM reports ORDER BY thing, report_id) TO '{quoted}'"
+                " (FORMAT parquet, COMPRESSION zstd)"
+            )
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, Exception) and path in str(error):  # not what DuckDB keeps in the temporary folder
+                number = re.search(r'"errno":"(\d+)"', str(error))
+                raise InputError(f"{folder}: {os.strerror(int(number[1])) if number else error}") from error
+            raise
 
 
 def read(
@@ -218,9 +230,11 @@ def _run(
         workers = max(1, min(processes, len(tasks), size // PROCESS_BYTES))
         with ProcessPoolExecutor(workers, context, _prepare_arrow) as pool:
             try:
-                futures = {
-                    pool.submit(_read_part, task, part, thing_field): (task, part) for task, part in zip(tasks, parts)
-                }
+                with _interrupts_held_back():
+                    futures = {
+                        pool.submit(_read_part, task, part, thing_field): (task, part)
+                        for task, part in zip(tasks, parts)
+                    }
                 meanwhile()
                 for future in as_completed(futures):
                     task, part = futures[future]
@@ -231,8 +245,26 @@ def _run(
                     "a process that read recordings was ended from outside, as happens where memory runs out"
                 ) from error
             except BaseException:
+                for process in multiprocessing.active_children():  # what it reads is wanted no more: don't wait for it
+                    process.terminate()
                 pool.shutdown(cancel_futures=True)
                 raise
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold Ctrl-C back until the end. Processes that are started here are never interrupted by it.
+
+    A terminal interrupts all processes; those would each say where they were. The one that started them ends them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prepare_arrow() -> None:

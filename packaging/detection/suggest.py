@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Context
 from typing import Any
@@ -63,7 +63,14 @@ NOISY_TIMES = 2
 ALWAYS_NOISY = ("cpu_usage", "load_average_1m")
 NOISY_DATAPOINTS = 3
 
+# What this many devices of a fleet do alone is noted: one of them, or a twentieth. Of fewer devices, none is a rule.
+MIN_FLEET = 5
+FEW_SHARE = 20
+
 LEARNED_SHARE = 2 / 3  # of each device's reports, for the check on the rest
+
+
+Alone = dict[tuple[str, ...], list[str]]  # by devices, the metrics with limits that these devices alone make so high
 
 
 @dataclass
@@ -138,7 +145,16 @@ def check(fleet: Fleet, headroom: float) -> str:
     if not alarms:
         return text
     often = sorted(alarms.items(), key=lambda pair: (-pair[1], pair[0]))
-    return f"{text}: {elements([f'{name} ({times})' for name, times in often])}; record more days, or raise --headroom"
+    text += f": {elements([f'{name} ({times})' for name, times in often])}"
+    if len(devices) <= few_of(fleet):
+        return f"{text}, all on {elements(sorted(devices))}: look at what happened there before you raise --headroom"
+    return f"{text}; record more days, or raise --headroom"
+
+
+def few_of(fleet: Fleet) -> int:
+    """Return how many devices are few of a fleet; 0 where it is too small to say."""
+    devices = len(fleet.times)
+    return max(1, devices // FEW_SHARE) if devices >= MIN_FLEET else 0
 
 
 def _uneven(fleet: Fleet) -> Iterator[str]:
@@ -150,7 +166,13 @@ def _uneven(fleet: Fleet) -> Iterator[str]:
 
 
 def _behaviors(fleet: Fleet, headroom: float, notes: list[str]) -> list[dict[str, Any]]:
-    found = [_behavior(metric, kind, fleet, headroom, notes) for metric, kind in sorted(_metrics(fleet).items())]
+    alone: Alone = {}
+    found = [_behavior(metric, kind, fleet, headroom, notes, alone) for metric, kind in sorted(_metrics(fleet).items())]
+    for things, limits in sorted(alone.items()):
+        notes.append(
+            f"because of {elements(things)} alone, limits are high: {'; '.join(limits)}; if what happened there should"
+            " alarm, leave those reports out"
+        )
     return [behavior for behavior in found if behavior is not None]
 
 
@@ -169,9 +191,11 @@ def _metrics(fleet: Fleet) -> dict[str, str]:
     return found
 
 
-def _behavior(metric: str, kind: str, fleet: Fleet, headroom: float, notes: list[str]) -> dict[str, Any] | None:
+def _behavior(
+    metric: str, kind: str, fleet: Fleet, headroom: float, notes: list[str], alone: Alone
+) -> dict[str, Any] | None:
     if kind in NUMBER_KINDS:
-        return _limit(metric, kind, fleet, headroom, notes)
+        return _limit(metric, kind, fleet, headroom, notes, alone)
     if metric in columns.TOTALS:
         samples = list(fleet.engine.rows(columns.samples(fleet.table, metric)))
         sampled, carrying = sum(row[2] for row in samples), sum(row[1] for row in samples)
@@ -190,14 +214,14 @@ def _behavior(metric: str, kind: str, fleet: Fleet, headroom: float, notes: list
             what = "the networks you know" if kind == "cidrs" else "what is normal"
             notes.append(f"{metric}: no set is learned, name {what} yourself; recorded (reports): {shown}")
         return None
-    return _port_set(metric, list(fleet.engine.rows(seen)), len(fleet.times), notes)
+    return _port_set(metric, list(fleet.engine.rows(seen)), fleet, notes)
 
 
-def _port_set(metric: str, seen: list[tuple[Any, ...]], devices: int, notes: list[str]) -> dict[str, Any] | None:
+def _port_set(metric: str, seen: list[tuple[Any, ...]], fleet: Fleet, notes: list[str]) -> dict[str, Any] | None:
     """seen: rows of columns.element_counts."""
     if not seen:
         return None  # the limit of its number is 0, which is the same rule
-    passing = sorted(port for port, _, things, always in seen if port >= MIN_EPHEMERAL_PORT and always < things)
+    passing = sorted(port for port, _, things, always, _ in seen if port >= MIN_EPHEMERAL_PORT and always < things)
     if passing:
         notes.append(
             f"{metric}: ports from {MIN_EPHEMERAL_PORT} that come and go are no service ({elements(passing)}),"
@@ -212,16 +236,21 @@ def _port_set(metric: str, seen: list[tuple[Any, ...]], devices: int, notes: lis
             f"{metric}: {elements(lent)} may be lent by the kernel, which gives out ports from {MIN_EPHEMERAL_PORT}:"
             " then another one after a restart alarms; give the service a fixed port, or take this behavior out"
         )
-    rare = [(port, things) for port, _, things, _ in seen if things <= devices / 20]
+    rare = [(port, things, thing) for port, _, things, _, thing in seen if things <= few_of(fleet)]
     if rare:
-        shown = elements([f"{port} ({things})" for port, things in sorted(rare)])
+        shown = [
+            f"{port} ({thing}{f' and {things - 1} more' if things > 1 else ''})" for port, things, thing in sorted(rare)
+        ]
         notes.append(
-            f"{metric}: few of the {number(devices)} devices listen on {shown}; take out what should not be there"
+            f"{metric}: few of the {number(len(fleet.times))} devices listen on {elements(shown)}; take out what should"
+            " not be there"
         )
     return _in(metric, {"comparisonOperator": "in-port-set", "value": {"ports": ports}})
 
 
-def _limit(metric: str, kind: str, fleet: Fleet, headroom: float, notes: list[str]) -> dict[str, Any] | None:
+def _limit(
+    metric: str, kind: str, fleet: Fleet, headroom: float, notes: list[str], alone: Alone
+) -> dict[str, Any] | None:
     duration = None
     every = max(one.interval or 0 for one in fleet.times.values())
     if is_timed(metric):
@@ -238,12 +267,16 @@ def _limit(metric: str, kind: str, fleet: Fleet, headroom: float, notes: list[st
     if highest == 0 and metric not in NORMALLY_NONE:
         notes.append(f"{metric}: never above 0 in these reports, so no limit is learned; record while the device works")
         return None
-    limit = highest + max(abs(highest) * (headroom - 1), (highest - least) * (headroom - 1))
-    if metric in PERCENTAGES:
-        limit = min(limit, (highest + 100) / 2)
-    limit = max(limit, FLOORS.get(metric, limit) * (duration or 300) / 300)
-    # Rounded to two digits, as more would pretend precision; up, so that what was recorded stays normal.
-    limit = round_up(float(limit))
+    limit = _above(metric, highest, least, headroom, duration)
+    few = few_of(fleet)
+    if few:
+        _note_few(
+            metric,
+            limit,
+            list(fleet.engine.rows(columns.highest_of_things(fleet.datapoints(key), few + 1))),
+            lambda value: _above(metric, value, least, headroom, duration),
+            alone,
+        )
     if metric in PERCENTAGES and limit >= 100:
         notes.append(
             f"{metric}: it was as high as {highest:g}, so no limit is learned: one above that would hardly ever alarm"
@@ -255,10 +288,35 @@ def _limit(metric: str, kind: str, fleet: Fleet, headroom: float, notes: list[st
     }
     if duration:
         criteria["durationSeconds"] = duration
-        notes += _gap_notes(metric, fleet, key, highest, every)
+        if limit > _above(metric, 0, 0, headroom, duration):  # not the floor
+            notes += _gap_notes(metric, fleet, key, highest, every)
     if _is_noisy(key, fleet, highest):
         criteria["consecutiveDatapointsToAlarm"] = criteria["consecutiveDatapointsToClear"] = NOISY_DATAPOINTS
     return _in(metric, criteria)
+
+
+def _above(metric: str, highest: Any, least: Any, headroom: float, duration: int | None) -> float:
+    """Return the limit that is learned from the highest and the least value."""
+    limit = highest + max(abs(highest) * (headroom - 1), (highest - least) * (headroom - 1))
+    if metric in PERCENTAGES:
+        limit = min(limit, (highest + 100) / 2)
+    limit = max(limit, FLOORS.get(metric, limit) * (duration or 300) / 300)
+    # Rounded to two digits, as more would pretend precision; up, so that what was recorded stays normal.
+    return round_up(float(limit))
+
+
+def _note_few(
+    metric: str, limit: float, highest: list[tuple[str, Any]], above: Callable[[Any], float], alone: Alone
+) -> None:
+    """Note where a few devices of a fleet are beyond what the others would give as their limit.
+
+    highest: of the devices, the highest first: these few, and the one after them
+    """
+    *first, (_, usual) = highest
+    without = above(usual)
+    things = tuple(thing for thing, value in first if value > without)
+    if things:
+        alone.setdefault(things, []).append(f"{metric} {number(plain(limit))} instead of {number(plain(without))}")
 
 
 def _is_noisy(key: Source, fleet: Fleet, highest: float) -> bool:

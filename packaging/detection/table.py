@@ -45,8 +45,8 @@ def tabulate(outcome: Outcome, every: bool = False) -> str:
     sum_up = not every and skipped.is_long(nowhere)
     if sum_up:
         behaviors = [results for results in behaviors if any(result.skipped is None for result in results)]
-    titles = ("profile/behavior", "devices in alarm", "alarms", "normal")
-    lines += ["", *_aligned([titles, *map(_behavior, behaviors)], "<>><")]
+    titles = ("profile/behavior", "devices in alarm", "alarms", "worst device", "normal")
+    lines += ["", *_aligned([titles, *(_behavior(devices, results) for results in behaviors)], "<>><<")]
     if sum_up:
         lines += ["", *skipped.by_reason(nowhere)]
     if has_percentiles(devices[0].results):
@@ -61,7 +61,7 @@ def _rows(devices: Sequence[Device]) -> list[tuple[str, ...]]:
         for device in devices
         for result in device.results
         if result.violations
-        for seconds in [sum((alarm.end or device.last) - alarm.start for alarm in result.alarms)]
+        for seconds in [_seconds(device, result)]
     ]
     return [row for *_, row in sorted(rows, key=lambda row: (-row[0], -row[1], row[2]))]
 
@@ -81,7 +81,12 @@ def _row(device: Device, result: Result, seconds: int) -> tuple[str, ...]:
     )
 
 
-def _behavior(results: Sequence[Result]) -> tuple[str, ...]:
+def _seconds(device: Device, result: Result) -> int:
+    """Return how long a behavior was in alarm on a device."""
+    return sum((alarm.end or device.last) - alarm.start for alarm in result.alarms)
+
+
+def _behavior(devices: Sequence[Device], results: Sequence[Result]) -> tuple[str, ...]:
     """Return the row of a behavior. results: of each device"""
     behavior = results[0].behavior
     alarms = sum(len(result.alarms) for result in results)
@@ -89,8 +94,14 @@ def _behavior(results: Sequence[Result]) -> tuple[str, ...]:
     here = f" ({number(judged[0].limit)} here)" if judged and behavior.statistic and judged[0].limit is not None else ""
     normal = f"{results[0].rule}{here}" if judged else f"not replayed: {results[0].skipped}"
     in_alarm = f"{sum(bool(result.alarms) for result in judged):,} of {len(judged):,}" if judged else ""
+    worst = max(
+        (pair for pair in zip(devices, results) if pair[1].alarms),
+        key=lambda pair: (_seconds(*pair), pair[1].violations),
+        default=None,
+    )
+    name = _cut(printable(worst[0].thing)) if worst else ""  # where few are in alarm, the table above may not reach it
     suppressed = "; alerts are suppressed" if behavior.suppressed else ""
-    return _name(results[0]), in_alarm, f"{alarms:,}" if judged else "", normal + suppressed
+    return _name(results[0]), in_alarm, f"{alarms:,}" if judged else "", name, normal + suppressed
 
 
 def _cut(name: str) -> str:

@@ -26,16 +26,41 @@ def test_fleet_is_a_table_worst_first(capsys: pytest.CaptureFixture[str]) -> Non
         "incident  RemoteManagementPorts/TcpManagementPorts       1  50 min 1 s          10          37  2323",
         "incident  WrongConfiguration/ExpectedTcpPorts            1  50 min 1 s          10          37  2323",
         "",
-        "profile/behavior                          devices in alarm  alarms  normal",
+        "profile/behavior                          devices in alarm  alarms  worst device  normal",
     ]
     assert lines[10] == (
-        "WrongConfiguration/ExpectedTcpPorts                 1 of 2       1  aws:listening-tcp-ports in-port-set 53,"
-        " 443, 8883"
+        "WrongConfiguration/ExpectedTcpPorts                 1 of 2       1  incident      aws:listening-tcp-ports"
+        " in-port-set 53, 443, 8883"
     )
     assert (
-        "WrongConfiguration/AuthorizationFailures                            not replayed: AWS IoT measures"
+        f"{'WrongConfiguration/AuthorizationFailures':<82}not replayed: AWS IoT measures"
         " aws:num-authorization-failures itself; no report carries it"
     ) in lines
+
+
+def test_device_that_alone_is_in_alarm_is_named_however_many_others_are_worse(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The table of devices ends after 40 lines, which a behavior can take that is in alarm everywhere."""
+
+    def reports(ports: list[int], times: int) -> str:
+        block = {"total": len(ports), "ports": [{"port": port} for port in ports]}
+        return "".join(
+            json.dumps({"header": {"report_id": 1767600000 + 300 * n}, "metrics": {"listening_tcp_ports": block}})
+            + "\n"
+            for n in range(times)
+        )
+
+    Path("fleet").mkdir()
+    for number in range(50):
+        Path(f"fleet/gateway-{number}").write_text(reports([8081], 10))
+    Path("fleet/gateway-17").write_text(reports([2323], 3))
+    assert run("try", PROFILES / "WrongConfiguration.json", MANAGEMENT, "--reports", "fleet") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("gateway-")]) == 40
+    assert not any(line.startswith("gateway-17 ") for line in lines)
+    (found,) = [line for line in lines if line.startswith("RemoteManagementPorts/TcpManagementPorts")]
+    assert found.split()[1:6] == ["1", "of", "50", "1", "gateway-17"]
 
 
 def test_folder_of_profiles_is_tried_as_its_files(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,45 +9,14 @@ from detection.errors import InputError
 from detection.profile import check
 from detection.replay import replay
 from detection.reports import Report
-from detection.suggest import Suggestion, round_up, suggest, too_short
-from detection.suggest import check as check_on_rest
+from detection.suggest import round_up, too_short
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.fleet import connect, fleet_of
+from support.fleet import fleet_of
+from support.suggested import CONNECTION, START, at_most, in_a_row, learned, recording, suggested
 
 from connector.detect.measurement import Reading
 from connector.detect.profile import parse
-
-START = 1767600000
-CONNECTION = connect()
-
-
-def recording(metric: str, kind: str, values: Sequence[Any], *, interval: int = 300, unlisted: int = 0) -> list[Report]:
-    return [
-        Report(f"reports.jsonl:{index + 1}", START + index * interval, {metric: Reading(kind, value, unlisted)})
-        for index, value in enumerate(values)
-    ]
-
-
-def suggested(*reports: list[Report], headroom: float = 1.5) -> Suggestion:
-    """What is suggested from the reports of devices."""
-    fleet = fleet_of({f"gateway-{number}": one for number, one in enumerate(reports)}, CONNECTION)
-    return suggest("P", fleet, headroom)
-
-
-def learned(*reports: list[Report], headroom: float = 1.5) -> tuple[list[Any], list[str]]:
-    """The criteria of the behaviors, and the notes without the one on the length of the recording."""
-    suggestion = suggested(*reports, headroom=headroom)
-    behaviors = [behavior["criteria"] for behavior in suggestion.profile["behaviors"]]
-    return behaviors, [note for note in suggestion.notes if " recorded: what the device does" not in note]
-
-
-def at_most(**value: float) -> dict[str, Any]:
-    return {"comparisonOperator": "less-than-equals", "value": value}
-
-
-def in_a_row(datapoints: int) -> dict[str, int]:
-    return {"consecutiveDatapointsToAlarm": datapoints, "consecutiveDatapointsToClear": datapoints}
 
 
 @pytest.mark.parametrize(
@@ -197,6 +165,9 @@ def test_limit_from_a_gap_is_noted() -> None:
     quiet = Report("r:6", late.time, {"aws:all-bytes-out": Reading("count", 10**6)})
     busy = Report("r:5", reports[-1].time, {"aws:all-bytes-out": Reading("count", 2 * 10**6)})
     assert learned([*reports[:-1], busy, quiet])[1] == []
+    reports = recording("aws:all-bytes-out", "count", [1000] * 5)
+    late = Report("r:6", reports[-1].time + 36000, {"aws:all-bytes-out": Reading("count", 2000)})
+    assert learned([*reports, late])[1] == [], "the limit is the floor"
 
 
 def test_growing_metric_has_a_limit() -> None:
@@ -260,17 +231,6 @@ def test_pause_or_a_jump_of_the_clock_is_no_recorded_time() -> None:
     assert str(too_short(fleet_of({"gateway": [*hour, *later]}, CONNECTION))).startswith("3 h recorded: ")
 
 
-def test_check_learns_from_two_thirds_of_the_reports_whatever_the_clock_did() -> None:
-    """Of the time, the first two thirds would be the report of 1970 alone."""
-    values = [1] + [4] * 20 + [9]
-    reports = recording("aws:num-listening-tcp-ports", "count", values)
-    reports[0] = Report("r", 7, reports[0].readings)
-    assert check_on_rest(fleet_of({"gateway": reports}, CONNECTION), 1.5) == (
-        "check: learned from the first two thirds of the time, it would have alarmed 1 time in the last third:"
-        " num-listening-tcp-ports (1); record more days, or raise --headroom"
-    )
-
-
 def test_twenty_idle_reports_do_not_page_anybody() -> None:
     """Logins and an update on the next day are above ten times the idle values."""
     idle = recording("cpu_usage", "number", [0.4, 1.5] * 10)
@@ -281,44 +241,6 @@ def test_twenty_idle_reports_do_not_page_anybody() -> None:
     profile = parse(suggested(idle).profile)
     (device,) = replay(fleet_of({"gateway": busy}, CONNECTION), [profile]).devices
     assert [result.alarms for result in device.results] == [()]
-
-
-def test_ports_of_few_devices_are_learned_with_a_note() -> None:
-    usual = [recording("aws:listening-tcp-ports", "ports", [(22,)]) for _ in range(39)]
-    behaviors, notes = learned(*usual, recording("aws:listening-tcp-ports", "ports", [(22, 8080)]))
-    assert behaviors == [{"comparisonOperator": "in-port-set", "value": {"ports": [22, 8080]}}]
-    assert notes == [
-        "aws:listening-tcp-ports: few of the 40 devices listen on 8080 (1); take out what should not be there"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("fleet", "said"),
-    [
-        ([[2] * 30], "it would have alarmed 0 times in the last third"),
-        (
-            [[2] * 20 + [9] * 2 + [2] * 4 + [9] * 4],
-            "it would have alarmed 2 times in the last third: num-listening-tcp-ports (2); record more days, or raise"
-            " --headroom",
-        ),
-        (
-            [[2] * 30, [2] * 29 + [9]],
-            "it would have alarmed 1 time on 1 of 2 devices in the last third: num-listening-tcp-ports (1); record more"
-            " days, or raise --headroom",
-        ),
-    ],
-)
-def test_check_tries_what_was_learned_on_the_rest(fleet: list[list[int]], said: str) -> None:
-    reports = {f"gateway-{n}": recording("aws:num-listening-tcp-ports", "count", one) for n, one in enumerate(fleet)}
-    found = check_on_rest(fleet_of(reports, CONNECTION), 1.5)
-    assert found == f"check: learned from the first two thirds of the time, {said}"
-
-
-def test_one_report_is_too_few_to_check() -> None:
-    reports = {"gateway": recording("aws:num-listening-tcp-ports", "count", [2])}
-    assert check_on_rest(fleet_of(reports, CONNECTION), 1.5) == (
-        "check: too few reports to learn from some and try the rest"
-    )
 
 
 def test_description_names_the_recording() -> None:

@@ -142,14 +142,6 @@ def test_version_is_that_of_the_connector(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == f"detect.py {__version__}\n"
 
 
-def test_ctrl_c_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*arguments: Any, **options: Any) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(recordings, "read", interrupted)
-    assert run("suggest", "--reports", ORDINARY) == 130
-
-
 def test_runs_by_its_path() -> None:
     command = [sys.executable, str(ROOT / "packaging" / "detect.py"), "suggest", "--force", "--reports", str(ORDINARY)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
