@@ -23,7 +23,6 @@ import itertools
 import multiprocessing
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -31,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import sniff
+from . import sniff, worker
 from .account import Account
 from .errors import DetectionError, InputError
 from .places import places
@@ -41,10 +40,12 @@ from .spans import SEQUENCE, Outcome, Skipped, Span
 if TYPE_CHECKING:
     import duckdb
 
-TASK_BYTES = 32 * 2**20  # of files, that a process reads at a time
+TASK_BYTES = 32 * 2**20  # of files, that a process reads at a time, at most
+MIN_TASK_BYTES = 8 * 2**20
+TASKS = 4  # for each process, at least: then none reads long after the others are done
 MIN_PARALLEL_BYTES = 16 * 2**20  # less is read sooner than processes start
 PROCESS_BYTES = 48 * 2**20  # a process for so many: each takes 80 MB and a third of a second, whatever it reads
-MAX_BOUNDARY_SEARCH_BYTES = 4 * 2**20
+MAX_BOUNDARY_SEARCH_BYTES = 2**19  # a document has 128 KB at most, or a third more in base64
 MAX_NAMED = 1000  # records whose line is looked up
 
 _BOUNDARY = b"}\n{"  # can't be inside a document: a string has no line end, and braces of one document no comma less
@@ -112,8 +113,9 @@ def read(
     """
     files = sniff.find(source.paths, source.thing_from)
     devices = sniff.file_things(file.path for file in files)
-    tasks = list(_tasks([Span(file, number, devices[file.path]) for number, file in enumerate(files)]))
     processes = processes or _processors()
+    spans = [Span(file, number, devices[file.path]) for number, file in enumerate(files)]
+    tasks = list(_tasks(spans, _task_bytes(sum(span.size for span in spans), processes)))
     parts: list[Path] = []
     outcomes: list[Outcome] = []
     for part, outcome in _run(tasks, folder, source.thing_field, processes, meanwhile):
@@ -171,33 +173,40 @@ def _nothing(source: Source) -> str:
     return f"{paths}: no reports; record some with: python -m connector -n 288 -s 300 > reports.jsonl"
 
 
-def _tasks(spans: Iterable[Span]) -> Iterator[list[Span]]:
-    """Yield spans that are read together, about TASK_BYTES; a large file is divided where that is possible."""
+def _task_bytes(size: int, processes: int) -> int:
+    """Return how much of files of a size a process reads at a time."""
+    return min(TASK_BYTES, max(MIN_TASK_BYTES, size // (TASKS * processes)))
+
+
+def _tasks(spans: Iterable[Span], task_bytes: int) -> Iterator[list[Span]]:
+    """Yield spans that are read together, about task_bytes; a large file is divided where that is possible."""
     task: list[Span] = []
     size = 0
     for span in spans:
-        for part in _divided(span):
+        for part in _divided(span, task_bytes):
             task.append(part)
             size += part.size
-            if size >= TASK_BYTES:
+            if size >= task_bytes:
                 yield task
                 task, size = [], 0
     if task:
         yield task
 
 
-def _divided(span: Span) -> Iterator[Span]:
+def _divided(span: Span, task_bytes: int) -> Iterator[Span]:
     recording = span.recording
     start = 0
-    if recording.kind == sniff.TEXT and not recording.compressed and recording.size > 2 * TASK_BYTES:
+    if recording.kind == sniff.TEXT and not recording.compressed and recording.size > 2 * task_bytes:
         with recording.path.open("rb") as file:
-            for nominal in range(TASK_BYTES, recording.size - TASK_BYTES, TASK_BYTES):
+            nominal = task_bytes
+            while nominal < recording.size - task_bytes // 2:
                 file.seek(nominal)
                 found = file.read(MAX_BOUNDARY_SEARCH_BYTES).find(_BOUNDARY)
                 if found >= 0:
                     end = nominal + found + len(_BOUNDARY) - 1
                     yield Span(recording, span.number, span.device, start, end)
-                    start = end
+                    start = nominal = end
+                nominal += task_bytes
     yield Span(recording, span.number, span.device, start)
 
 
@@ -206,48 +215,33 @@ def _run(
 ) -> Iterator[tuple[Path, Outcome]]:
     parts = [folder / f"part-{number}.parquet" for number in range(len(tasks))]
     size = sum(span.size for task in tasks for span in task)
-    with Progress("reading", size) as progress:
-        if processes == 1 or size < MIN_PARALLEL_BYTES:
-            meanwhile()
+    if processes == 1 or size < MIN_PARALLEL_BYTES:
+        meanwhile()
+        with Progress("reading", size) as progress:
             for task, part in zip(tasks, parts):
-                yield part, _read_part(task, part, thing_field)
+                yield part, worker.read(task, part, thing_field)
                 progress.advance(sum(span.size for span in task))
-            return
-        # Not forked: a process that has threads can't be, and Arrow and DuckDB have.
-        context = multiprocessing.get_context("spawn")
-        workers = max(1, min(processes, len(tasks), size // PROCESS_BYTES))
-        with ProcessPoolExecutor(workers, context, _prepare_arrow) as pool:
-            try:
-                futures = {
-                    pool.submit(_read_part, task, part, thing_field): (task, part) for task, part in zip(tasks, parts)
-                }
-                meanwhile()
-                for future in as_completed(futures):
-                    task, part = futures[future]
-                    yield part, future.result()
-                    progress.advance(sum(span.size for span in task))
-            except BrokenProcessPool as error:
-                raise DetectionError(
-                    "a process that read recordings was ended from outside, as happens where memory runs out"
-                ) from error
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-
-
-def _prepare_arrow() -> None:
-    """Before Arrow is imported in a process that reads, keep it from what costs more than it gives there.
-
-    It imports numpy if it can, which takes long, and keeps freed memory for itself, 20 MB in each process.
-    """
-    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]
-    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
-
-
-def _read_part(task: list[Span], part: Path, thing_field: str | None) -> Outcome:
-    from .reading import read_spans  # late: a process that lets others read does without Arrow
-
-    return read_spans(task, part, thing_field)
+        return
+    # Not forked: a process that has threads can't be, and Arrow and DuckDB have.
+    context = multiprocessing.get_context("spawn")
+    workers = max(1, min(processes, len(tasks), size // PROCESS_BYTES))
+    pool = ProcessPoolExecutor(workers, context, worker.prepare)
+    try:
+        futures = {pool.submit(worker.read, task, part, thing_field): (task, part) for task, part in zip(tasks, parts)}
+        meanwhile()
+        with Progress("reading", size) as progress:
+            for future in as_completed(futures):
+                task, part = futures[future]
+                yield part, future.result()
+                progress.advance(sum(span.size for span in task))
+    except BaseException as error:
+        pool.shutdown(cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            raise DetectionError(
+                "a process that read recordings was ended from outside, as happens where memory runs out"
+            ) from error
+        raise
+    pool.shutdown(wait=False)  # they end while what they read is put together
 
 
 def _merge(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path]) -> tuple[int, int, int, int]:
