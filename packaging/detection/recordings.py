@@ -35,6 +35,7 @@ from .account import Account
 from .errors import DetectionError, InputError
 from .places import places
 from .progress import Progress
+from .reports import TABLE
 from .spans import SEQUENCE, Outcome, Skipped, Span
 
 if TYPE_CHECKING:
@@ -118,7 +119,10 @@ def read(
     tasks = list(_tasks(spans, _task_bytes(sum(span.size for span in spans), processes)))
     parts: list[Path] = []
     outcomes: list[Outcome] = []
-    for part, outcome in _run(tasks, folder, source.thing_field, processes, meanwhile):
+    results = _run(tasks, folder, source.thing_field, processes, meanwhile)
+    first = next(results)
+    connection = connect(folder, processes, memory_megabytes)  # while other processes read the rest
+    for part, outcome in itertools.chain([first], results):
         outcomes.append(outcome)
         if outcome.has_rows:
             parts.append(part)
@@ -130,7 +134,6 @@ def read(
     torn = _named(files, [one for outcome in outcomes for one in outcome.torn])
     if not parts:
         raise InputError("\n".join([*skipped[:20], *torn[:20], _nothing(source)]))
-    connection = connect(folder, processes, memory_megabytes)
     kept, doubled, differing, things = _merge(connection, parts)
     account = Account(
         files=len(files),
@@ -158,7 +161,7 @@ def connect(folder: Path, threads: int, memory_megabytes: int) -> duckdb.DuckDBP
     """Return DuckDB in memory, that spills into the folder."""
     import duckdb  # late, as everything that takes long: other processes read in the meantime
 
-    return duckdb.connect(
+    connection = duckdb.connect(
         config={
             "threads": threads,
             "memory_limit": f"{memory_megabytes}MB",
@@ -166,6 +169,8 @@ def connect(folder: Path, threads: int, memory_megabytes: int) -> duckdb.DuckDBP
             "preserve_insertion_order": False,
         }
     )
+    connection.execute("SET GLOBAL parquet_metadata_cache = true")  # each step reads the parts, which stay as they are
+    return connection
 
 
 def _nothing(source: Source) -> str:
@@ -250,19 +255,18 @@ def _merge(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path]) -> tupl
     Returns how many are kept, doubled and differing, as of Account, and how many things there are.
     """
     rows = f"read_parquet({[str(part) for part in parts]!r})"
-    described = connection.execute(f"DESCRIBE SELECT * EXCLUDE ({SEQUENCE}) FROM {rows}").fetchall()
-    columns = ", ".join(name for name, *_ in described)
+    columns = ", ".join(TABLE)
     connection.execute(
         f"""CREATE TABLE first AS SELECT thing, report_id, min({SEQUENCE}) AS {SEQUENCE}
         FROM {rows} GROUP BY thing, report_id HAVING count(*) > 1"""
     )
-    connection.execute(
-        f"""CREATE TABLE doubled AS SELECT later.{SEQUENCE}, first.{SEQUENCE} AS kept
-        FROM {rows} AS later JOIN first USING (thing, report_id) WHERE later.{SEQUENCE} > first.{SEQUENCE}"""
-    )
     doubled, differing = 0, 0
     where = ""
-    if _one(connection, "SELECT count(*) FROM doubled"):
+    if _one(connection, "SELECT count(*) FROM first"):
+        connection.execute(
+            f"""CREATE TABLE doubled AS SELECT later.{SEQUENCE}, first.{SEQUENCE} AS kept
+            FROM {rows} AS later JOIN first USING (thing, report_id) WHERE later.{SEQUENCE} > first.{SEQUENCE}"""
+        )
         doubled = _one(connection, "SELECT count(*) FROM doubled")
         differing = _one(
             connection,
