@@ -16,6 +16,7 @@ from .kernel.host import METRICS
 from .parameter import (
     MAX_SHOWN_CHARS,
     MAX_TOPIC_BYTES,
+    MAX_TOPIC_SLASHES,
     Parameter,
     fill_in,
     list_pattern,
@@ -23,9 +24,13 @@ from .parameter import (
     parse_interface_pattern,
     parse_list_size,
     parse_topic,
+    slashes,
+    slashes_pattern,
     utf8_bytes,
 )
 from .snapshot import Wanted
+
+MAX_REPORT_SLASHES = MAX_TOPIC_SLASHES - 1
 
 # Seconds. The service accepts one report per thing in this time, whatever the reason for the next one.
 MIN_SAMPLE_INTERVAL = 300
@@ -91,6 +96,13 @@ def _security_profile(text: str) -> str:
     if not re.fullmatch(r"[a-zA-Z0-9:_-]{1,128}|/[^,\0]+", text):
         raise ValueError
     return text
+
+
+def _report_topic(text: str) -> str:
+    """The answers to the reports come on topics that have one slash more."""
+    if slashes(text) > MAX_REPORT_SLASHES:
+        raise ValueError
+    return parse_topic(text)
 
 
 def _violations_topic(text: str) -> str:
@@ -183,9 +195,10 @@ PARAMETERS = (
         name="MetricsTopic",
         title="Topic for reports",
         default=names.REPORT_TOPIC,
-        valid=f"a topic of at most {MAX_TOPIC_BYTES} bytes without + and #; {{thing}} and {{format}} are filled in",
-        pattern=r'(?=.{1,256}$)(?:[ -"$-*,-z|~]|\{thing\}|\{format\})+',
-        parse=parse_topic,
+        valid=f"a topic of at most {MAX_TOPIC_BYTES} bytes and {MAX_REPORT_SLASHES} slashes without + and #; "
+        "{thing} and {format} are filled in",
+        pattern=slashes_pattern(MAX_REPORT_SLASHES) + r'(?=.{1,256}$)(?:[ -"$-*,-z|~]|\{thing\}|\{format\})+',
+        parse=_report_topic,
         description="Where reports go. Another topic than the default reaches its subscribers, not AWS IoT Device "
         "Defender.",
     ),
@@ -217,8 +230,9 @@ PARAMETERS = (
         name="ViolationsTopic",
         title="Topic for alarms",
         default=names.VIOLATIONS_TOPIC,
-        valid=f"a topic of at most {MAX_TOPIC_BYTES} bytes without + and #; {{thing}} is filled in",
-        pattern=r'(?=.{1,256}$)(?:[ -"$-*,-z|~]|\{thing\})+',
+        valid=f"a topic of at most {MAX_TOPIC_BYTES} bytes and {MAX_TOPIC_SLASHES} slashes without + and #; "
+        "{thing} is filled in",
+        pattern=slashes_pattern(MAX_TOPIC_SLASHES) + r'(?=.{1,256}$)(?:[ -"$-*,-z|~]|\{thing\})+',
         parse=_violations_topic,
         description="Where the events of alarms go, in the shape of Device Defender's alert messages. A topic of Basic "
         "Ingest ($aws/rules/RULE/...) goes to that rule only.",

@@ -6,7 +6,10 @@ import fnmatch
 import re
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-MAX_TOPIC_BYTES = 256  # AWS IoT's limit
+# AWS IoT's limits; $aws/rules/RULE/ of Basic Ingest does not count. It ends a connection that uses a longer topic,
+# which on a core is everybody's.
+MAX_TOPIC_BYTES = 256
+MAX_TOPIC_SLASHES = 7
 MAX_SHOWN_CHARS = 160  # of an invalid value in a warning
 MAX_SHOWN_ITEMS = 10  # of an invalid list in a warning
 
@@ -104,9 +107,21 @@ def parse_interface_pattern(text: str) -> str:
 def parse_topic(text: str) -> str:
     """Return a topic with {thing} and {format} still in it. Raises ValueError by AWS IoT's limits, and for + and #."""
     fixed = fill_in(text, "", "")
-    if not text or re.search(r"[+#{}\x00-\x1f\x7f-\x9f]", fixed) or utf8_bytes(text) > MAX_TOPIC_BYTES:
+    if not text or re.search(r"[+#{}\x00-\x1f\x7f-\x9f]", fixed):
+        raise ValueError
+    if utf8_bytes(text) > MAX_TOPIC_BYTES or slashes(text) > MAX_TOPIC_SLASHES:
         raise ValueError
     return text
+
+
+def slashes(topic: str) -> int:
+    """Return how many slashes of a topic AWS IoT counts."""
+    return re.sub(r"\A\$aws/rules/[^/]*/", "", topic).count("/")
+
+
+def slashes_pattern(most: int) -> str:
+    """Return a lookahead for at most that many."""
+    return rf"(?!(?!\$aws/rules/)(?:[^/]*/){{{most + 1}}})(?!\$aws/rules/(?:[^/]*/){{{most + 2}}})"
 
 
 def utf8_bytes(text: str) -> int:

@@ -124,7 +124,9 @@ VALID: List[Tuple[str, str, Config]] = [
     ("StateDirectory", "/", changed(state_directory="/")),
     ("SecurityProfiles", "", DEFAULTS),
     ("SecurityProfiles", "A,/a b/c.json", changed(security_profiles=("A", "/a b/c.json"))),
+    ("MetricsTopic", "$aws/rules/R/a/b/c/d/e/f/g", changed(topic="$aws/rules/R/a/b/c/d/e/f/g")),
     ("ViolationsTopic", "$aws/rules/R/{thing}", changed(violations_topic="$aws/rules/R/a-thing")),
+    ("ViolationsTopic", "a/b/c/d/e/f/g/h", changed(violations_topic="a/b/c/d/e/f/g/h")),
     *[("LogLevel", level, changed(log_level=level)) for level in ("DEBUG", "INFO", "WARNING", "ERROR")],
 ]
 
@@ -161,8 +163,9 @@ INVALID: Dict[str, Tuple[List[str], str, str]] = {
         DEFAULT_EXCLUDE,
     ),
     "MetricsTopic": (
-        ["", "a/+/b", "a/#", "a/{other}", "a/{thing", "a}b", "a\x00b", "a\nb", "a" * 257, "\u00e9" * 129],
-        "a topic of at most 256 bytes without + and #; {thing} and {format} are filled in",
+        ["", "a/+/b", "a/#", "a/{other}", "a/{thing", "a}b", "a\x00b", "a\nb", "a" * 257, "\u00e9" * 129]
+        + ["/" * 7, "$aws/rules/r/a/b/c/d/e/f/g/h", "a/b/c/d/e/f/g/h"],
+        "a topic of at most 256 bytes and 6 slashes without + and #; {thing} and {format} are filled in",
         "$aws/things/{thing}/defender/metrics/{format}",
     ),
     "StateDirectory": (["state", "./state", "~/state", "/a\x00b"], "an absolute path, or empty", ""),
@@ -172,8 +175,8 @@ INVALID: Dict[str, Tuple[List[str], str, str]] = {
         "",
     ),
     "ViolationsTopic": (
-        ["", "a/+/b", "a/#", "a/{format}", "a/{thing", "a\nb", "a" * 257],
-        "a topic of at most 256 bytes without + and #; {thing} is filled in",
+        ["", "a/+/b", "a/#", "a/{format}", "a/{thing", "a\nb", "a" * 257, "/" * 8, "$aws/rules/r/" + "/" * 8],
+        "a topic of at most 256 bytes and 7 slashes without + and #; {thing} is filled in",
         "device-defender/{thing}/violations",
     ),
     "LogLevel": (["", "debug", "TRACE", "10", "INFO "], "one of DEBUG INFO WARNING ERROR", "INFO"),
