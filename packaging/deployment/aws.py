@@ -189,6 +189,11 @@ def missing(error: ClientError) -> bool:
     return code_of(error) in _MISSING
 
 
+def denied(error: ClientError) -> bool:
+    """Return whether AWS answers that the identity may not do what was asked for."""
+    return code_of(error) in _DENIED
+
+
 class Waiting:
     """Asks for a state until it is final or the time is up; passes on each new state once.
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from botocore.exceptions import ClientError
 
 from deployment import cores
-from deployment.aws import Aws, missing
+from deployment.aws import Aws, denied, missing
 from deployment.cores import Core
 from deployment.plan import Document
 
@@ -117,13 +117,18 @@ class Rollout:
         return replace(core, reason=self.reason(core, deployment))
 
     def with_component(self, core: Core, name: str) -> Core:
-        """Return the core with the state of its component of this name, if that is an error."""
+        """Return the core with the state of its component of this name, if that is an error and may be asked for."""
         if core.health != "UNHEALTHY":
             return core
         installed = self.aws.each(
             "greengrassv2", "list_installed_components", "installedComponents", coreDeviceThingName=core.thing
         )
-        found: Document = next((item for item in installed if item["componentName"] == name), {})
+        try:
+            found: Document = next((item for item in installed if item["componentName"] == name), {})
+        except ClientError as error:
+            if not (denied(error) or missing(error)):
+                raise
+            return core
         state = found.get("lifecycleState", "")
         if state not in cores.ERROR_STATES:
             return core

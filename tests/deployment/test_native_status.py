@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from fake_calls import refusal
 from native_target import NAME, apply, run
 
 GROUP = "--thing-group=fleet"
@@ -64,6 +65,15 @@ def test_cores_where_another_component_fails_have_it(cores: Any, capsys: Any) ->
     capsys.readouterr()
     assert run(cores, "status", target=GROUP) == 0
     assert capsys.readouterr().out.rstrip().endswith("Every core has it: 3 succeeded.")
+
+
+def test_who_may_not_ask_for_it_sees_that_a_core_is_unhealthy(cores: Any, capsys: Any) -> None:
+    cores.calls.stubs["greengrassv2:ListInstalledComponents"] = lambda model, _: refusal(
+        model, "AccessDeniedException", "not authorized", 403
+    )
+    capsys.readouterr()
+    assert run(cores, "status", target=GROUP) == 0
+    assert capsys.readouterr().out.count("unhealthy: a component is in an error state") == 2
 
 
 def test_healthy_cores_are_not_asked(cores: Any) -> None:
