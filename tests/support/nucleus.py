@@ -32,9 +32,6 @@ class WatchedNucleus(LocalNucleus):
         self._clients.append(client)
         return client
 
-    def wait_for_delivery(self, timeout: float = SECONDS) -> Delivery:
-        return super().wait_for_delivery(timeout)
-
     def stop(self) -> Optional[int]:
         for client in self._clients:
             client.close()
