@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import sys
 import threading
@@ -185,8 +186,12 @@ def test_stop_while_it_is_being_started_again_ends_the_new_process(tmp_path: Pat
     stopper.join(0.1)  # long enough for it to have looked at the old process; a later look is no failure
     go.set()
     stopper.join(SECONDS)
-    assert not stopper.is_alive()
-    assert component.state == STOPPED
+    try:
+        assert not stopper.is_alive()
+        assert component.state == STOPPED
+    finally:
+        if stopper.is_alive():
+            os.kill(component.pid, signal.SIGKILL)
 
 
 def test_stopped_component_is_ended_with_sigterm(run: Callable[..., WatchedNucleus]) -> None:

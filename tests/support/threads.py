@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Callable, List
 
 NAP = 0.01  # seconds
-LONG = 120.0  # seconds that no test waits for
+LONG = 300.0  # seconds that no test waits for
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 

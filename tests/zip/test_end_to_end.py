@@ -64,7 +64,8 @@ def accepted(core: LocalCore) -> List[Delivery]:
 def reported(deliveries: List[Delivery]) -> Counters:
     """Return the sum of the traffic in the reports."""
     stats = [delivery.report["metrics"].get("network_stats") for delivery in deliveries]
-    return Counters(*(sum(numbers) for numbers in zip(*(found.values() for found in stats if found))))
+    numbers = [Counters(0, 0, 0, 0), *(Counters(**found) for found in stats if found)]
+    return Counters(*map(sum, zip(*numbers)))
 
 
 def lines(core: LocalCore, *words: str) -> List[str]:

@@ -18,6 +18,7 @@ from bench.cgroup import MemoryGroup, Unavailable
 from bench.measure import CORE_LIMIT
 from local_core import LocalCore, Verdict
 from support.builder import NAME, ROOT, RUNNING, TARGETS, Target, Zips, has_interpreter
+from support.threads import LONG
 
 from connector.config import CUSTOM_METRICS
 
@@ -218,7 +219,7 @@ def test_function_with_everything_on_stays_within_the_memory_of_a_core(zips: Zip
             inside = group.wrap(core.interpreter.path, tmp_path / "python")
             core.interpreter = core.interpreter._replace(path=inside)
             with core:
-                verdicts = [core.wait_for_delivery().verdict for _ in range(3)]
+                verdicts = [core.wait_for_delivery(LONG).verdict for _ in range(3)]
                 assert core.stop() == 0
             assert (verdicts, group.kills) == ([Verdict(accepted=True)] * 3, 0)
     except Unavailable as reason:
