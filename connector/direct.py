@@ -49,6 +49,8 @@ def main(argv: List[str], environ: Mapping[str, str], prog: str) -> int:
     _forbid_core_files()
     try:
         settings = direct_settings.read(options, environ, options.dry_run)
+        for warning in settings.warnings:
+            logger.warning("%s", plain(warning, 1000))
         if options.dry_run:
             return _dry_run(settings.parameters, options.once)
         return _connected(options, settings, environ)

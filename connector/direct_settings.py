@@ -32,6 +32,8 @@ CONNECTION = {
 }
 REQUIRED = ("endpoint", "cert", "key")
 
+_PROC = next(parameter for parameter in config.PARAMETERS if parameter.name == "ProcDestinationPath")
+
 
 class Settings(NamedTuple):
     """Everything that was set.
@@ -39,12 +41,14 @@ class Settings(NamedTuple):
     connection: by the names of CONNECTION; those of REQUIRED, "port" and "client-id" are there.
     parameters: by the names of config.PARAMETERS, and AWS_IOT_THING_NAME.
     proxy: (host, port), or None. default_client_id: bool, nobody chose the client ID.
+    warnings: what config.py would not say right about invalid values.
     """
 
     connection: Mapping[str, str]
     parameters: Mapping[str, str]
     proxy: Optional[Tuple[str, int]]
     default_client_id: bool
+    warnings: Tuple[str, ...]
 
 
 def read(options: argparse.Namespace, environ: Mapping[str, str], dry_run: bool) -> Settings:
@@ -53,12 +57,17 @@ def read(options: argparse.Namespace, environ: Mapping[str, str], dry_run: bool)
     options: of flags.add_flags(), with CONNECTION's names and `config`, the path of a settings file or None.
     """
     connection, parameters = _read_file(options.config) if options.config else ({}, {})
-    parameters = {"ProcDestinationPath": DEFAULT_PROC, **parameters}
+    parameters = {_PROC.name: DEFAULT_PROC, **parameters}
     for parameter in config.PARAMETERS:
         for name in (parameter.alias, parameter.name):
             if name is not None and name in environ:
                 parameters[parameter.name] = environ[name]
     parameters.update(flags.given(options))
+    # Flags and file are checked; for an invalid variable config.py would take the Lambda function's default.
+    _, warning = _PROC._replace(default=DEFAULT_PROC).read(parameters[_PROC.name])
+    if warning:
+        parameters[_PROC.name] = DEFAULT_PROC
+    warnings = (warning,) if warning else ()
     if environ.get(config.THING):
         connection["thing-name"] = environ[config.THING]
     for name in CONNECTION:
@@ -70,11 +79,11 @@ def read(options: argparse.Namespace, environ: Mapping[str, str], dry_run: bool)
         raise ConfigError(f"thing-name {plain(repr(thing))} is not {names.VALID_THING_NAME}")
     if dry_run:
         parameters[config.THING] = thing or DRY_RUN_THING
-        return Settings(connection, parameters, None, False)
-    return _checked(connection, parameters)
+        return Settings(connection, parameters, None, False, warnings)
+    return _checked(connection, parameters, warnings)
 
 
-def _checked(connection: Dict[str, str], parameters: Dict[str, str]) -> Settings:
+def _checked(connection: Dict[str, str], parameters: Dict[str, str], warnings: Tuple[str, ...]) -> Settings:
     missing = [f"--{name}" for name in REQUIRED if not connection.get(name)]
     thing = connection.get("thing-name", "")
     if not thing:
@@ -94,7 +103,7 @@ def _checked(connection: Dict[str, str], parameters: Dict[str, str]) -> Settings
     if len(connection["client-id"].encode("utf-8", "replace")) > MAX_CLIENT_ID_BYTES:
         raise ConfigError(f"client-id is longer than {MAX_CLIENT_ID_BYTES} bytes")
     parameters[config.THING] = thing
-    return Settings(connection, parameters, _proxy(connection.get("proxy", "")), default_client_id)
+    return Settings(connection, parameters, _proxy(connection.get("proxy", "")), default_client_id, warnings)
 
 
 def _read_file(path: str) -> Tuple[Dict[str, str], Dict[str, str]]:

@@ -71,6 +71,16 @@ def test_alias_in_the_environment_counts_and_the_name_wins() -> None:
     assert read(environ=both).parameters["SampleIntervalSeconds"] == "500"
 
 
+def test_an_invalid_proc_in_the_environment_is_replaced_by_the_devices_own() -> None:
+    for name in ("ProcDestinationPath", "PROCFS_PATH"):
+        settings = read(environ={name: "proc"})
+        assert settings.parameters["ProcDestinationPath"] == "/proc"
+        (warning,) = settings.warnings
+        assert warning.startswith("ProcDestinationPath is 'proc', which is not valid"), warning
+        assert warning.endswith("'/proc' is used instead")
+    assert read(environ={"ProcDestinationPath": "/host_proc"}).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
