@@ -40,9 +40,6 @@ class WatchedNucleus(LocalNucleus):
             client.close()
         return super().stop()
 
-    def wait_for_delivery(self, timeout: float = SECONDS) -> Delivery:
-        return super().wait_for_delivery(timeout)
-
     def wait_for_state(self, state: str, timeout: float = SECONDS) -> None:
         super().wait_for_state(state, timeout)
 
