@@ -4,7 +4,7 @@ Nothing here reads or runs anything; duck.py runs an expression. From one step t
 
     reports      thing, report_id and a column for each metric, as recordings.py makes them; no report twice
     datapoints   thing, time, value: the readings of one metric, or its sums over periods
-    verdicts     and for each behavior whether the datapoint is a violation (violates_0, violates_1...)
+    violations   and for each behavior whether the datapoint is a violation (violates_0, violates_1...)
     boundaries   the first datapoint of each run of violations, or of conforming ones
 
 The rules of Detect are those of connector/detect: a conformity function takes a column here and gives an expression;
@@ -193,19 +193,19 @@ def part(table: ir.Table, share: float, *, is_first: bool) -> ir.Table:
 
 
 def violates(index: int) -> str:
-    """Return the name of the column of a behavior's verdict."""
+    """Return the name of the column that says whether a datapoint violates a behavior."""
     return f"violates_{index}"
 
 
-def number_verdicts(points: ir.Table, conforms: Sequence[Conforms]) -> ir.Table:
-    """Return datapoints of numbers with a verdict for each behavior. conforms: conformity functions of numbers."""
+def number_violations(points: ir.Table, conforms: Sequence[Conforms]) -> ir.Table:
+    """Return datapoints of numbers marked with the behaviors that they violate. conforms: conformity functions."""
     return points.mutate(**{violates(index): ~one(points.value) for index, one in enumerate(conforms)})
 
 
-def list_verdicts(points: ir.Table, outside: ir.Table) -> ir.Table:
-    """Return datapoints of lists with a verdict for each behavior.
+def list_violations(points: ir.Table, outside: ir.Table) -> ir.Table:
+    """Return datapoints of lists marked with the behaviors that they violate.
 
-    outside: the elements that are in violation of any behavior, each with its own verdicts
+    outside: the elements that are in violation of any behavior, marked in the same way
     """
     each = in_violation(points, outside)
     names = [name for name in outside.columns if name != "element"]
@@ -234,26 +234,27 @@ def worst_elements(points: ir.Table, outside: ir.Table, index: int, most: int) -
     return ranked.filter(ranked["rank"] < most).order_by("thing", "rank")
 
 
-def tallies(verdicts: ir.Table, names: Sequence[str]) -> ir.Table:
+def tallies(marked: ir.Table, names: Sequence[str]) -> ir.Table:
     """Return for each thing the number of datapoints, the time of the last, and the violations of each behavior.
 
-    For numbers also the least and the greatest value.
+    For numbers also the least and the greatest value. marked: as number_violations() or list_violations() returns it
     """
     extremes = {}
-    if "value" in verdicts.columns:
-        extremes = {"least": verdicts.value.min(), "greatest": verdicts.value.max()}
-    return verdicts.group_by("thing").agg(
-        datapoints=verdicts.count(),
-        last=verdicts.time.max(),
+    if "value" in marked.columns:
+        extremes = {"least": marked.value.min(), "greatest": marked.value.max()}
+    return marked.group_by("thing").agg(
+        datapoints=marked.count(),
+        last=marked.time.max(),
         **extremes,
-        **{name: verdicts.count(where=verdicts[name]) for name in names},
+        **{name: marked.count(where=marked[name]) for name in names},
     )
 
 
-def boundaries(verdicts: ir.Table, behaviors: Mapping[int, Behavior]) -> ir.Table:
+def boundaries(marked: ir.Table, behaviors: Mapping[int, Behavior]) -> ir.Table:
     """Return where a run of violations or of conforming datapoints begins, by thing and time.
 
-    behaviors: by the index of their verdict
+    marked: as number_violations() or list_violations() returns it
+    behaviors: by the index of their column
 
     Columns: thing, time, before (of the datapoint before, null for the first), place (of the datapoint among the
     thing's, from 0), and for each behavior violates_N, begins_N (whether a run of this behavior begins here) and
@@ -265,8 +266,8 @@ def boundaries(verdicts: ir.Table, behaviors: Mapping[int, Behavior]) -> ir.Tabl
         index: (deciding_place(behavior.to_alarm), deciding_place(behavior.to_clear))
         for index, behavior in behaviors.items()
     }
-    time = verdicts.time
-    placed = verdicts.select(
+    time = marked.time
+    placed = marked.select(
         "thing",
         "time",
         *names.values(),
@@ -276,7 +277,7 @@ def boundaries(verdicts: ir.Table, behaviors: Mapping[int, Behavior]) -> ir.Tabl
             f"ahead_{place}": time.lead(place - 1).over(window)
             for place in sorted({p for pair in places.values() for p in pair})
         },
-        **{f"last_{index}": verdicts[name].lag().over(window) for index, name in names.items()},
+        **{f"last_{index}": marked[name].lag().over(window) for index, name in names.items()},
     )
     is_late = placed.time - placed.before.fill_null(placed.time - MAX_SILENCE_SECONDS - 1) > MAX_SILENCE_SECONDS
     begins = {

@@ -164,11 +164,11 @@ def _judge(fleet: Fleet, key: Source, judged: Sequence[Judged]) -> None:
     points = fleet.datapoints(key)
     conforms = [conformity(_comparable(one.behavior)) for one in judged]
     if key.kind in NUMBER_KINDS:
-        verdicts = columns.number_verdicts(points, conforms)
+        marked = columns.number_violations(points, conforms)
     else:
         outside = _outside(fleet, key, points, conforms)
-        verdicts = fleet.engine.keep("verdicts", columns.list_verdicts(points, outside))
-    _tally(fleet, key, judged, verdicts)
+        marked = fleet.engine.keep("violations", columns.list_violations(points, outside))
+    _tally(fleet, key, judged, marked)
     violated = {
         index: one.behavior
         for index, one in enumerate(judged)
@@ -179,7 +179,7 @@ def _judge(fleet: Fleet, key: Source, judged: Sequence[Judged]) -> None:
     if key.kind not in NUMBER_KINDS:
         for index in violated:
             _count_elements(fleet, judged[index], columns.worst_elements(points, outside, index, MAX_ELEMENTS))
-    kept = fleet.engine.keep("boundaries", columns.boundaries(verdicts, violated))
+    kept = fleet.engine.keep("boundaries", columns.boundaries(marked, violated))
     _alarms(fleet, judged, violated, kept)
 
 
@@ -199,19 +199,19 @@ def _outside(fleet: Fleet, key: Source, points: ir.Table, conforms: Sequence[Cal
     def rows() -> Any:
         for (element,) in fleet.engine.rows(columns.elements(points)):
             value = native(key.kind, element)
-            verdicts = [not one(value) for one in conforms]
-            if any(verdicts):
-                yield (element, *verdicts)
+            violates = [not one(value) for one in conforms]
+            if any(violates):
+                yield (element, *violates)
 
     kind = {"ports": "int32", "numbers": "float64"}.get(key.kind, "string")
     schema = {"element": kind, **{columns.violates(index): "boolean" for index in range(len(conforms))}}
     return fleet.engine.put("outside", schema, rows())
 
 
-def _tally(fleet: Fleet, key: Source, judged: Sequence[Judged], verdicts: ir.Table) -> None:
+def _tally(fleet: Fleet, key: Source, judged: Sequence[Judged], marked: ir.Table) -> None:
     names = [columns.violates(index) for index in range(len(judged))]
     is_number = key.kind in NUMBER_KINDS
-    for thing, datapoints, last, *rest in fleet.engine.rows(columns.tallies(verdicts, names)):
+    for thing, datapoints, last, *rest in fleet.engine.rows(columns.tallies(marked, names)):
         least, greatest = rest[:2] if is_number else (None, None)
         for one, violations in zip(judged, rest[2:] if is_number else rest):
             tally = one.tallies[thing] = Tally(datapoints, violations, last)

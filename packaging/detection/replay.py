@@ -117,7 +117,7 @@ class _Reasons:
             return f"no report carries {metric}"
         return next(
             self._other_kinds(behavior),
-            f"no report carries the custom metric {metric} (parameter CustomMetrics of the connector)",
+            f"no report carries {metric} among its custom metrics (parameter CustomMetrics of the connector)",
         )
 
     def notes(self, behavior: Behavior, thing: str) -> Iterator[str]:

@@ -349,7 +349,7 @@ def test_percentile_is_taken_over_all_baselines() -> None:
         (at_most(1, BYTES, duration=300), "no report carries aws:all-bytes-out"),
         (
             Behavior("B", "cpu_usage", "number", "less-than", 1),
-            "no report carries the custom metric cpu_usage (parameter CustomMetrics of the connector)",
+            "no report carries cpu_usage among its custom metrics (parameter CustomMetrics of the connector)",
         ),
     ],
 )

@@ -166,8 +166,8 @@ Not replayed (--all shows each with its rule, --json too):
     fleet, in the service only
   7 behaviors of DataExfiltration, DataExfiltrationCheck and DenialOfService: no report carries aws:all-packets-out,
     aws:all-bytes-out and aws:all-packets-in
-  4 behaviors of CryptocurrencyMining: no report carries the custom metric cpu_usage, load_average_1m, memory_usage
-    and process_count (parameter CustomMetrics of the connector)
+  4 behaviors of CryptocurrencyMining: no report carries cpu_usage, load_average_1m, memory_usage and process_count
+    among its custom metrics (parameter CustomMetrics of the connector)
   DenialOfService/MessageFlood and WrongConfiguration/AuthorizationFailures: AWS IoT measures aws:num-messages-sent
     and aws:num-authorization-failures itself; no report carries it
 """

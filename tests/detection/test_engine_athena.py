@@ -52,10 +52,10 @@ EXPRESSIONS: dict[str, ir.Table] = {
     "value at a rank": columns.nth(NUMBERS, 17),
     "elements": columns.elements(LISTS),
     "element_counts": columns.element_counts(LISTS),
-    "verdicts of lists": columns.list_verdicts(LISTS, OUTSIDE),
+    "violations of lists": columns.list_violations(LISTS, OUTSIDE),
     "worst elements": columns.worst_elements(LISTS, OUTSIDE, 0, 8),
     "part": columns.part(REPORTS, 0.7, is_first=True),
-    "boundaries": columns.boundaries(columns.number_verdicts(NUMBERS, [lambda value: value < 5]), {0: BEHAVIOR}),
+    "boundaries": columns.boundaries(columns.number_violations(NUMBERS, [lambda value: value < 5]), {0: BEHAVIOR}),
 }
 
 
