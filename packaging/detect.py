@@ -14,6 +14,7 @@ import errno
 import gc
 import importlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -131,6 +132,8 @@ def _try(options: argparse.Namespace) -> int:
     def prepare() -> None:
         profiles.extend(_profiles(options.profile))
         if options.picture:
+            # Where there is no home folder, it warns that it keeps its cache elsewhere.
+            logging.getLogger("matplotlib").setLevel(logging.ERROR)
             importlib.import_module("detection.plot")
 
     with ExitStack() as stack:
