@@ -14,6 +14,7 @@ import errno
 import gc
 import importlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -131,6 +132,8 @@ def _try(options: argparse.Namespace) -> int:
     def prepare() -> None:
         profiles.extend(_profiles(options.profile))
         if options.picture:
+            # Where there is no home folder, it warns that it keeps its cache elsewhere.
+            logging.getLogger("matplotlib").setLevel(logging.ERROR)
             importlib.import_module("detection.plot")
 
     with ExitStack() as stack:
@@ -142,7 +145,8 @@ def _try(options: argparse.Namespace) -> int:
 
         outcome = replay.replay(fleet, profiles, baseline, _as_dict(account), _as_dict(its_account))
         if options.json:
-            json.dump(outcome.document(), sys.stdout, indent=2)  # not as one text: of 10,000 devices it is 245 MB
+            if sys.stdout:  # it is None where standard output is closed
+                json.dump(outcome.document(), sys.stdout, indent=2)  # not as one text: of 10,000 devices it is 245 MB
             print()
         else:
             _print_account(account)
@@ -343,6 +347,8 @@ def _watch(options: argparse.Namespace) -> int:
     try:
         if options.mqtt:
             _watch_broker(options, watched)
+        elif not sys.stdin:
+            raise InputError("standard input is closed")
         else:
             _take_all(watched, ((f"line {number}", line) for number, line in enumerate(sys.stdin.buffer, 1)))
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from connector.usage import Parser
 
 # What `watch --mqtt` subscribes to, the second with --profile.
 EVENT_TOPICS = ("device-defender/+/violations",)
-REPORT_TOPICS = ("$aws/things/+/defender/metrics/json",)
+REPORT_TOPICS = ("$aws/things/+/defender/metrics/json", "$aws/things/+/defender/metrics/cbor")
 
 
 def parser(description: str | None, run: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:

@@ -6,31 +6,24 @@ documents.py and reports.py, which have the last word on what can be read and wh
 
 from __future__ import annotations
 
-import base64
-import binascii
 import gc
-import io
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import cbor2
-
 from . import sniff
 from .batches import Batch
 from .decompress import DamagedError
 from .documents import Fault, read_cbor
+from .envelope import loads, unwrap
 from .parquet import decompressed, is_table, read_parquet, read_table
 from .records import REFUSED, Content, Pieces, Record, Text, says_something, with_damage
-from .reports import HIVE_NULL, NOT_A_THING, from_document, integer, is_text, no_constant
+from .reports import HIVE_NULL, NOT_A_THING, from_document, is_text
 from .shapes import converter, report_types
 from .spans import FILE_SHIFT, Outcome, Skipped, Span
 
 THING_FIELD = "thing"
-
-MAX_ENVELOPES = 8  # one in the other
 
 MAX_FAULTS = 1000  # that are kept with their places; more are only counted
 
@@ -160,8 +153,8 @@ class Reader:
         """Add a document, or its text, or skip it if it is no report."""
         try:
             if isinstance(document, bytes):
-                document = _loads(document)
-            self._add_unwrapped(span, (span.number << FILE_SHIFT) + place, *self._unwrap(document))
+                document = loads(document)
+            self._add_unwrapped(span, (span.number << FILE_SHIFT) + place, *unwrap(document, self._thing_field))
             self._outcome.kept += 1
         except (ValueError, RecursionError) as error:
             self._skip(span, place, "nested too deep" if isinstance(error, RecursionError) else str(error))
@@ -177,24 +170,6 @@ class Reader:
             except REFUSED:
                 pass
         self._batch.add_report(from_document(document, ""), thing, sequence)
-
-    def _unwrap(self, document: Any) -> tuple[dict[str, Any], Any]:
-        """Return the report in a document and the thing that it or an envelope around it names, or None."""
-        named = None
-        for _ in range(MAX_ENVELOPES):
-            if not isinstance(document, dict):
-                raise ValueError("not a report: a JSON object is expected")
-            if named is None:
-                named = document.get(self._thing_field)
-            if document.get("header") is not None or document.get("hed") is not None:
-                break
-            if isinstance(document.get("data"), (str, bytes)):
-                document = _enveloped(document["data"])
-            elif isinstance(document.get("report"), dict):
-                document = document["report"]
-            else:
-                break
-        return document, named
 
     def _thing(self, span: Span, named: Any) -> str:
         if named is not None and not (isinstance(named, str) and named and is_text(named)):
@@ -221,37 +196,3 @@ class Reader:
         self._outcome.skipped_count += 1
         if len(self._outcome.skipped) < MAX_FAULTS:
             self._outcome.skipped.append(Skipped(span.number, place, reason))
-
-
-def _loads(text: bytes) -> Any:
-    return json.loads(text, parse_constant=no_constant, parse_int=integer)
-
-
-def _enveloped(data: str | bytes) -> Any:
-    """Return the document in an envelope: one of JSON or CBOR, in base64; in CBOR and Parquet also as it is."""
-    payload = data if isinstance(data, bytes) and _is_document(data) else _unarmored(data)
-    if payload.lstrip()[:1] in (b"{", b"["):
-        try:
-            return _loads(payload)
-        except ValueError as error:
-            raise ValueError(f"data: not JSON: {error}") from error
-    items = io.BytesIO(payload)
-    try:
-        document = cbor2.CBORDecoder(items).decode()
-    except Exception as error:  # cbor2 raises what its decoders of tags raise
-        raise ValueError(f"data: neither JSON nor CBOR: {error}") from error
-    if items.tell() < len(payload):
-        raise ValueError("data: more follows the report in it")
-    return document
-
-
-def _is_document(data: bytes) -> bool:
-    """Return whether bytes begin as an object in JSON or CBOR does, which text in base64 can't."""
-    return data.lstrip()[:1] == b"{" or data[:1] >= b"\xa0"
-
-
-def _unarmored(data: str | bytes) -> bytes:
-    try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError(f"data: not base64: {error}") from error

@@ -37,6 +37,9 @@ _CBOR_BEGINS = range(0x80, 0xE0)  # an array, a map or a tag; no text in UTF-8 b
 _OTHER_ENDINGS = re.compile(r"\.(?:jsonl?|ndjson|cbor|parquet|log|txt|gz|zst|gzip|zstd)$", re.IGNORECASE)
 _HIVE_THING = re.compile(rf"(?:^|/)thing=({NOT_A_THING}|[^/]+)/")
 
+# A file is looked at more than once, and by several processes.
+_PIPED = "; what comes through a pipe has to be written to a file first"
+
 
 class Readable(Protocol):
     """What can be read piece by piece."""
@@ -79,7 +82,7 @@ def find(arguments: Iterable[str], thing_from: re.Pattern[str] | None = None) ->
         except OSError as error:  # of a name that is too long, or a folder above that can't be entered
             raise InputError(f"{str(error.filename or argument):.200}: {error.strerror}") from error
         if not paths:
-            raise InputError(f"{argument}: no files there")
+            raise InputError(f"{argument}: no files there{_PIPED if argument == '-' else ''}")
         for path in paths:
             real = os.path.realpath(path)
             found[real] = min(found.get(real, path), path, key=lambda one: _preference(one, real))
@@ -199,8 +202,8 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _recording(path: Path, thing_from: re.Pattern[str] | None) -> Recording:
     thing = thing_of(path, thing_from)
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe can't be read from its beginning again
-        raise InputError(f"{path}: neither a file nor a folder")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InputError(f"{path}: neither a file nor a folder{_PIPED}")
     try:
         with path.open("rb") as file:
             magic = file.read(4)

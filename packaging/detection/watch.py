@@ -15,6 +15,7 @@ from connector.detect.engine import Detector
 from connector.detect.event import sentence
 from connector.detect.profile import Profile
 
+from . import envelope
 from .errors import InputError
 from .reports import NOT_A_THING, from_document
 from .summary import moment, printable
@@ -56,9 +57,9 @@ class Watch:
     def take(self, where: str, payload: bytes) -> None:
         """Take one message. where: its topic, or another name of its place."""
         try:
-            document = json.loads(payload)
+            document = envelope.message(payload)
         except (ValueError, RecursionError):  # ValueError: also text that is not UTF-8
-            self._on_problem(f"{where}: not JSON, ignored")
+            self._on_problem(f"{where}: neither JSON nor CBOR, ignored")
             return
         try:
             if not isinstance(document, dict):
@@ -69,6 +70,8 @@ class Watch:
                 self._report(document, where)
         except ValueError as error:
             self._on_problem(f"{where}: {error}; ignored")
+        except RecursionError:
+            self._on_problem(f"{where}: nested too deep; ignored")
 
     def _event(self, document: dict[str, Any]) -> None:
         line(document)  # raises ValueError where it is no event
@@ -82,9 +85,9 @@ class Watch:
     def _report(self, document: dict[str, Any], where: str) -> None:
         if not self._profiles:
             raise ValueError("not an event; to judge reports, name profiles with --profile")
+        document, thing = envelope.unwrap(document, "thing")
         report = from_document(document, where)
         in_topic = _THING_IN_TOPIC.match(where)
-        thing = document.get("thing")
         if thing is None:
             thing = in_topic[1] if in_topic else self._thing
         if not isinstance(thing, str):

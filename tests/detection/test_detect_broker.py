@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
@@ -68,7 +69,8 @@ def publish(broker: Mosquitto, topic: str, document: Any, **tls: str) -> None:
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
     try:
-        client.publish(topic, json.dumps(document), qos=1).wait_for_publish(SECONDS)
+        payload = document if isinstance(document, bytes) else json.dumps(document)
+        client.publish(topic, payload, qos=1).wait_for_publish(SECONDS)
     finally:
         client.disconnect()
         client.loop_stop()
@@ -110,6 +112,8 @@ def test_events_and_reports_from_a_broker(broker: Mosquitto, watch: Callable[...
     publish(broker, "$aws/things/gateway-2/defender/metrics/json", report)
     event = watched.event()
     assert (event["thingName"], event["metricValue"]) == ("gateway-2", {"ports": [23]})
+    publish(broker, "$aws/things/gateway-3/defender/metrics/cbor", cbor2.dumps(report))
+    assert watched.event()["thingName"] == "gateway-3"
     assert watched.interrupt() == 3
 
 

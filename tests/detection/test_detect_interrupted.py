@@ -162,3 +162,18 @@ def test_output_that_cannot_be_written_is_said(option: str) -> None:
             check=False,
         )
     assert (result.returncode, result.stderr) == (1, "detect.py: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code", "error"),
+    [
+        (["try", PROFILE, "--reports", INCIDENT, "--json"], ">&-", 0, ""),
+        (["try", PROFILE, "--reports", INCIDENT], ">&-", 0, ""),
+        (["watch", "-"], "<&-", 2, "detect.py: standard input is closed\n"),
+    ],
+)
+def test_closed_standard_stream_is_no_traceback(arguments: list[Any], closed: str, code: int, error: str) -> None:
+    """As of a program that a service manager starts without them."""
+    command = ["sh", "-c", f'exec "$0" "$@" {closed}', *TOOL, *map(str, arguments)]
+    result = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    assert (result.returncode, result.stderr) == (code, error)

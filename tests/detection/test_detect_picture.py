@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from support.detect_tool import INCIDENT, run, try_profile
+from support.detect_tool import INCIDENT, PROFILES, ROOT, run, try_profile
 
 
 def tried(capsys: pytest.CaptureFixture[str], profile: str, *arguments: str | Path) -> str:
@@ -87,3 +90,18 @@ def test_picture_is_reproducible(capsys: pytest.CaptureFixture[str]) -> None:
 def test_picture_as_png(capsys: pytest.CaptureFixture[str]) -> None:
     assert tried(capsys, "DataExfiltration", "--reports", INCIDENT, "--picture", "p.png").endswith("Picture: p.png\n")
     assert Path("p.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_picture_without_a_home_folder() -> None:
+    """As of a service account: nothing is said but where the picture is."""
+    tool, profile = ROOT / "packaging" / "detect.py", PROFILES / "RemoteManagementPorts.json"
+    result = subprocess.run(
+        [sys.executable, str(tool), "try", str(profile), "--reports", str(INCIDENT), "--picture", "p.svg"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={"HOME": os.devnull, "PATH": os.defpath},
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.endswith("Picture: p.svg\n")

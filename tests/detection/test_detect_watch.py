@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import pytest
 from support.detect_tool import INCIDENT, ORDINARY, PROFILES, ROOT, run
 
@@ -117,8 +119,8 @@ def test_alarm_with_suppressed_alerts_is_not_printed(watch: Watch, capfd: pytest
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("INFO started", "not JSON, ignored"),
-        ("[" * 100000, "not JSON, ignored"),
+        ("INFO started", "neither JSON nor CBOR, ignored"),
+        ("[" * 100000, "neither JSON nor CBOR, ignored"),
         ("[]", "a JSON object is expected; ignored"),
         ({"a": 1}, "not a report: it has a header, and metrics, custom_metrics or both; ignored"),
         (report(300), "report_id 300 of device is not above 300; ignored"),
@@ -149,6 +151,18 @@ def test_thing_that_is_null_is_missing(watch: Watch, capfd: pytest.CaptureFixtur
     assert watch([report(300, 22, thing=None)], "--profile", PORTS, "--thing", "gateway-1") == 3
     output = capfd.readouterr()
     assert (output.err, " gateway-1: alarm " in output.out) == ("", True)
+
+
+def test_report_in_an_envelope_is_judged(watch: Watch, capfd: pytest.CaptureFixture[str]) -> None:
+    """As a rule writes it that can't decode CBOR, and as `try` reads it."""
+    data = base64.b64encode(cbor2.dumps(report(300, 22))).decode()
+    assert watch([{"thing": "gateway-7", "data": data}], "--profile", PORTS) == 3
+    output = capfd.readouterr()
+    assert (output.err, output.out.count(" gateway-7: alarm ")) == ("", 1)
+    assert watch([{"data": "%"}, {"data": "ey4="}], "--profile", PORTS) == 0
+    first, second = capfd.readouterr().err.splitlines()
+    assert first.startswith("detect.py: line 1: data: not base64: ")
+    assert second.startswith("detect.py: line 2: data: not JSON: ")
 
 
 def test_report_without_profiles_is_a_problem(watch: Watch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,15 @@ def test_long_table_is_shown_in_parts(opened: Opener, written: Path) -> None:
     expect(page.locator("#rows button").nth(100)).to_be_focused()
 
 
+def test_button_of_each_row_has_a_name_of_its_own(opened: Opener, written: Path) -> None:
+    """A screen reader lists them without their rows."""
+    page = opened(written)
+    names = page.eval_on_selector_all("#rows button", "buttons => buttons.map(button => button.ariaLabel)")
+    assert len(set(names)) == len(names) == 100
+    page.get_by_role("button", name="gateway-5: Users", exact=True).click()
+    expect(page.locator("#detail-title")).to_have_text("gateway-5: Users")
+
+
 def test_table_sorts_by_mouse_and_keys(opened: Opener, written: Path) -> None:
     page = opened(written)
     worst_first = shown(page)

@@ -71,6 +71,10 @@ def test_axes_say_what_they_show(opened: Opener, written: Path) -> None:
     choose(page, "gateway-2 processor")
     expect(chart).to_have_attribute("aria-label", "cpu_usage of gateway-2 over time, %")
     expect(page.get_by_role("checkbox", name="Logarithmic axis")).not_to_be_checked()
+    choose(page, "gateway-2 tcpports")
+    plot = page.locator("#chart .u-over").bounding_box()
+    assert plot
+    assert plot["height"] >= 90, "the axis's unit has room, however few the elements are"
     choose(page, "gateway-2 udpports")
     expect(chart).to_have_text("nothing listened: each of 96 datapoints has an empty list")
 

@@ -125,6 +125,8 @@ def test_files_folders_and_globs_are_read_once_in_any_order(tmp_path: Path, read
 
 
 def test_argument_without_files_is_an_error(tmp_path: Path, read: Callable[..., Recordings]) -> None:
+    with pytest.raises(InputError, match=r"^-: no files there; what comes through a pipe has to be written to a file"):
+        read("-")
     with pytest.raises(InputError, match=r"^/none: no files there$"):
         read("/none")
 

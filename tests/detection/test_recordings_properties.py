@@ -16,7 +16,8 @@ from detection import documents as documents_module
 from detection.batches import Batch, row
 from detection.decompress import DamagedError
 from detection.documents import Fault, read_cbor, scan
-from detection.reading import Reader
+from detection.envelope import unwrap
+from detection.reading import THING_FIELD, Reader
 from detection.reports import from_document
 from detection.spans import Outcome, Span
 from hypothesis import given, settings
@@ -125,7 +126,7 @@ class Plain:
                 (self.torn if item.cut and number == len(items) - 1 else self.skipped).append(place)
                 continue
             try:
-                document, named = reader._unwrap(item)
+                document, named = unwrap(item, THING_FIELD)
                 thing = reader._thing(span, named)
                 self.rows.append(row(from_document(document, ""), thing))
             except (ValueError, RecursionError):

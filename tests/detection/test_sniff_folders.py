@@ -42,7 +42,7 @@ def test_pipe_in_a_folder_is_no_recording(tmp_path: Path) -> None:
 
 def test_pipe_that_is_named_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="pipe: neither a file nor a folder$"):
+    with pytest.raises(InputError, match="pipe: neither a file nor a folder; what comes through a pipe has to be"):
         find([str(tmp_path / "pipe")])
 
 

@@ -2,6 +2,7 @@
 
 const MAX_ROWS = 20; // elements that get a row of their own
 const ROW_PIXELS = 18;
+const UNIT_PIXELS = 90; // of an axis: its unit stands along it, "destinations"
 const WHOLE_STEPS = Array.from({ length: 19 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
 // Formats of the time axis for each step in seconds: the label, and what is added where the year or the day changes.
@@ -84,7 +85,7 @@ class Chart {
   }
 
   size() {
-    const height = this.row.behavior.lists ? 90 + ROW_PIXELS * Math.max(1, this.shown.length) : 300;
+    const height = this.row.behavior.lists ? 90 + Math.max(UNIT_PIXELS, ROW_PIXELS * this.shown.length) : 300;
     return { width: Math.max(200, this.host.clientWidth), height };
   }
 

@@ -101,7 +101,9 @@ class Table {
     made.dataset.row = row.index;
     if (row.index === this.current) made.setAttribute("aria-current", "true");
     const device = element("th", "", { scope: "row" });
-    device.append(nameElement("button", row.device.name, { type: "button" }));
+    // A device has a row for each behavior, which a list of buttons must tell apart.
+    const label = `${row.device.name}: ${row.behavior.name}`;
+    device.append(nameElement("button", row.device.name, { type: "button", "aria-label": label }));
     const behavior = document.createElement("td");
     behavior.append(nameElement("span", row.behavior.name), nameElement("small", row.behavior.profile));
     const replayed = row.skipped === null;
