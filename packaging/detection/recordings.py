@@ -48,7 +48,7 @@ TASK_BYTES = 32 * 2**20  # of files, that a process reads at a time, at most
 MIN_TASK_BYTES = 8 * 2**20
 TASKS = 4  # for each process, at least: then none reads long after the others are done
 MIN_PARALLEL_BYTES = 16 * 2**20  # less is read sooner than processes start
-PROCESS_BYTES = 48 * 2**20  # a process for so many: each takes 80 MB and a third of a second, whatever it reads
+PROCESS_BYTES = 48 * 2**20  # a process for so many: each takes 75 MB and a sixth of a second, whatever it reads
 MAX_BOUNDARY_SEARCH_BYTES = 2**19  # a document has 128 KB at most, or a third more in base64
 MAX_NAMED = 1000  # records whose line is looked up
 
@@ -131,10 +131,7 @@ def read(
     tasks = list(_tasks(spans, _task_bytes(sum(span.size for span in spans), processes)))
     parts: list[Path] = []
     outcomes: list[Outcome] = []
-    results = _run(tasks, folder, source.thing_field, processes, meanwhile)
-    first = next(results)
-    connection = connect(folder, processes, memory_megabytes)  # while other processes read the rest
-    for part, outcome in itertools.chain([first], results):
+    for part, outcome in _run(tasks, folder, source.thing_field, processes, meanwhile):
         outcomes.append(outcome)
         if outcome.has_rows:
             parts.append(part)
@@ -146,6 +143,7 @@ def read(
     torn = _named(files, [one for outcome in outcomes for one in outcome.torn])
     if not parts:
         raise InputError("\n".join([*skipped[:20], *torn[:20], _nothing(source)]))
+    connection = connect(folder, processes, memory_megabytes)
     kept, doubled, differing, things = _merge(connection, parts)
     account = RecordCounts(
         files=len(files),
@@ -242,28 +240,27 @@ def _run(
     # Not forked: a process that has threads can't be, and Arrow and DuckDB have.
     context = multiprocessing.get_context("spawn")
     workers = max(1, min(processes, len(tasks), size // PROCESS_BYTES))
-    pool = ProcessPoolExecutor(workers, context, worker.prepare)
-    try:
-        with _interrupts_held_back():
-            futures = {
-                pool.submit(worker.read, task, part, thing_field): (task, part) for task, part in zip(tasks, parts)
-            }
-        meanwhile()
-        with Progress("reading", size) as progress:
-            for future in as_completed(futures):
-                task, part = futures[future]
-                yield part, future.result()
-                progress.advance(sum(span.size for span in task))
-    except BaseException as error:
-        for process in multiprocessing.active_children():  # what it reads is wanted no more: don't wait for it
-            process.terminate()
-        pool.shutdown(cancel_futures=True)
-        if isinstance(error, BrokenProcessPool):
+    with ProcessPoolExecutor(workers, context, worker.prepare) as pool:
+        try:
+            with _interrupts_held_back():
+                futures = {
+                    pool.submit(worker.read, task, part, thing_field): (task, part) for task, part in zip(tasks, parts)
+                }
+            meanwhile()
+            with Progress("reading", size) as progress:
+                for future in as_completed(futures):
+                    task, part = futures[future]
+                    yield part, future.result()
+                    progress.advance(sum(span.size for span in task))
+        except BrokenProcessPool as error:
             raise DetectionError(
                 "a process that read recordings was ended from outside, as happens where memory runs out"
             ) from error
-        raise
-    pool.shutdown(wait=False)  # they end while what they read is put together
+        except BaseException:
+            for process in multiprocessing.active_children():  # what it reads is wanted no more: don't wait for it
+                process.terminate()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 @contextmanager

@@ -12,9 +12,11 @@ from .spans import Outcome, Span
 def prepare() -> None:
     """Before Arrow is imported in a process that reads, keep it from what costs more than it gives there.
 
-    It imports numpy if it can, which takes long, and keeps freed memory for itself, 20 MB in each process.
+    It imports numpy and its file system on S3 if it can, which takes long, and keeps freed memory for itself, 20 MB in
+    each process.
     """
-    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]
+    for name in ("numpy", "pyarrow._s3fs"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
 
 
