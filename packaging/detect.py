@@ -9,7 +9,6 @@ python packaging/detect.py watch --mqtt localhost:1883
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import errno
 import gc
@@ -33,15 +32,17 @@ _ENVIRONMENT = (
     " packaging/venv.sh build/tools packaging/requirements-tools.txt"
 )
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `connector`, when run by its path
-from detection import command_line, summary, watch  # noqa: E402
 from detection.errors import DetectionError, InputError  # noqa: E402
 
-from connector.detect.profile import Profile, parse  # noqa: E402
-
-# What takes long to import is imported where it is used: the processes that read recordings import this file too.
+# All else is imported where it is used: the processes that read recordings import this file too, and need none of it.
 if TYPE_CHECKING:
+    import argparse
+
     from detection.fleet import Fleet
     from detection.record_counts import RecordCounts
+    from detection.watch import Watch
+
+    from connector.detect.profile import Profile
 
 EXIT_IN_ALARM = 3
 EXIT_INTERRUPTED = 130
@@ -53,13 +54,16 @@ def main(argv: list[str] | None = None) -> int:
     Returns the exit code: 0 done; 1 a broker failed; 2 an argument or a file can't be used; 3 `watch` ended with an
     alarm, or `try --fail-on-alarm` found one; 130 Ctrl-C.
     """
+    from detection import command_line
+
     parser = command_line.parser(__doc__, {"try": _try, "suggest": _suggest, "watch": _watch})
-    try:
-        import argcomplete  # in requirements-tools.txt
-    except ImportError:
-        pass
-    else:
-        argcomplete.autocomplete(parser)  # answers a shell that asks for completions, and ends
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
+        try:
+            import argcomplete  # in requirements-tools.txt
+        except ImportError:
+            pass
+        else:
+            argcomplete.autocomplete(parser)  # answers, and ends
     options = parser.parse_args(argv)
     try:
         code: int = options.run(options)
@@ -134,7 +138,7 @@ def _try(options: argparse.Namespace) -> int:
         baseline, its_account = (
             _read(stack, options, options.baseline, "baseline") if options.baseline else (None, None)
         )
-        from detection import replay, table
+        from detection import replay, summary, table
 
         outcome = replay.replay(fleet, profiles, baseline, _as_dict(account), _as_dict(its_account))
         if options.json:
@@ -249,7 +253,9 @@ def _suggest(options: argparse.Namespace) -> int:
 
 
 def _learn(options: argparse.Namespace, fleet: Fleet, account: RecordCounts) -> int:
-    from detection import profile, suggest
+    from detection import profile, suggest, summary
+
+    from connector.detect.profile import parse
 
     short = suggest.too_short(fleet)
     if short and not options.force:
@@ -292,6 +298,8 @@ def _resolve(options: argparse.Namespace, fleet: Fleet, account: RecordCounts) -
 
 
 def _print_account(account: RecordCounts, what: str = "") -> None:
+    from detection import summary
+
     for line in account.lines():
         print(summary.printable(what + line))
 
@@ -314,6 +322,8 @@ def _write(path: Path, document: Any) -> None:
 
 
 def _watch(options: argparse.Namespace) -> int:
+    from detection import watch
+
     if bool(options.cert) != bool(options.key):
         raise InputError("--cert and --key go together")
     profiles = _profiles(options.profile) if options.profile else []
@@ -342,10 +352,10 @@ def _watch(options: argparse.Namespace) -> int:
     return EXIT_INTERRUPTED if interrupted else 0
 
 
-def _watch_broker(options: argparse.Namespace, watched: watch.Watch) -> None:
-    from detection import broker
+def _watch_broker(options: argparse.Namespace, watched: Watch) -> None:
+    from detection import broker, command_line
 
-    topics = options.topic or [*watch.EVENT_TOPICS, *(watch.REPORT_TOPICS if options.profile else ())]
+    topics = options.topic or [*command_line.EVENT_TOPICS, *(command_line.REPORT_TOPICS if options.profile else ())]
     source = broker.Broker(
         options.mqtt, topics, _problem, options.ca_file, options.cert, options.key, options.client_id
     )
@@ -356,13 +366,15 @@ def _watch_broker(options: argparse.Namespace, watched: watch.Watch) -> None:
         source.close()
 
 
-def _take_all(watched: watch.Watch, messages: Iterable[tuple[str, bytes]]) -> None:
+def _take_all(watched: Watch, messages: Iterable[tuple[str, bytes]]) -> None:
     for where, payload in messages:
         if payload.strip():
             watched.take(where, payload)
 
 
 def _problem(text: str) -> None:
+    from detection import summary
+
     # Topics and reports come from devices: no control characters for the terminal.
     print(f"detect.py: {summary.printable(text)}", file=sys.stderr, flush=True)
 

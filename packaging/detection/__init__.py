@@ -4,8 +4,8 @@ command_line.py  the flags of detect.py
 profile.py     reads and checks a profile, with botocore's model of the service as well
 recordings.py  reads recordings into a table of reports, through places.py (files and things), sniff.py and
                decompress.py (what a file is), documents.py and reading.py (records), shapes.py, records.py and
-               batches.py (their types, as columns) and parquet.py; record_counts.py counts what was read, progress.py
-               shows how far it is
+               batches.py (their types, as columns) and parquet.py; worker.py is where other processes begin;
+               record_counts.py counts what was read, progress.py shows how far it is
 columns.py     the steps from there to runs of violations, as expressions; duck.py runs them in DuckDB
 engines.py     Spark in DuckDB's place, and Athena's SQL
 fleet.py       the devices of a table of reports, and the datapoints of their metrics

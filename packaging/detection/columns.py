@@ -34,10 +34,12 @@ TOTALS = {
 
 Conforms = Callable[[Any], Any]
 
+_SCHEMA = ibis.schema(TABLE)
+
 
 def reports(name: str) -> ir.Table:
     """Return the table of this name."""
-    return ibis.table(TABLE, name=name)
+    return ibis.table(_SCHEMA, name=name)
 
 
 def reading(table: ir.Table, metric: str, kind: str) -> ir.Column:

@@ -10,7 +10,9 @@ from pathlib import Path
 from connector import __version__
 from connector.usage import Parser
 
-from . import watch
+# What `watch --mqtt` subscribes to, the second with --profile.
+EVENT_TOPICS = ("device-defender/+/violations",)
+REPORT_TOPICS = ("$aws/things/+/defender/metrics/json",)
 
 
 def parser(description: str | None, run: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
@@ -157,8 +159,8 @@ def _add_watch(command: argparse.ArgumentParser) -> None:
         "--topic",
         action="append",
         metavar="FILTER",
-        help=f"with --mqtt, what to subscribe to (default: {', '.join(watch.EVENT_TOPICS)}, and with --profile"
-        f" {', '.join(watch.REPORT_TOPICS)}); may be repeated",
+        help=f"with --mqtt, what to subscribe to (default: {', '.join(EVENT_TOPICS)}, and with --profile"
+        f" {', '.join(REPORT_TOPICS)}); may be repeated",
     )
     command.add_argument("--ca-file", metavar="FILE", help="with --mqtt, connect by TLS; authorities to trust, PEM")
     command.add_argument("--cert", metavar="FILE", help="with --mqtt, connect by TLS; our certificate, PEM")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tqdm import tqdm
-
 WAIT_SECONDS = 2.0  # what is done sooner shows nothing
 
 
@@ -16,6 +14,8 @@ class Progress:
     """
 
     def __init__(self, what: str, total: int, unit: str = "B") -> None:
+        from tqdm import tqdm  # late, as everything that takes long: other processes read in the meantime
+
         self._bar = tqdm(
             desc=what, total=total, unit=unit, unit_scale=unit == "B", leave=False, delay=WAIT_SECONDS, disable=None
         )

@@ -25,7 +25,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -34,20 +33,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import sniff
+from . import sniff, worker
 from .errors import DetectionError, InputError
 from .places import places
 from .progress import Progress
 from .record_counts import RecordCounts
+from .reports import TABLE
 from .spans import SEQUENCE, Outcome, Skipped, Span
 
 if TYPE_CHECKING:
     import duckdb
 
-TASK_BYTES = 32 * 2**20  # of files, that a process reads at a time
+TASK_BYTES = 32 * 2**20  # of files, that a process reads at a time, at most
+MIN_TASK_BYTES = 8 * 2**20
+TASKS = 4  # for each process, at least: then none reads long after the others are done
 MIN_PARALLEL_BYTES = 16 * 2**20  # less is read sooner than processes start
-PROCESS_BYTES = 48 * 2**20  # a process for so many: each takes 80 MB and a third of a second, whatever it reads
-MAX_BOUNDARY_SEARCH_BYTES = 4 * 2**20
+PROCESS_BYTES = 48 * 2**20  # a process for so many: each takes 75 MB and a sixth of a second, whatever it reads
+MAX_BOUNDARY_SEARCH_BYTES = 2**19  # a document has 128 KB at most, or a third more in base64
 MAX_NAMED = 1000  # records whose line is looked up
 
 _BOUNDARY = b"}\n{"  # can't be inside a document: a string has no line end, and braces of one document no comma less
@@ -124,8 +126,9 @@ def read(
     """
     files = sniff.find(source.paths, source.thing_from)
     devices = sniff.file_things(file.path for file in files)
-    tasks = list(_tasks([Span(file, number, devices[file.path]) for number, file in enumerate(files)]))
     processes = processes or _processors()
+    spans = [Span(file, number, devices[file.path]) for number, file in enumerate(files)]
+    tasks = list(_tasks(spans, _task_bytes(sum(span.size for span in spans), processes)))
     parts: list[Path] = []
     outcomes: list[Outcome] = []
     for part, outcome in _run(tasks, folder, source.thing_field, processes, meanwhile):
@@ -168,7 +171,7 @@ def connect(folder: Path, threads: int, memory_megabytes: int) -> duckdb.DuckDBP
     """Return DuckDB in memory, that spills into the folder."""
     import duckdb  # late, as everything that takes long: other processes read in the meantime
 
-    return duckdb.connect(
+    connection = duckdb.connect(
         config={
             "threads": threads,
             "memory_limit": f"{memory_megabytes}MB",
@@ -176,6 +179,8 @@ def connect(folder: Path, threads: int, memory_megabytes: int) -> duckdb.DuckDBP
             "preserve_insertion_order": False,
         }
     )
+    connection.execute("SET GLOBAL parquet_metadata_cache = true")  # each step reads the parts, which stay as they are
+    return connection
 
 
 def _nothing(source: Source) -> str:
@@ -183,33 +188,40 @@ def _nothing(source: Source) -> str:
     return f"{paths}: no reports; record some with: python -m connector -n 288 -s 300 > reports.jsonl"
 
 
-def _tasks(spans: Iterable[Span]) -> Iterator[list[Span]]:
-    """Yield spans that are read together, about TASK_BYTES; a large file is divided where that is possible."""
+def _task_bytes(size: int, processes: int) -> int:
+    """Return how much of files of a size a process reads at a time."""
+    return min(TASK_BYTES, max(MIN_TASK_BYTES, size // (TASKS * processes)))
+
+
+def _tasks(spans: Iterable[Span], task_bytes: int) -> Iterator[list[Span]]:
+    """Yield spans that are read together, about task_bytes; a large file is divided where that is possible."""
     task: list[Span] = []
     size = 0
     for span in spans:
-        for part in _divided(span):
+        for part in _divided(span, task_bytes):
             task.append(part)
             size += part.size
-            if size >= TASK_BYTES:
+            if size >= task_bytes:
                 yield task
                 task, size = [], 0
     if task:
         yield task
 
 
-def _divided(span: Span) -> Iterator[Span]:
+def _divided(span: Span, task_bytes: int) -> Iterator[Span]:
     recording = span.recording
     start = 0
-    if recording.kind == sniff.TEXT and not recording.compressed and recording.size > 2 * TASK_BYTES:
+    if recording.kind == sniff.TEXT and not recording.compressed and recording.size > 2 * task_bytes:
         with recording.path.open("rb") as file:
-            for nominal in range(TASK_BYTES, recording.size - TASK_BYTES, TASK_BYTES):
+            nominal = task_bytes
+            while nominal < recording.size - task_bytes // 2:
                 file.seek(nominal)
                 found = file.read(MAX_BOUNDARY_SEARCH_BYTES).find(_BOUNDARY)
                 if found >= 0:
                     end = nominal + found + len(_BOUNDARY) - 1
                     yield Span(recording, span.number, span.device, start, end)
-                    start = end
+                    start = nominal = end
+                nominal += task_bytes
     yield Span(recording, span.number, span.device, start)
 
 
@@ -218,37 +230,37 @@ def _run(
 ) -> Iterator[tuple[Path, Outcome]]:
     parts = [folder / f"part-{number}.parquet" for number in range(len(tasks))]
     size = sum(span.size for task in tasks for span in task)
-    with Progress("reading", size) as progress:
-        if processes == 1 or size < MIN_PARALLEL_BYTES:
-            meanwhile()
+    if processes == 1 or size < MIN_PARALLEL_BYTES:
+        meanwhile()
+        with Progress("reading", size) as progress:
             for task, part in zip(tasks, parts):
-                yield part, _read_part(task, part, thing_field)
+                yield part, worker.read(task, part, thing_field)
                 progress.advance(sum(span.size for span in task))
-            return
-        # Not forked: a process that has threads can't be, and Arrow and DuckDB have.
-        context = multiprocessing.get_context("spawn")
-        workers = max(1, min(processes, len(tasks), size // PROCESS_BYTES))
-        with ProcessPoolExecutor(workers, context, _prepare_arrow) as pool:
-            try:
-                with _interrupts_held_back():
-                    futures = {
-                        pool.submit(_read_part, task, part, thing_field): (task, part)
-                        for task, part in zip(tasks, parts)
-                    }
-                meanwhile()
+        return
+    # Not forked: a process that has threads can't be, and Arrow and DuckDB have.
+    context = multiprocessing.get_context("spawn")
+    workers = max(1, min(processes, len(tasks), size // PROCESS_BYTES))
+    with ProcessPoolExecutor(workers, context, worker.prepare) as pool:
+        try:
+            with _interrupts_held_back():
+                futures = {
+                    pool.submit(worker.read, task, part, thing_field): (task, part) for task, part in zip(tasks, parts)
+                }
+            meanwhile()
+            with Progress("reading", size) as progress:
                 for future in as_completed(futures):
                     task, part = futures[future]
                     yield part, future.result()
                     progress.advance(sum(span.size for span in task))
-            except BrokenProcessPool as error:
-                raise DetectionError(
-                    "a process that read recordings was ended from outside, as happens where memory runs out"
-                ) from error
-            except BaseException:
-                for process in multiprocessing.active_children():  # what it reads is wanted no more: don't wait for it
-                    process.terminate()
-                pool.shutdown(cancel_futures=True)
-                raise
+        except BrokenProcessPool as error:
+            raise DetectionError(
+                "a process that read recordings was ended from outside, as happens where memory runs out"
+            ) from error
+        except BaseException:
+            for process in multiprocessing.active_children():  # what it reads is wanted no more: don't wait for it
+                process.terminate()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 @contextmanager
@@ -267,40 +279,24 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _prepare_arrow() -> None:
-    """Before Arrow is imported in a process that reads, keep it from what costs more than it gives there.
-
-    It imports numpy if it can, which takes long, and keeps freed memory for itself, 20 MB in each process.
-    """
-    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]
-    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
-
-
-def _read_part(task: list[Span], part: Path, thing_field: str | None) -> Outcome:
-    from .reading import read_spans  # late: a process that lets others read does without Arrow
-
-    return read_spans(task, part, thing_field)
-
-
 def _merge(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path]) -> tuple[int, int, int, int]:
     """Make the view `reports` of the parts, without what is there twice.
 
     Returns how many are kept, doubled and differing, as of RecordCounts, and how many things there are.
     """
     rows = f"read_parquet({[str(part) for part in parts]!r})"
-    described = connection.execute(f"DESCRIBE SELECT * EXCLUDE ({SEQUENCE}) FROM {rows}").fetchall()
-    columns = ", ".join(name for name, *_ in described)
+    columns = ", ".join(TABLE)
     connection.execute(
         f"""CREATE TABLE first AS SELECT thing, report_id, min({SEQUENCE}) AS {SEQUENCE}
         FROM {rows} GROUP BY thing, report_id HAVING count(*) > 1"""
     )
-    connection.execute(
-        f"""CREATE TABLE doubled AS SELECT later.{SEQUENCE}, first.{SEQUENCE} AS kept
-        FROM {rows} AS later JOIN first USING (thing, report_id) WHERE later.{SEQUENCE} > first.{SEQUENCE}"""
-    )
     doubled, differing = 0, 0
     where = ""
-    if _one(connection, "SELECT count(*) FROM doubled"):
+    if _one(connection, "SELECT count(*) FROM first"):
+        connection.execute(
+            f"""CREATE TABLE doubled AS SELECT later.{SEQUENCE}, first.{SEQUENCE} AS kept
+            FROM {rows} AS later JOIN first USING (thing, report_id) WHERE later.{SEQUENCE} > first.{SEQUENCE}"""
+        )
         doubled = _one(connection, "SELECT count(*) FROM doubled")
         differing = _one(
             connection,

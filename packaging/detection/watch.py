@@ -19,8 +19,6 @@ from .errors import InputError
 from .reports import NOT_A_THING, from_document
 from .summary import moment, printable
 
-EVENT_TOPICS = ("device-defender/+/violations",)
-REPORT_TOPICS = ("$aws/things/+/defender/metrics/json",)
 MAX_THINGS = 100_000  # whose reports are judged at a time, about 10 KB each
 COMMAND_SECONDS = 60.0
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import cbor2
 import pytest
-from detection import documents, recordings, records
+from detection import documents, recordings, records, worker
 from detection.errors import DetectionError
 from support.detect_tool import PROFILES, run
 from support.fleet_files import compact
@@ -245,7 +245,7 @@ def end_this_process(*arguments: Any) -> None:
 
 def test_process_that_is_ended_from_outside_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the kernel ends one where memory runs out."""
-    monkeypatch.setattr(recordings, "_read_part", end_this_process)
+    monkeypatch.setattr(worker, "read", end_this_process)
     monkeypatch.setattr(recordings, "TASK_BYTES", 2000)
     monkeypatch.setattr(recordings, "MIN_PARALLEL_BYTES", 0)
     monkeypatch.setattr(recordings, "PROCESS_BYTES", 1000)
