@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 from connector.detect.event import element_text
 
 from .gather import Column, lists, maps, plain
+from .known import Known
 from .reports import CUSTOM_NAME, is_text, packed_address, packed_remote
 
-MAX_KNOWN_TEXTS = 100_000  # addresses that are remembered, about 20 MB
+MAX_KNOWN_TEXTS = 100_000  # addresses and names that are remembered, about 20 MB
 
 # Stands for a block that is not in a report: none of these is in it either.
 _NOTHING = SimpleNamespace(
@@ -35,26 +36,13 @@ class NotDeclaredError(ValueError):
     """The declared types took a document that is not fully described by them; reports.from_document() decides."""
 
 
-class Known(dict[str, str]):
-    """Remembers what a function made of a text: a fleet talks to few addresses, many times."""
-
-    def __init__(self, function: Callable[[str], str]) -> None:
-        self._function = function
-
-    def __missing__(self, text: str) -> str:
-        if len(self) >= MAX_KNOWN_TEXTS:
-            self.clear()
-        made = self[text] = self._function(text)
-        return made
-
-
 class Declared:
     """Makes columns of batches.SCHEMA, but for the thing, of reports. Remembers the addresses and names it has seen."""
 
     def __init__(self) -> None:
-        self._remotes = Known(lambda text: address_text(packed_remote(text, "")))
-        self._addresses = Known(lambda text: address_text(packed_address(text, "")))
-        self._names = Known(_custom_name)
+        self._remotes: Known[str, str] = Known(lambda text: address_text(packed_remote(text, "")), MAX_KNOWN_TEXTS)
+        self._addresses: Known[str, str] = Known(lambda text: address_text(packed_address(text, "")), MAX_KNOWN_TEXTS)
+        self._names = Known(_custom_name, MAX_KNOWN_TEXTS)
 
     def columns(self, reports: Sequence[Any]) -> dict[str, Column]:
         """Return the columns. Raises ValueError where only reports.py can say what one of the reports is."""
@@ -84,10 +72,12 @@ class Declared:
 
     def _custom(self, customs: Sequence[dict[str, list[Any]] | None]) -> dict[str, Column]:
         names = self._names
-        numbers = Column([], [], [])
+        lengths: list[int | None] = []
+        keys: list[str] = []
+        values: list[float] = []
         others: dict[int, dict[str, list[tuple[str, Any]]]] = {}  # by place in the reports, for few have any
         for place, custom in enumerate(customs):
-            found = len(numbers.values)
+            before = len(values)
             for name, (value,) in custom.items() if custom else ():
                 if value.number is None:
                     column, elements = self._elements(value)
@@ -95,10 +85,10 @@ class Declared:
                     continue
                 if value.number_list is not None or value.string_list is not None or value.ip_list is not None:
                     raise NotDeclaredError
-                numbers.keys.append(names[name])
-                numbers.values.append(value.number)
-            numbers.lengths.append(len(numbers.values) - found or None)
-        made = {"numbers": numbers}
+                keys.append(names[name])
+                values.append(value.number)
+            lengths.append(len(values) - before or None)
+        made = {"numbers": Column(lengths, keys, values)}
         for column in ("number_lists", "string_lists", "ip_lists"):
             made[column] = Column([None] * len(customs), [], [])
             if others:

@@ -89,6 +89,8 @@ class Gathered:
 
 
 def _array(kind: pyarrow.DataType, column: Column) -> pyarrow.Array:
+    if column.lengths.count(None) == len(column.lengths) > 0:
+        return pyarrow.nulls(len(column.lengths), kind)
     if pyarrow.types.is_map(kind):
         keys, values = pyarrow.array(column.keys, kind.key_type), pyarrow.array(column.values, kind.item_type)
         return pyarrow.MapArray.from_arrays(_offsets(column.lengths), keys, values).cast(kind)

@@ -23,7 +23,7 @@ from .batches import Batch
 from .decompress import DamagedError
 from .documents import Fault, read_cbor
 from .parquet import decompressed, is_table, read_parquet, read_table
-from .records import REFUSED, Content, Record, Text, says_something, with_damage
+from .records import REFUSED, Content, Pieces, Record, Text, says_something, with_damage
 from .reports import HIVE_NULL, NOT_A_THING, from_document, integer, is_text, no_constant
 from .shapes import converter, report_types
 from .spans import FILE_SHIFT, Outcome, Skipped, Span
@@ -72,20 +72,18 @@ class Reader:
             self._read_parquet(span)
             return
         if span.recording.kind == sniff.UNKNOWN:
-            self._take_all(
-                span, iter([Record(0, None, Fault("neither JSON, CBOR nor Parquet, nor gzip or zstd of one"))])
-            )
+            self._take_all(span, iter([Record(0, Fault("neither JSON, CBOR nor Parquet, nor gzip or zstd of one"))]))
             return
         with ExitStack() as stack:
             try:
                 stream = stack.enter_context(sniff.content(span.recording, span.start))
             except OSError as error:  # it is gone since the files were looked for, as when a log is rotated
-                self._take_all(span, iter([Record(span.start, None, Fault(f"it can't be read: {error.strerror}"))]))
+                self._take_all(span, iter([Record(span.start, Fault(f"it can't be read: {error.strerror}"))]))
                 return
             content = Content(stream, span.start, span.end)
-            records: Iterator[Record | list[Record]]
+            records: Iterator[Record | Pieces]
             if span.recording.kind == sniff.CBOR:
-                records = (Record(place, None, document) for place, document in read_cbor(content))
+                records = (Record(place, document) for place, document in read_cbor(content))
             else:
                 records = self._text.records(content, span.start)
             self._take_all(span, with_damage(records, content))
@@ -95,15 +93,15 @@ class Reader:
         self._outcome.has_rows = self._batch.close()
         return self._outcome
 
-    def _take_all(self, span: Span, records: Iterator[Record | list[Record]]) -> None:
+    def _take_all(self, span: Span, records: Iterator[Record | Pieces]) -> None:
         outcome = self._outcome
         last: Record | None = None
         for record in records:
             if last is not None:  # a fault, of which only the last of a file may be cut off
                 self._skip(span, last.place, last.document.reason)
                 last = None
-            if isinstance(record, list):
-                outcome.found += len(record)
+            if isinstance(record, Pieces):
+                outcome.found += len(record.reports)
                 self._add_declared(span, record)
                 continue
             outcome.found += 1
@@ -123,9 +121,9 @@ class Reader:
                 if is_table(path):
                     self._copy(span, path)
                 else:
-                    self._take_all(span, (Record(row, None, document) for row, document in read_parquet(path)))
+                    self._take_all(span, (Record(row, document) for row, document in read_parquet(path)))
         except DamagedError as damage:
-            self._take_all(span, iter([Record(0, None, Fault(f"{damage}; nothing was read", damage.cut))]))
+            self._take_all(span, iter([Record(0, Fault(f"{damage}; nothing was read", damage.cut))]))
 
     def _copy(self, span: Span, path: Path) -> None:
         sequence = span.number << FILE_SHIFT
@@ -140,25 +138,23 @@ class Reader:
             self._outcome.found += rows.num_rows
             self._outcome.kept += rows.num_rows - len(refused)
 
-    def _add_declared(self, span: Span, records: list[Record]) -> None:
+    def _add_declared(self, span: Span, pieces: Pieces) -> None:
         """Add reports as shapes.py has them. Where not all are taken, each half is tried, down to what is not taken."""
         base = span.number << FILE_SHIFT
         try:
-            named = [one.declared.thing for one in records]
+            named = [report.thing for report in pieces.reports]
             things = {name: self._thing(span, name) for name in set(named)}
             self._batch.add_declared(
-                [one.declared for one in records],
-                [things[name] for name in named],
-                [base + one.place for one in records],
+                pieces.reports, [things[name] for name in named], [base + place for place in pieces.places]
             )
-            self._outcome.kept += len(records)
+            self._outcome.kept += len(pieces.reports)
         except ValueError:
-            if len(records) == 1:
-                self._add_document(span, records[0].place, records[0].document)
+            if len(pieces.reports) == 1:
+                self._add_document(span, pieces.places[0], pieces.texts[0])
                 return
-            middle = len(records) // 2
-            self._add_declared(span, records[:middle])
-            self._add_declared(span, records[middle:])
+            middle = len(pieces.reports) // 2
+            self._add_declared(span, pieces.part(0, middle))
+            self._add_declared(span, pieces.part(middle))
 
     def _add_document(self, span: Span, place: int, document: Any) -> None:
         """Add a document, or its text, or skip it if it is no report."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,6 +20,8 @@ PIECES_AT_ONCE = 128  # decoded, before they are used: what does not fit into a 
 MAX_EMPTY_BYTES = 4 * 2**20
 MIN_EMPTY_RATIO = 200  # of the content to the file
 
+_Item = TypeVar("_Item")
+
 REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)  # what decoding into declared types raises
 
 
@@ -26,13 +29,28 @@ class Record(NamedTuple):
     """A record of a file, not judged yet.
 
     place: its byte offset in what the file holds, decompressed; in Parquet its row
-    declared: as shapes.py has it; None: see document
     document: what it was decoded to, or its text (bytes), or a Fault
     """
 
     place: int
-    declared: Any
     document: Any
+
+
+class Pieces(NamedTuple):
+    """Pieces of JSON text that follow each other.
+
+    places: the byte offset of each
+    texts: the pieces
+    reports: each as shapes.py has it; None: it is no report, or only documents.py and reports.py can read it
+    """
+
+    places: list[int]
+    texts: list[bytes]
+    reports: list[Any]
+
+    def part(self, begin: int, end: int | None = None) -> Pieces:
+        """Return some of them."""
+        return Pieces(self.places[begin:end], self.texts[begin:end], self.reports[begin:end])
 
 
 class Text:
@@ -44,7 +62,7 @@ class Text:
     def __init__(self, types: Iterable[Types]) -> None:
         self._decoders = [decoder(one) for one in types]
 
-    def records(self, stream: sniff.Readable, base: int) -> Iterator[Record | list[Record]]:
+    def records(self, stream: sniff.Readable, base: int) -> Iterator[Record | Pieces]:
         """Yield the records of JSON text, those that the types accept many at a time.
 
         base: the byte offset of what the stream gives first
@@ -59,45 +77,46 @@ class Text:
             read = stream.read(next_bytes(len(buffer)))
             more = bool(read)
             buffer += read
-            position, failed = 0, -1
-            accepted: list[Record] = []
-            for piece, declared in self._decoded(buffer):
-                if declared is not None:
-                    if failed >= 0:
-                        yield from _scanned(buffer[failed:position], base + failed, False)[0]
-                        failed = -1
-                    accepted.append(Record(base + position, declared, piece))
-                elif failed < 0 and piece and not piece.isspace():
-                    failed = position
-                if accepted and (failed >= 0 or len(accepted) == PIECES_AT_ONCE):
-                    yield accepted
-                    accepted = []
-                position += len(piece)
-                position += buffer[position : position + 1] == b"\n"
-            if accepted:
-                yield accepted
+            failed: int | None = None  # where what was not accepted begins
+            for pieces in self._decoded(buffer, base):
+                begin = 0  # of those that were accepted and not yielded yet
+                for index, report in enumerate(pieces.reports):
+                    if report is None:
+                        if begin < index:
+                            yield pieces.part(begin, index)
+                        begin = index + 1
+                        if failed is None and pieces.texts[index].strip():
+                            failed = pieces.places[index]
+                    elif failed is not None:
+                        yield from _scanned(buffer[failed - base : pieces.places[index] - base], failed, False)[0]
+                        failed = None
+                if begin < len(pieces.reports):
+                    yield pieces.part(begin)
             rest = len(buffer)
-            if failed >= 0:
-                records, taken = _scanned(buffer[failed:], base + failed, more)
+            if failed is not None:
+                records, taken = _scanned(buffer[failed - base :], failed, more)
                 yield from records
-                rest = failed + taken
+                rest = failed - base + taken
             base += rest
             buffer = buffer[rest:]
 
-    def _decoded(self, buffer: bytes) -> Iterator[tuple[bytes, Any]]:
-        """Yield the pieces of a text, and for each its report as shapes.py reads it, or None if it is no report."""
+    def _decoded(self, buffer: bytes, base: int) -> Iterator[Pieces]:
+        """Yield all pieces of a text, some at a time. base: its byte offset."""
         is_utf8 = _is_utf8(buffer)
         decode = self._decode if is_utf8 else self._decode_text
-        lines = buffer.split(b"\n")
-        for first in range(0, len(lines), PIECES_AT_ONCE):
-            pieces = lines[first : first + PIECES_AT_ONCE]
-            reports = self._decode_all(pieces[:-1]) if is_utf8 else None
-            last = decode(pieces[-1])  # of the whole text it is cut off, as a rule
-            if reports is not None and (last is not None or b"}{" not in pieces[-1]):
-                yield from zip(pieces, [*reports, last])
+        *lines, last = buffer.split(b"\n")
+        for some in [*_grouped(lines), [last]]:  # apart, as it is cut off as a rule
+            *places, base = accumulate((len(line) + 1 for line in some), initial=base)
+            reports = self._decode_all(some) if is_utf8 else None
+            if reports is not None:
+                yield Pieces(places, some, reports)
                 continue
-            for piece in b"\n".join(pieces).replace(b"}{", b"}\n{").split(b"\n"):
-                yield piece, decode(piece)
+            for pieces in _grouped([piece for line, place in zip(some, places) for piece in _apart(line, place)]):
+                yield Pieces(
+                    [place for place, _ in pieces],
+                    [text for _, text in pieces],
+                    [decode(text) for _, text in pieces],
+                )
 
     def _decode_all(self, lines: list[bytes]) -> list[Any] | None:
         """Return the reports of lines, None for an empty line; or None if one is not a report in the usual names."""
@@ -178,7 +197,7 @@ class Content:
         return read
 
 
-def with_damage(records: Iterator[Record | list[Record]], content: Content) -> Iterator[Record | list[Record]]:
+def with_damage(records: Iterator[Record | Pieces], content: Content) -> Iterator[Record | Pieces]:
     """Yield records, then that the file could not be read to its end, unless the last record says so already."""
     last: Record | None = None  # if it is no document
     for record in records:
@@ -192,11 +211,23 @@ def with_damage(records: Iterator[Record | list[Record]], content: Content) -> I
             yield record
     damage = content.damage
     if content.empty:  # one line for the file: the last record stands for what was read without a document
-        last = Record(last.place if last else content.last, None, Fault(f"{damage}; nothing was read from here on"))
+        last = Record(last.place if last else content.last, Fault(f"{damage}; nothing was read from here on"))
     if last is not None:
         yield last
     if damage and not content.empty and not (damage.cut and last is not None and last.document.cut):
-        yield Record(content.place, None, Fault(f"{damage}; nothing was read from here on", damage.cut))
+        yield Record(content.place, Fault(f"{damage}; nothing was read from here on", damage.cut))
+
+
+def _grouped(items: list[_Item]) -> Iterator[list[_Item]]:
+    for first in range(0, len(items), PIECES_AT_ONCE):
+        yield items[first : first + PIECES_AT_ONCE]
+
+
+def _apart(line: bytes, place: int) -> Iterator[tuple[int, bytes]]:
+    """Yield place and text of the pieces of a line. place: its byte offset."""
+    for piece in line.replace(b"}{", b"}\n{").split(b"\n"):
+        yield place, piece
+        place += len(piece)
 
 
 def _scanned(content: bytes, base: int, more: bool) -> tuple[list[Record], int]:
@@ -204,13 +235,13 @@ def _scanned(content: bytes, base: int, more: bool) -> tuple[list[Record], int]:
     text = content.decode("utf-8", "surrogateescape")
     found, taken = scan(text, more)
     if text.isascii():
-        return [Record(base + index, None, item) for index, item in found], taken
+        return [Record(base + index, item) for index, item in found], taken
     size: Callable[[str], int] = lambda part: len(part.encode("utf-8", "surrogateescape"))  # noqa: E731
     records, before, place = [], 0, base
     for index, item in found:
         place += size(text[before:index])
         before = index
-        records.append(Record(place, None, item))
+        records.append(Record(place, item))
     return records, size(text[:taken])
 
 

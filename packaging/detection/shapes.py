@@ -15,6 +15,7 @@ import msgspec
 from connector import names
 from connector.detect.profile import MAX_COUNT
 
+from .known import Known
 from .reports import MAX_NUMBER, MAX_PORT, MAX_TIME_SECONDS
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
@@ -120,37 +121,34 @@ def converter(types: Types) -> Callable[[Any], Any]:
     """Return a function that makes a report of a decoded document. It raises what REFUSED in records.py names."""
 
     def convert(document: Any) -> Any:
-        return _with_ports(msgspec.convert(document, types.report), _listening)
+        report: Any = msgspec.convert(document, types.report)
+        blocks = report.metrics
+        if blocks is not None:
+            blocks.listening_tcp_ports = _listening(blocks.listening_tcp_ports)
+            blocks.listening_udp_ports = _listening(blocks.listening_udp_ports)
+        return report
 
     return convert
 
 
 def decoder(types: Types) -> Callable[[bytes], Any]:
     """Return a function that makes a report of JSON. It raises what REFUSED in records.py names."""
-    decode = msgspec.json.Decoder(types.outer).decode
+    decode: Callable[[bytes], Any] = msgspec.json.Decoder(types.outer).decode
     decode_ports = msgspec.json.Decoder(_or_null(types.ports)).decode
-    known: dict[bytes, Listening] = {}
+    known: Known[bytes, Listening] = Known(lambda text: _listening(decode_ports(text)), MAX_KNOWN_BLOCKS)
 
-    def listening(raw: msgspec.Raw) -> Listening:
-        text = bytes(raw)
-        found = known.get(text)
-        if found is None:
-            if len(known) >= MAX_KNOWN_BLOCKS:
-                known.clear()
-            found = known[text] = _listening(decode_ports(text))
-        return found
+    def with_ports(text: bytes) -> Any:
+        report = decode(text)
+        blocks = report.metrics
+        if blocks is not None:
+            tcp, udp = blocks.listening_tcp_ports, blocks.listening_udp_ports
+            if tcp is not None:
+                blocks.listening_tcp_ports = known[bytes(tcp)]
+            if udp is not None:
+                blocks.listening_udp_ports = known[bytes(udp)]
+        return report
 
-    return lambda text: _with_ports(decode(text), listening)
-
-
-def _with_ports(report: Any, listening: Callable[[Any], Listening]) -> Any:
-    blocks = report.metrics
-    if blocks is not None:
-        if blocks.listening_tcp_ports is not None:
-            blocks.listening_tcp_ports = listening(blocks.listening_tcp_ports)
-        if blocks.listening_udp_ports is not None:
-            blocks.listening_udp_ports = listening(blocks.listening_udp_ports)
-    return report
+    return with_ports
 
 
 def _listening(block: Any) -> Listening:
