@@ -77,7 +77,8 @@ class SmallBroker:
         """End the connections."""
         for connection in self._connections:
             try:
-                connection.shutdown(socket.SHUT_RDWR)
+                # Not SSLSocket.shutdown, after which its thread would read what comes without decrypting it.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
             except OSError:
                 pass  # ended already
 
