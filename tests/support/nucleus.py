@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, List, Optional
 
 from local_core import LocalNucleus, Times
-from local_core.service import Delivery
 
 from support.ipc_client import SECONDS, IpcClient
 
