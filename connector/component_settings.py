@@ -77,12 +77,7 @@ def read(configuration: Mapping[str, Any], environ: Mapping[str, str], directory
                 parameters[parameter.name] = text
             elif name in configuration:
                 warnings.append(f"{name} is neither text nor a number nor a list of those: it is ignored")
-        if parameter.name in own_defaults:  # else config.py would take the Lambda function's for an invalid value
-            component_parameter = parameter._replace(default=own_defaults[parameter.name])
-            _, warning = component_parameter.read(parameters[parameter.name])
-            if warning:
-                parameters[parameter.name] = own_defaults[parameter.name]
-                warnings.append(warning)
+    warnings += config.replace_invalid(parameters, own_defaults)
     unknown = sorted(set(configuration) - known)
     for name in unknown[:MAX_SHOWN_NAMES]:
         warnings.append(f"the configuration has {plain(repr(name), 100)}, which is no parameter: it is ignored")

@@ -30,7 +30,7 @@ from .parameter import (
 )
 from .snapshot import Wanted
 
-MAX_REPORT_SLASHES = MAX_TOPIC_SLASHES - 1
+MAX_REPORT_SLASHES = MAX_TOPIC_SLASHES - 1  # the topics of the service's answers have one more
 
 # Seconds. The service accepts one report per thing in this time, whatever the reason for the next one.
 MIN_SAMPLE_INTERVAL = 300
@@ -99,7 +99,6 @@ def _security_profile(text: str) -> str:
 
 
 def _report_topic(text: str) -> str:
-    """The answers to the reports come on topics that have one slash more."""
     if slashes(text) > MAX_REPORT_SLASHES:
         raise ValueError
     return parse_topic(text)
@@ -246,6 +245,21 @@ PARAMETERS = (
         description="Least severe message that is logged.",
     ),
 )
+
+
+def replace_invalid(values: Dict[str, str], defaults: Mapping[str, str]) -> List[str]:
+    """Replace invalid values by the defaults of a form of the connector; return a warning for each.
+
+    defaults: by name, where they are not those of `PARAMETERS`, which `read` would use
+    """
+    warnings = []
+    for parameter in PARAMETERS:
+        if parameter.name in defaults:
+            _, warning = parameter._replace(default=defaults[parameter.name]).read(values[parameter.name])
+            if warning:
+                values[parameter.name] = defaults[parameter.name]
+                warnings.append(warning)
+    return warnings
 
 
 def read(environ: Mapping[str, str]) -> Tuple[Dict[str, Any], List[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from . import config, flags, names
 from .errors import ConfigError
@@ -15,6 +15,7 @@ CLIENT_ID_SUFFIX = "-device-defender"
 MAX_CLIENT_ID_BYTES = 128
 DEFAULT_PORT = "8883"
 DEFAULT_PROC = "/proc"  # the device's own; a Lambda function has it mounted elsewhere
+OWN_DEFAULTS = {"ProcDestinationPath": DEFAULT_PROC}
 SECTION = "connector"
 
 # Of the connection: name -> what it is. A flag has -- before it, the file has not.
@@ -32,8 +33,6 @@ CONNECTION = {
 }
 REQUIRED = ("endpoint", "cert", "key")
 
-_PROC = next(parameter for parameter in config.PARAMETERS if parameter.name == "ProcDestinationPath")
-
 
 class Settings(NamedTuple):
     """Everything that was set.
@@ -41,14 +40,14 @@ class Settings(NamedTuple):
     connection: by the names of CONNECTION; those of REQUIRED, "port" and "client-id" are there.
     parameters: by the names of config.PARAMETERS, and AWS_IOT_THING_NAME.
     proxy: (host, port), or None. default_client_id: bool, nobody chose the client ID.
-    warnings: what config.py would not say right about invalid values.
+    warnings: of invalid values that OWN_DEFAULTS have replaced; config.parse() has those of all others.
     """
 
     connection: Mapping[str, str]
     parameters: Mapping[str, str]
     proxy: Optional[Tuple[str, int]]
     default_client_id: bool
-    warnings: Tuple[str, ...]
+    warnings: List[str]
 
 
 def read(options: argparse.Namespace, environ: Mapping[str, str], dry_run: bool) -> Settings:
@@ -57,17 +56,13 @@ def read(options: argparse.Namespace, environ: Mapping[str, str], dry_run: bool)
     options: of flags.add_flags(), with CONNECTION's names and `config`, the path of a settings file or None.
     """
     connection, parameters = _read_file(options.config) if options.config else ({}, {})
-    parameters = {_PROC.name: DEFAULT_PROC, **parameters}
+    parameters = {**OWN_DEFAULTS, **parameters}
     for parameter in config.PARAMETERS:
         for name in (parameter.alias, parameter.name):
             if name is not None and name in environ:
                 parameters[parameter.name] = environ[name]
     parameters.update(flags.given(options))
-    # Flags and file are checked; for an invalid variable config.py would take the Lambda function's default.
-    _, warning = _PROC._replace(default=DEFAULT_PROC).read(parameters[_PROC.name])
-    if warning:
-        parameters[_PROC.name] = DEFAULT_PROC
-    warnings = (warning,) if warning else ()
+    warnings = config.replace_invalid(parameters, OWN_DEFAULTS)
     if environ.get(config.THING):
         connection["thing-name"] = environ[config.THING]
     for name in CONNECTION:
@@ -83,7 +78,7 @@ def read(options: argparse.Namespace, environ: Mapping[str, str], dry_run: bool)
     return _checked(connection, parameters, warnings)
 
 
-def _checked(connection: Dict[str, str], parameters: Dict[str, str], warnings: Tuple[str, ...]) -> Settings:
+def _checked(connection: Dict[str, str], parameters: Dict[str, str], warnings: List[str]) -> Settings:
     missing = [f"--{name}" for name in REQUIRED if not connection.get(name)]
     thing = connection.get("thing-name", "")
     if not thing:

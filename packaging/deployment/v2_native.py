@@ -160,9 +160,8 @@ class NativeTarget(Target):
             return recipe.THING
         self.notes.append(
             "The component may publish on the topics of every thing, as far as the AWS IoT policy of its core allows "
-            "it: the Java nucleus fills in its own thing's name only where it (2.6 or later) has "
-            f"interpolateComponentConfiguration true. With that set for {NUCLEUS} in this deployment it may use its "
-            "own only."
+            "it: the Java nucleus does not fill in its own thing's name. It does (2.6 or later) where this deployment "
+            f"sets interpolateComponentConfiguration to true for {NUCLEUS}."
         )
         return recipe.EVERY_THING
 

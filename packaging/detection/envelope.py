@@ -14,6 +14,8 @@ from .reports import integer, no_constant
 
 MAX_ENVELOPES = 8  # one in the other
 
+_CBOR_BEGINS = range(0xA0, 0xE0)  # a map or a tag; neither JSON, with or without a byte order mark, nor base64
+
 
 def unwrap(document: Any, thing_field: str) -> tuple[dict[str, Any], Any]:
     """Return the report in a document and the thing that it or an envelope around it names, or None.
@@ -39,7 +41,7 @@ def unwrap(document: Any, thing_field: str) -> tuple[dict[str, Any], Any]:
 
 def message(payload: bytes) -> Any:
     """Return the document that is a message, in JSON or CBOR. Raises ValueError, and RecursionError as `unwrap`."""
-    return _from_cbor(payload) if payload[:1] >= b"\xa0" else loads(payload)
+    return _from_cbor(payload) if payload and payload[0] in _CBOR_BEGINS else loads(payload)
 
 
 def loads(text: bytes) -> Any:
@@ -74,7 +76,7 @@ def _from_cbor(payload: bytes) -> Any:
 
 def _is_document(data: bytes) -> bool:
     """Return whether bytes begin as an object in JSON or CBOR does, which text in base64 can't."""
-    return data.lstrip()[:1] == b"{" or data[:1] >= b"\xa0"
+    return data.lstrip()[:1] == b"{" or (data != b"" and data[0] in _CBOR_BEGINS)
 
 
 def _unarmored(data: str | bytes) -> bytes:

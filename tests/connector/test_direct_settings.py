@@ -78,7 +78,7 @@ def test_an_invalid_proc_in_the_environment_is_replaced_by_the_devices_own() -> 
         (warning,) = settings.warnings
         assert warning.startswith("ProcDestinationPath is 'proc', which is not valid"), warning
         assert warning.endswith("'/proc' is used instead")
-    assert read(environ={"ProcDestinationPath": "/host_proc"}).warnings == ()
+    assert read(environ={"ProcDestinationPath": "/host_proc"}).warnings == []
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,12 @@ def test_report_in_an_envelope_is_judged(watch: Watch, capfd: pytest.CaptureFixt
     assert second.startswith("detect.py: line 2: data: not JSON: ")
 
 
+def test_report_after_a_byte_order_mark_is_judged(watch: Watch, capfd: pytest.CaptureFixture[str]) -> None:
+    assert watch(["\ufeff" + json.dumps(report(300, 22, thing="gateway-7"))], "--profile", PORTS) == 3
+    output = capfd.readouterr()
+    assert (output.err, output.out.count(" gateway-7: alarm ")) == ("", 1)
+
+
 def test_report_without_profiles_is_a_problem(watch: Watch, capfd: pytest.CaptureFixture[str]) -> None:
     assert watch([report(300, 22)]) == 0
     assert capfd.readouterr().err == (

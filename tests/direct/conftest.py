@@ -113,3 +113,17 @@ def connect(certificates: Certificates, log: Log) -> Iterator[Callable[..., Mqtt
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> List[float]:
+    """Return the seconds that transports wait at most for their connections, in a list that grows."""
+    seconds_of_each: List[float] = []
+    real = MqttTransport._poll
+
+    def poll(self: MqttTransport, descriptor: int, events: int, seconds: float) -> int:
+        seconds_of_each.append(seconds)
+        return real(self, descriptor, events, seconds)
+
+    monkeypatch.setattr(MqttTransport, "_poll", poll)
+    return seconds_of_each

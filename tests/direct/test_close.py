@@ -16,26 +16,17 @@ from support.small_broker import CONNECT, DISCONNECT, PUBLISH, SILENT
 
 from connector.errors import PublishError
 from connector.transports import mqtt, mqtt_connection
-from connector.transports.mqtt import MqttTransport
 
 
 @pytest.mark.parametrize("behaviour", [{}, {"publish": SILENT}, {"connect": SILENT}, {"connect": 135}])
 def test_close_ends_every_send_at_once(
-    small: Small, connect: Connect, behaviour: Any, monkeypatch: pytest.MonkeyPatch
+    small: Small, connect: Connect, waits: List[float], behaviour: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At once: every time-out and pause is an hour here, so none of them has passed."""
     for name in ("MIN_PAUSE_SECONDS", "MAX_PAUSE_SECONDS", "MAX_CLOSE_SECONDS"):
         monkeypatch.setattr(mqtt, name, HOUR)
     for name in ("MAX_ANSWER_SECONDS", "MAX_SEND_SECONDS"):
         monkeypatch.setattr(mqtt_connection, name, HOUR)
-    waits: List[float] = []
-    real = MqttTransport._poll
-
-    def poll(self: MqttTransport, descriptor: int, events: int, seconds: float) -> int:
-        waits.append(seconds)
-        return real(self, descriptor, events, seconds)
-
-    monkeypatch.setattr(MqttTransport, "_poll", poll)
     broker = small(**behaviour)
     one = connect(broker.port)
     errors: List[Exception] = []

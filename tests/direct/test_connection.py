@@ -232,17 +232,7 @@ def test_keep_alive_that_the_broker_dictates_is_kept(small: Small, connect: Conn
     broker.wait_for(PINGREQ, times=2)
 
 
-def test_idle_connection_rests_for_its_keep_alive(
-    small: Small, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits: List[float] = []
-    real = MqttTransport._poll
-
-    def poll(self: MqttTransport, descriptor: int, events: int, seconds: float) -> int:
-        waits.append(seconds)
-        return real(self, descriptor, events, seconds)
-
-    monkeypatch.setattr(MqttTransport, "_poll", poll)
+def test_idle_connection_rests_for_its_keep_alive(small: Small, connect: Connect, waits: List[float]) -> None:
     connect(small().port).send(TOPIC, b"{}")
     wait_until(lambda: waits[-1] > 100, "the connection never rests")
     assert waits[-1] == pytest.approx(120.1)
